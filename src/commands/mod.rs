@@ -1,0 +1,1 @@
+//! One file per subcommand; each a thin caller of the rooms above.

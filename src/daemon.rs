@@ -1,0 +1,1 @@
+//! Wiring: build the World, start workers, sources and checker; reload; shut down.

@@ -1,0 +1,86 @@
+//! The vocabulary of the protocol, and its two forms: octets on the wire and text in a zone file.
+//!
+//! Read `name.rs` and `rtype.rs` first: everything else speaks in them. `rdata.rs` is the one table of
+//! record types, `lua_rdata.rs` the type of ours that it leaves out. `wire.rs` and `edns.rs` turn octets into
+//! a `Request` and a `Response` into octets. `probe.rs` asks a question of a server, for the commands; it is
+//! the only file that names hickory-proto. There is no socket here, and no zone.
+
+pub mod name;
+pub mod rdata;
+pub mod rtype;
+
+pub use name::{Name, NameRef};
+pub use rtype::Rtype;
+
+/// A class of records (RFC 1035 section 3.2.4).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Class(pub u16);
+
+impl Class {
+    /// The Internet.
+    pub const IN: Self = Self(1);
+    /// Chaosnet, used to ask a server about itself.
+    pub const CH: Self = Self(3);
+    /// Hesiod.
+    pub const HS: Self = Self(4);
+    /// No class: only in updates (RFC 2136).
+    pub const NONE: Self = Self(254);
+    /// Any class: only in questions.
+    pub const ANY: Self = Self(255);
+
+    /// Reads a mnemonic or `CLASSnnn` (RFC 3597 section 5), in any letter case.
+    pub fn parse(text: &[u8]) -> Option<Self> {
+        const MNEMONICS: [(&[u8], Class); 3] = [(b"IN", Class::IN), (b"CH", Class::CH), (b"HS", Class::HS)];
+        if let Some((_, class)) = MNEMONICS.iter().find(|(mnemonic, _)| text.eq_ignore_ascii_case(mnemonic)) {
+            return Some(*class);
+        }
+        let (prefix, digits) = text.split_at_checked(5)?;
+        if !prefix.eq_ignore_ascii_case(b"CLASS") || !digits.iter().all(u8::is_ascii_digit) {
+            return None;
+        }
+        std::str::from_utf8(digits).ok()?.parse().ok().map(Self)
+    }
+}
+
+impl std::fmt::Display for Class {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match *self {
+            Self::IN => f.write_str("IN"),
+            Self::CH => f.write_str("CH"),
+            Self::HS => f.write_str("HS"),
+            Self(other) => write!(f, "CLASS{other}"),
+        }
+    }
+}
+
+/// A response code, extended bits included (RFC 6895 section 2.3).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Rcode(pub u16);
+
+impl Rcode {
+    /// No error.
+    pub const NOERROR: Self = Self(0);
+    /// The request could not be read.
+    pub const FORMERR: Self = Self(1);
+    /// The server failed.
+    pub const SERVFAIL: Self = Self(2);
+    /// The name does not exist.
+    pub const NXDOMAIN: Self = Self(3);
+    /// The kind of request is not implemented.
+    pub const NOTIMP: Self = Self(4);
+    /// The server will not answer this.
+    pub const REFUSED: Self = Self(5);
+    /// A name exists that should not: a DNAME made a name too long (RFC 6672 section 2.2).
+    pub const YXDOMAIN: Self = Self(6);
+    /// An EDNS version the server does not speak (RFC 6891 section 6.1.3).
+    pub const BADVERS: Self = Self(16);
+}
+
+/// What a request asks to be done (RFC 6895 section 2.2).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Opcode(pub u8);
+
+impl Opcode {
+    /// A standard query.
+    pub const QUERY: Self = Self(0);
+}

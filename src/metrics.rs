@@ -1,0 +1,1 @@
+//! Counters as plain atomic fields, one struct per subsystem.

@@ -1,0 +1,1 @@
+//! Lua; the only room that names mlua.

@@ -1,0 +1,1 @@
+//! Where zones come from; publishes whole zones, knows nothing of queries.

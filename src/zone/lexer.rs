@@ -1,0 +1,1 @@
+//! Zone-file text to tokens that know line and column.

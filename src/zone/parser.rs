@@ -1,0 +1,1 @@
+//! Tokens to records: directives, omitted owners, TTLs and classes, LUA records, unknown types.

@@ -1,0 +1,1 @@
+//! Fake backends fail and recover: up, down, up.

@@ -1,0 +1,1 @@
+//! UDP, TCP pipelining, slow clients, octet noise.

@@ -1,0 +1,1 @@
+//! Zone files good and bad, and the messages they earn.
