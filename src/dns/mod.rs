@@ -5,12 +5,19 @@
 //! a `Request` and a `Response` into octets. `probe.rs` asks a question of a server, for the commands; it is
 //! the only file that names hickory-proto. There is no socket here, and no zone.
 
+pub mod edns;
 pub mod name;
 pub mod rdata;
+pub mod rrset;
 pub mod rtype;
+pub mod wire;
+
+use std::net::SocketAddr;
 
 pub use name::{Name, NameRef};
+pub use rrset::{Rrset, RrsetRef};
 pub use rtype::Rtype;
+pub use wire::{Request, Response};
 
 /// A class of records (RFC 1035 section 3.2.4).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -83,4 +90,33 @@ pub struct Opcode(pub u8);
 impl Opcode {
     /// A standard query.
     pub const QUERY: Self = Self(0);
+}
+
+/// When a query is answered: the one reading of the clocks that everything else is handed.
+#[derive(Clone, Copy, Debug)]
+pub struct Now {
+    /// Seconds since 1970-01-01 00:00 UTC.
+    pub unix_secs: u64,
+    /// Time on a clock that never goes back, from an arbitrary start.
+    pub monotonic: std::time::Duration,
+}
+
+/// How a request came in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Transport {
+    /// One datagram.
+    Udp,
+    /// A stream with length prefixes.
+    Tcp,
+}
+
+/// Who asks, and where.
+#[derive(Clone, Copy, Debug)]
+pub struct Client {
+    /// The sender.
+    pub address: SocketAddr,
+    /// The address the request was sent to.
+    pub local: SocketAddr,
+    /// How it came.
+    pub transport: Transport,
 }

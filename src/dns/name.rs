@@ -270,6 +270,58 @@ impl<'a> NameRef<'a> {
     }
 }
 
+/// A name in lower case with the offsets of its labels: what a lookup hashes and compares.
+#[derive(Clone)]
+pub struct Folded {
+    octets: [u8; NAME_OCTETS_MAX],
+    length: u8,
+    /// Offset of each label from the left, then that of the root.
+    offsets: [u8; LABELS_MAX + 1],
+    labels: u8,
+}
+
+/// The most labels a name can have: 127 of one octet each, and the root.
+const LABELS_MAX: usize = 127;
+
+impl Folded {
+    /// Folds `name`.
+    pub fn new(name: NameRef<'_>) -> Self {
+        let wire = name.wire;
+        let mut folded = Self { octets: [0; NAME_OCTETS_MAX], length: 0, offsets: [0; LABELS_MAX + 1], labels: 0 };
+        folded.octets[..wire.len()].copy_from_slice(wire);
+        folded.octets[..wire.len()].make_ascii_lowercase();
+        folded.length = u8::try_from(wire.len()).expect("a name has at most 255 octets");
+        let mut at = 0u8;
+        while wire[usize::from(at)] != 0 {
+            folded.offsets[usize::from(folded.labels)] = at;
+            folded.labels += 1;
+            at += 1 + wire[usize::from(at)];
+        }
+        folded.offsets[usize::from(folded.labels)] = at;
+        folded
+    }
+
+    /// How many labels the name has, the root's empty one not counted.
+    pub fn label_count(&self) -> usize {
+        usize::from(self.labels)
+    }
+
+    /// The octet offset at which the ancestor begins that is left when `skipped` labels are taken off.
+    pub fn offset(&self, skipped: usize) -> usize {
+        usize::from(self.offsets[skipped])
+    }
+
+    /// The lower-case wire form of the ancestor that is left when `skipped` labels are taken off.
+    pub fn suffix(&self, skipped: usize) -> &[u8] {
+        &self.octets[self.offset(skipped)..usize::from(self.length)]
+    }
+
+    /// The whole name in lower-case wire form.
+    pub fn wire(&self) -> &[u8] {
+        &self.octets[..usize::from(self.length)]
+    }
+}
+
 impl PartialEq for NameRef<'_> {
     fn eq(&self, other: &Self) -> bool {
         self.wire.eq_ignore_ascii_case(other.wire)

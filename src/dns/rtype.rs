@@ -13,6 +13,16 @@ impl Rtype {
     pub const CNAME: Self = Self(5);
     /// The start of a zone of authority.
     pub const SOA: Self = Self(6);
+    /// A pointer to another name.
+    pub const PTR: Self = Self(12);
+    /// A mail exchange.
+    pub const MX: Self = Self(15);
+    /// An IPv6 address.
+    pub const AAAA: Self = Self(28);
+    /// A service location.
+    pub const SRV: Self = Self(33);
+    /// A delegation signer.
+    pub const DS: Self = Self(43);
     /// EDNS (RFC 6891).
     pub const OPT: Self = Self(41);
     /// A delegated tree (RFC 6672).
