@@ -1,0 +1,1 @@
+//! When to probe, how many at once, and when to forget.
