@@ -1,14 +1,19 @@
 //! perigee.toml to a checked Config; every default and every limit stands here.
 //!
 //! Read this file for what can be set and what it is set to; then
-//! `keys.rs`, the one list of keys with their types and bounds; `file.rs` and `environment.rs`, the two places a
-//! value comes from; `units.rs`, durations and sizes as text. Absent on purpose: reloading, and anything that opens
-//! a socket or a zone.
+//!
+//! - `keys.rs`: the one list of keys, each with its type and bounds
+//! - `file.rs`, `environment.rs`: the two places a value comes from
+//! - `value.rs`: a value as it was typed, and how it becomes what it means
+//! - `units.rs`: durations and sizes as text
+//!
+//! Absent on purpose: reloading, and anything that opens a socket or a zone.
 
 mod environment;
 mod file;
 mod keys;
 mod units;
+mod value;
 
 pub use keys::{KEYS, Key, ZONE_KEYS};
 
@@ -70,6 +75,81 @@ pub struct Config {
     pub resolver: Resolver,
     /// What is logged.
     pub log: Log,
+}
+
+impl Config {
+    /// Reads the configuration file at `path`, then what the environment overrides.
+    ///
+    /// Without a path, `perigee.toml` in the current directory is read if it exists; without it either, the defaults
+    /// hold. A relative path in a file starts at that file's directory, and so do the default paths then; a relative
+    /// path in the environment starts at the current directory. Returns every fault, warnings among them.
+    pub fn load(
+        path: Option<&Path>,
+        environment: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> Result<(Self, Vec<Diagnostic>), Vec<Diagnostic>> {
+        let path = match path {
+            Some(path) => Some(path),
+            None => Some(Path::new(FILE_DEFAULT)).filter(|path| path.exists()),
+        };
+        let text = match path {
+            Some(path) => Some((path, read_file(path).map_err(|diagnostic| vec![diagnostic])?)),
+            None => None,
+        };
+        Self::parse(text.as_ref().map(|(path, text)| (*path, text.as_str())), environment)
+    }
+
+    /// Checks the text of the configuration file at a path, then what the environment overrides.
+    ///
+    /// Opens nothing; otherwise as [`Config::load`].
+    pub fn parse(
+        file: Option<(&Path, &str)>,
+        environment: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> Result<(Self, Vec<Diagnostic>), Vec<Diagnostic>> {
+        let mut config = Self::default();
+        let mut diagnostics = Vec::new();
+        if let Some((path, text)) = file {
+            file::apply(&mut config, path, text, &mut diagnostics);
+        }
+        environment::apply(&mut config, environment, &mut diagnostics);
+        config.check(&mut diagnostics);
+        if diagnostics.iter().any(Diagnostic::is_error) { Err(diagnostics) } else { Ok((config, diagnostics)) }
+    }
+
+    /// Finds what no key shows by itself.
+    fn check(&self, diagnostics: &mut Vec<Diagnostic>) {
+        if self.health.forget < self.health.interval {
+            diagnostics.push(
+                Diagnostic::warning(None, "`health.forget` is shorter than `health.interval`")
+                    .help("checks would be forgotten before their second probe; make it several intervals long"),
+            );
+        }
+        let unread = [
+            ("geoip.databases", self.geoip.databases.is_empty()),
+            ("resolver.servers", self.resolver.servers.is_empty()),
+        ];
+        for (key, empty) in unread {
+            if !empty {
+                let message = format!("nothing reads `{key}` yet: it has no effect in this version");
+                diagnostics
+                    .push(Diagnostic::warning(None, message).help("leave it empty until a release says otherwise"));
+            }
+        }
+    }
+}
+
+/// Reads a configuration file whole.
+fn read_file(path: &Path) -> Result<String, Diagnostic> {
+    let unreadable = |why: String| {
+        Diagnostic::error(None, format!("cannot read the configuration file `{}`: {why}", path.display()))
+            .help("name another with `--config FILE` or `PERIGEE_CONFIG`")
+    };
+    let mut octets = Vec::new();
+    let file = std::fs::File::open(path).map_err(|error| unreadable(error.to_string()))?;
+    file.take(FILE_OCTETS_MAX + 1).read_to_end(&mut octets).map_err(|error| unreadable(error.to_string()))?;
+    if octets.len() as u64 > FILE_OCTETS_MAX {
+        return Err(unreadable(format!("it has more than {FILE_OCTETS_MAX} octets")));
+    }
+    String::from_utf8(octets).map_err(|error| unreadable(format!("{}", error.utf8_error())))
 }
 
 /// `[server]`: where and how queries are taken.
