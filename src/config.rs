@@ -1,1 +1,0 @@
-//! perigee.toml to a checked Config; every default and every limit stands here.

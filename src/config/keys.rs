@@ -1,0 +1,240 @@
+//! The one list of keys: what each is called, the field it sets, and within which bounds.
+//!
+//! Files, environment variables, suggestions for misspelt keys and the test of `docs/configuration.md` all go by it.
+//! What a key does is told at its field and in the manual; what it is set to by default, in `mod.rs`.
+
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::units::{render_duration, render_size};
+use super::{Config, Format, Level, Scope, Zone};
+use crate::dns::Name;
+
+/// Every key outside `[[zone]]`.
+pub const KEYS: &[Key<Config>] = &[
+    Key::new("server", "listen", |c| Field::Addresses(&mut c.server.listen, 1..=256)),
+    // More threads than any machine has cores only cost memory.
+    Key::new("server", "workers", |c| Field::Number(&mut c.server.workers, 0..=1024)),
+    Key::new("server", "any-to-tcp", |c| Field::Bool(&mut c.server.any_to_tcp)),
+    // RFC 6891 section 6.2.5 sets 512 as the least and suggests 4096 as the most.
+    Key::new("server", "udp-payload-max", |c| Field::Octets16(&mut c.server.udp_payload_max, 512..=4096)),
+    // The kernel takes at most 1024 messages a call.
+    Key::new("server", "udp-batch", |c| Field::Number(&mut c.server.udp_batch, 1..=1024)),
+    Key::new("server", "tcp-connections-max", |c| Field::Number(&mut c.server.tcp_connections_max, 1..=1_000_000)),
+    Key::new("server", "tcp-idle-timeout", |c| {
+        Field::Duration(&mut c.server.tcp_idle_timeout, secs(1)..=secs(10 * MINUTE))
+    }),
+    Key::new("zones", "directory", |c| Field::Path(&mut c.zones.directory)),
+    Key::new("zones", "reload-interval", |c| Field::Duration(&mut c.zones.reload_interval, millis(50)..=secs(HOUR))),
+    Key::new("zones", "size-max", |c| Field::Size(&mut c.zones.size_max, (1 << 10)..=(2 * GIB))),
+    Key::new("lua", "enabled", |c| Field::Bool(&mut c.lua.enabled)),
+    Key::new("lua", "shared-state", |c| Field::Bool(&mut c.lua.shared_state)),
+    Key::new("lua", "insert-whitespace", |c| Field::Bool(&mut c.lua.insert_whitespace)),
+    Key::new("lua", "exec-limit", |c| Field::Number(&mut c.lua.exec_limit, 0..=1_000_000_000)),
+    // A worker that runs a script answers nobody else meanwhile; a second is past what any resolver waits for.
+    Key::new("lua", "time-limit", |c| Field::Duration(&mut c.lua.time_limit, millis(1)..=secs(1))),
+    // Below the least, not even the arguments of a run fit.
+    Key::new("lua", "memory-limit", |c| Field::Size(&mut c.lua.memory_limit, (64 << 10)..=GIB)),
+    Key::new("lua", "include-dir", |c| Field::Path(&mut c.lua.include_dir)),
+    Key::new("lua", "scripts-held-max", |c| Field::Number(&mut c.lua.scripts_held_max, 1..=10_000_000)),
+    Key::new("lua", "scope", |c| Field::Word(&mut c.lua.scope)),
+    Key::new("health", "interval", |c| Field::Duration(&mut c.health.interval, millis(100)..=secs(24 * HOUR))),
+    Key::new("health", "forget", |c| Field::Duration(&mut c.health.forget, secs(1)..=secs(720 * HOUR))),
+    Key::new("health", "warmup", |c| Field::Duration(&mut c.health.warmup, secs(0)..=secs(5 * MINUTE))),
+    Key::new("health", "concurrency", |c| Field::Number(&mut c.health.concurrency, 1..=60_000)),
+    Key::new("health", "checks-max", |c| Field::Number(&mut c.health.checks_max, 1..=10_000_000)),
+    Key::new("edns", "client-subnet", |c| Field::Bool(&mut c.edns.client_subnet)),
+    Key::new("geoip", "databases", |c| Field::Paths(&mut c.geoip.databases)),
+    Key::new("resolver", "servers", |c| Field::Addresses(&mut c.resolver.servers, 0..=16)),
+    Key::new("log", "level", |c| Field::Word(&mut c.log.level)),
+    Key::new("log", "format", |c| Field::Word(&mut c.log.format)),
+];
+
+/// Every key of a `[[zone]]`; the first two must be given.
+pub const ZONE_KEYS: &[Key<Zone>] = &[
+    Key::new("zone", "name", |z| Field::Name(&mut z.name)),
+    Key::new("zone", "file", |z| Field::Path(&mut z.file)),
+    Key::new("zone", "lua", |z| Field::OptionalBool(&mut z.lua)),
+];
+
+const MINUTE: u64 = 60;
+const HOUR: u64 = 60 * MINUTE;
+const GIB: usize = 1 << 30;
+
+/// One key of a table that ends up in a `T`.
+pub struct Key<T> {
+    /// The table it stands in.
+    pub table: &'static str,
+    /// Its name in that table, in kebab-case.
+    pub name: &'static str,
+    /// Finds the field it sets.
+    pub(super) field: for<'t> fn(&'t mut T) -> Field<'t>,
+}
+
+impl<T> Key<T> {
+    /// One row of a list.
+    const fn new(table: &'static str, name: &'static str, field: for<'t> fn(&'t mut T) -> Field<'t>) -> Self {
+        Self { table, name, field }
+    }
+
+    /// The key with its table: `health.interval`.
+    pub fn path(&self) -> String {
+        format!("{}.{}", self.table, self.name)
+    }
+
+    /// The environment variable that overrides it: `PERIGEE_HEALTH_INTERVAL`.
+    pub fn variable(&self) -> String {
+        format!("PERIGEE_{}_{}", self.table, self.name).replace('-', "_").to_ascii_uppercase()
+    }
+}
+
+impl Key<Config> {
+    /// The type, as the manual has it.
+    pub fn kind(&self) -> String {
+        (self.field)(&mut Config::default()).kind()
+    }
+
+    /// The default, as it would stand in a file.
+    pub fn default_text(&self) -> String {
+        (self.field)(&mut Config::default()).text()
+    }
+
+    /// What the value or the length of the list may be, as the manual has it; empty if anything goes.
+    pub fn bounds(&self) -> String {
+        (self.field)(&mut Config::default()).bounds()
+    }
+}
+
+/// A field of the configuration, with what may be put there.
+pub(super) enum Field<'c> {
+    Bool(&'c mut bool),
+    OptionalBool(&'c mut Option<bool>),
+    Number(&'c mut usize, RangeInclusive<usize>),
+    /// A number of octets in a 16-bit field of the protocol.
+    Octets16(&'c mut u16, RangeInclusive<u16>),
+    /// A number of octets, written with a unit or without.
+    Size(&'c mut usize, RangeInclusive<usize>),
+    Duration(&'c mut Duration, RangeInclusive<Duration>),
+    /// Addresses with ports; the bounds are for how many.
+    Addresses(&'c mut Vec<SocketAddr>, RangeInclusive<usize>),
+    Name(&'c mut Name),
+    Path(&'c mut PathBuf),
+    Paths(&'c mut Vec<PathBuf>),
+    /// One word of a few.
+    Word(&'c mut dyn Word),
+}
+
+impl Field<'_> {
+    /// What is wanted, as a message or the manual puts it.
+    pub(super) fn kind(&self) -> String {
+        match self {
+            Self::Bool(_) | Self::OptionalBool(_) => "boolean".into(),
+            Self::Number(..) | Self::Octets16(..) => "whole number".into(),
+            Self::Size(..) => "size".into(),
+            Self::Duration(..) => "duration".into(),
+            Self::Addresses(..) => "list of addresses".into(),
+            Self::Name(_) => "domain name".into(),
+            Self::Path(_) => "path".into(),
+            Self::Paths(_) => "list of paths".into(),
+            Self::Word(word) => {
+                let words: Vec<_> = word.words().iter().map(|word| format!("`\"{word}\"`")).collect();
+                words.join(", ")
+            }
+        }
+    }
+
+    /// The value it holds, as TOML.
+    fn text(&self) -> String {
+        match self {
+            Self::Bool(value) => value.to_string(),
+            Self::OptionalBool(value) => value.map(|value| value.to_string()).unwrap_or_default(),
+            Self::Number(value, _) => value.to_string(),
+            Self::Octets16(value, _) => value.to_string(),
+            Self::Size(value, _) => quote(render_size(**value)),
+            Self::Duration(value, _) => quote(render_duration(**value)),
+            Self::Addresses(values, _) => list(values.iter().map(ToString::to_string)),
+            Self::Name(name) => quote(name.to_string()),
+            Self::Path(path) => quote(path.display().to_string()),
+            Self::Paths(paths) => list(paths.iter().map(|path| path.display().to_string())),
+            Self::Word(word) => quote(word.word().into()),
+        }
+    }
+
+    /// The bounds, as a message or the manual puts them; empty if there are none.
+    pub(super) fn bounds(&self) -> String {
+        match self {
+            Self::Number(_, range) => between(range.start(), range.end()),
+            Self::Octets16(_, range) => between(range.start(), range.end()),
+            Self::Size(_, range) => between(&render_size(*range.start()), &render_size(*range.end())),
+            Self::Duration(_, range) => between(&render_duration(*range.start()), &render_duration(*range.end())),
+            Self::Addresses(_, range) => format!("{} entries", between(range.start(), range.end())),
+            Self::Bool(_) | Self::OptionalBool(_) | Self::Name(_) | Self::Path(_) | Self::Paths(_) | Self::Word(_) => {
+                String::new()
+            }
+        }
+    }
+}
+
+fn between(least: &impl ToString, most: &impl ToString) -> String {
+    format!("{} to {}", least.to_string(), most.to_string())
+}
+
+fn quote(text: String) -> String {
+    format!("\"{text}\"")
+}
+
+fn list(texts: impl Iterator<Item = String>) -> String {
+    format!("[{}]", texts.map(quote).collect::<Vec<_>>().join(", "))
+}
+
+const fn secs(secs: u64) -> Duration {
+    Duration::from_secs(secs)
+}
+
+const fn millis(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+/// A closed set of words, of which a field holds one.
+pub(super) trait Word {
+    /// All words, in the order of the manual.
+    fn words(&self) -> &'static [&'static str];
+    /// The word it is set to.
+    fn word(&self) -> &'static str;
+    /// Sets it to the word at `index` of [`Word::words`].
+    fn choose(&mut self, index: usize);
+}
+
+/// Makes an enum a [`Word`], from its variants in the order of their words.
+macro_rules! words {
+    ($type:ty, $($variant:path => $word:literal),+) => {
+        impl Word for $type {
+            fn words(&self) -> &'static [&'static str] {
+                &[$($word),+]
+            }
+
+            fn word(&self) -> &'static str {
+                match self {
+                    $($variant => $word,)+
+                }
+            }
+
+            fn choose(&mut self, index: usize) {
+                *self = [$($variant),+][index];
+            }
+        }
+    };
+}
+
+words!(Scope, Scope::Derived => "derived", Scope::Source => "source");
+words!(
+    Level,
+    Level::Error => "error",
+    Level::Warn => "warn",
+    Level::Info => "info",
+    Level::Debug => "debug",
+    Level::Trace => "trace"
+);
+words!(Format, Format::Text => "text", Format::Json => "json");

@@ -1,0 +1,371 @@
+//! perigee.toml to a checked Config; every default and every limit stands here.
+//!
+//! Read this file for what can be set and what it is set to; then
+//!
+//! - `keys.rs`: the one list of keys, each with its type and bounds
+//! - `file.rs`, `environment.rs`: the two places a value comes from
+//! - `value.rs`: a value as it was typed, and how it becomes what it means
+//! - `units.rs`: durations and sizes as text
+//!
+//! Absent on purpose: reloading, and anything that opens a socket or a zone.
+
+mod environment;
+mod file;
+mod keys;
+mod units;
+mod value;
+
+pub use keys::{KEYS, Key, ZONE_KEYS};
+
+use std::ffi::OsString;
+use std::io::Read;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::diagnostic::{Diagnostic, Position};
+use crate::dns::Name;
+
+/// The configuration file that is read when none is named, if it exists.
+pub const FILE_DEFAULT: &str = "perigee.toml";
+/// The longest configuration file that is read, in octets.
+///
+/// A thousand zone tables fit in a tenth of it; a larger file was named by mistake.
+pub const FILE_OCTETS_MAX: u64 = 4 << 20;
+
+/// How many files may make up one zone, the first one included.
+///
+/// Stops an include that names its own file before memory does.
+pub const FILES_PER_ZONE_MAX: usize = 1024;
+/// How many zones may wait for the one who publishes them.
+///
+/// A source that is ahead waits; a few are enough to keep reading and parsing busy at the same time.
+pub const SOURCE_EVENTS_MAX: usize = 16;
+/// How long a zone file may be absent before its zone is withdrawn.
+///
+/// Editors and `mv` replace a file in well under this, and a withdrawal must still be seen within a second.
+pub const ZONE_ABSENCE: Duration = Duration::from_millis(400);
+/// How long a changed zone file must have been left alone before it is read.
+///
+/// Long enough for an editor's or `rsync`'s burst of writes, short enough to go unnoticed.
+pub const ZONE_SETTLE: Duration = Duration::from_millis(50);
+/// How long writes that never pause may put off reading.
+pub const ZONE_SETTLE_MAX: Duration = Duration::from_millis(500);
+
+/// All that can be configured, checked and complete.
+///
+/// A field holds what its key means, never what was typed. `Config::default()` is what no file and no environment give.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Config {
+    /// Where and how queries are taken.
+    pub server: Server,
+    /// The directory of zone files.
+    pub zones: Zones,
+    /// The zones from elsewhere, in the order of the file.
+    pub zone: Vec<Zone>,
+    /// What scripts may do.
+    pub lua: Lua,
+    /// How targets are checked.
+    pub health: Health,
+    /// Which EDNS options are honoured.
+    pub edns: Edns,
+    /// Where clients are.
+    pub geoip: Geoip,
+    /// Who answers the questions of scripts.
+    pub resolver: Resolver,
+    /// What is logged.
+    pub log: Log,
+}
+
+impl Config {
+    /// Reads the configuration file at `path`, then what the environment overrides.
+    ///
+    /// Without a path, `perigee.toml` in the current directory is read if it exists; without it either, the defaults
+    /// hold. A relative path in a file starts at that file's directory, and so do the default paths then; a relative
+    /// path in the environment starts at the current directory. Returns every fault, warnings among them.
+    pub fn load(
+        path: Option<&Path>,
+        environment: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> Result<(Self, Vec<Diagnostic>), Vec<Diagnostic>> {
+        let path = match path {
+            Some(path) => Some(path),
+            None => Some(Path::new(FILE_DEFAULT)).filter(|path| path.exists()),
+        };
+        let text = match path {
+            Some(path) => Some((path, read_file(path).map_err(|diagnostic| vec![diagnostic])?)),
+            None => None,
+        };
+        Self::parse(text.as_ref().map(|(path, text)| (*path, text.as_str())), environment)
+    }
+
+    /// Checks the text of the configuration file at a path, then what the environment overrides.
+    ///
+    /// Opens nothing; otherwise as [`Config::load`].
+    pub fn parse(
+        file: Option<(&Path, &str)>,
+        environment: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> Result<(Self, Vec<Diagnostic>), Vec<Diagnostic>> {
+        let mut config = Self::default();
+        let mut diagnostics = Vec::new();
+        if let Some((path, text)) = file {
+            file::apply(&mut config, path, text, &mut diagnostics);
+        }
+        environment::apply(&mut config, environment, &mut diagnostics);
+        config.check(&mut diagnostics);
+        if diagnostics.iter().any(Diagnostic::is_error) { Err(diagnostics) } else { Ok((config, diagnostics)) }
+    }
+
+    /// Finds what no key shows by itself.
+    fn check(&self, diagnostics: &mut Vec<Diagnostic>) {
+        if self.health.forget < self.health.interval {
+            diagnostics.push(
+                Diagnostic::warning(None, "`health.forget` is shorter than `health.interval`")
+                    .help("checks would be forgotten before their second probe; make it several intervals long"),
+            );
+        }
+        let unread = [
+            ("geoip.databases", self.geoip.databases.is_empty()),
+            ("resolver.servers", self.resolver.servers.is_empty()),
+        ];
+        for (key, empty) in unread {
+            if !empty {
+                let message = format!("nothing reads `{key}` yet: it has no effect in this version");
+                diagnostics
+                    .push(Diagnostic::warning(None, message).help("leave it empty until a release says otherwise"));
+            }
+        }
+    }
+}
+
+/// Reads a configuration file whole.
+fn read_file(path: &Path) -> Result<String, Diagnostic> {
+    let unreadable = |why: String| {
+        Diagnostic::error(None, format!("cannot read the configuration file `{}`: {why}", path.display()))
+            .help("name another with `--config FILE` or `PERIGEE_CONFIG`")
+    };
+    let mut octets = Vec::new();
+    let file = std::fs::File::open(path).map_err(|error| unreadable(error.to_string()))?;
+    file.take(FILE_OCTETS_MAX + 1).read_to_end(&mut octets).map_err(|error| unreadable(error.to_string()))?;
+    if octets.len() as u64 > FILE_OCTETS_MAX {
+        return Err(unreadable(format!("it has more than {FILE_OCTETS_MAX} octets")));
+    }
+    String::from_utf8(octets).map_err(|error| unreadable(format!("{}", error.utf8_error())))
+}
+
+/// `[server]`: where and how queries are taken.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Server {
+    /// The addresses that are served, each by UDP and TCP. At least one, none twice.
+    pub listen: Vec<SocketAddr>,
+    /// How many worker threads answer; 0 stands for one per core.
+    pub workers: usize,
+    /// Whether a query for type ANY by UDP is answered with TC, so that it comes again by TCP.
+    pub any_to_tcp: bool,
+    /// The largest UDP response in octets, whatever a resolver says it could take.
+    pub udp_payload_max: u16,
+    /// How many datagrams a worker takes from a socket at a time.
+    pub udp_batch: usize,
+    /// How many TCP connections may be open, over all workers.
+    pub tcp_connections_max: usize,
+    /// How long a TCP connection may be without a query.
+    pub tcp_idle_timeout: Duration,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        // An unprivileged port on loopback: a first run needs no rights and is seen by nobody else.
+        const PORT: u16 = 15353;
+        Self {
+            listen: vec![(Ipv4Addr::LOCALHOST, PORT).into(), (Ipv6Addr::LOCALHOST, PORT).into()],
+            workers: 0,
+            any_to_tcp: true,
+            // Fits every path without fragments: the smallest IPv6 MTU less headers (DNS flag day 2020).
+            udp_payload_max: 1232,
+            // Past this, a larger batch no longer lowers the cost of an answer.
+            udp_batch: 64,
+            tcp_connections_max: 1024,
+            // RFC 7766 section 6.2.3 asks for "a few seconds".
+            tcp_idle_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+/// `[zones]`: the directory of zone files.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Zones {
+    /// Where `NAME.zone` is zone NAME; an empty path for no directory.
+    pub directory: PathBuf,
+    /// How often files are looked at, whatever the watch reports.
+    pub reload_interval: Duration,
+    /// The most octets a zone's file may have, its includes counted.
+    pub size_max: usize,
+}
+
+impl Default for Zones {
+    fn default() -> Self {
+        Self {
+            directory: "zones".into(),
+            // A change is to be served within a second on file systems that report nothing as well.
+            reload_interval: Duration::from_secs(1),
+            size_max: 256 << 20,
+        }
+    }
+}
+
+/// `[[zone]]`: a zone from elsewhere than the directory.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Zone {
+    /// The apex.
+    pub name: Name,
+    /// The zone file.
+    pub file: PathBuf,
+    /// Overrides `lua.enabled` for this zone.
+    pub lua: Option<bool>,
+    /// Where its table begins.
+    pub position: Position,
+}
+
+/// `[lua]`: what scripts may do.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Lua {
+    /// Whether LUA records run; otherwise names that hold them answer SERVFAIL.
+    pub enabled: bool,
+    /// Whether globals live on from query to query, in each worker.
+    pub shared_state: bool,
+    /// Whether a space is put between the joined pieces of a script.
+    pub insert_whitespace: bool,
+    /// How many loop turns and calls a run may take; 0 stands for no limit.
+    pub exec_limit: usize,
+    /// How long a run may take.
+    pub time_limit: Duration,
+    /// How many octets a run may add to its VM.
+    pub memory_limit: usize,
+    /// Where `include` finds scripts; it need not exist. An empty path for none.
+    pub include_dir: PathBuf,
+    /// How many compiled scripts a worker holds.
+    pub scripts_held_max: usize,
+    /// How the client-subnet scope of an answer is found.
+    pub scope: Scope,
+}
+
+impl Default for Lua {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            shared_state: false,
+            insert_whitespace: false,
+            // Above what scripts written for a server that does not count compiled loops come to.
+            exec_limit: 20_000,
+            // Some thousand times an ordinary run, and still less than a resolver's patience.
+            time_limit: Duration::from_millis(10),
+            memory_limit: 8 << 20,
+            include_dir: "lua/lib".into(),
+            scripts_held_max: 10_000,
+            scope: Scope::Derived,
+        }
+    }
+}
+
+/// How the client-subnet scope of an answer is found (RFC 7871 section 7.2.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// From the part of the client's address the evaluation consulted.
+    Derived,
+    /// The source prefix length of the query, as PowerDNS has it.
+    Source,
+}
+
+/// `[health]`: how targets are checked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Health {
+    /// How long after the begin of a check its next one begins.
+    pub interval: Duration,
+    /// How long a check goes on that no script asks for.
+    pub forget: Duration,
+    /// How long a zone may wait for first verdicts before it is served.
+    pub warmup: Duration,
+    /// How many probes may be under way.
+    pub concurrency: usize,
+    /// How many checks may exist; scripts that ask for more are answered as if the target were unknown.
+    pub checks_max: usize,
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self {
+            interval: Duration::from_secs(5),
+            forget: Duration::from_secs(3600),
+            // One default timeout of a check (2s) and a little.
+            warmup: Duration::from_secs(3),
+            // Each holds one socket; half of the usual limit of 1024 open files.
+            concurrency: 512,
+            checks_max: 100_000,
+        }
+    }
+}
+
+/// `[edns]`: which EDNS options are honoured.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Edns {
+    /// Whether a client subnet is believed and answered (RFC 7871).
+    pub client_subnet: bool,
+}
+
+impl Default for Edns {
+    fn default() -> Self {
+        Self { client_subnet: true }
+    }
+}
+
+/// `[geoip]`: where clients are.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Geoip {
+    /// MaxMind DB files.
+    pub databases: Vec<PathBuf>,
+}
+
+/// `[resolver]`: who answers the questions of scripts.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Resolver {
+    /// The resolvers to ask; none for the system's.
+    pub servers: Vec<SocketAddr>,
+}
+
+/// `[log]`: what is logged.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Log {
+    /// The least important lines that are written.
+    pub level: Level,
+    /// How a line looks.
+    pub format: Format,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { level: Level::Info, format: Format::Text }
+    }
+}
+
+/// How much a log line matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// An answer or a zone was lost.
+    Error,
+    /// Something was off, and was coped with.
+    Warn,
+    /// Start, stop, a zone published, a target up or down.
+    Info,
+    /// Single queries and checks.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+/// How a log line looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}

@@ -1,0 +1,268 @@
+//! A value as an operator typed it, and how it becomes what it means.
+
+use std::collections::HashSet;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::{Range, RangeInclusive};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::keys::Field;
+use super::units::{parse_duration, parse_size};
+use crate::dns::Name;
+
+/// What messages call a number that no field could hold.
+const HUGE: &str = "a number that large";
+
+/// A value as it was typed, with the place it has in its text.
+#[derive(Debug)]
+pub(super) struct Value<'v> {
+    /// What it looks like.
+    pub(super) shape: Shape<'v>,
+    /// The octets it takes; not meaningful for a variable of the environment.
+    pub(super) span: Range<usize>,
+}
+
+/// What a typed value looks like, before anyone asks what is wanted.
+#[derive(Debug)]
+pub(super) enum Shape<'v> {
+    Bool(bool),
+    Integer(i64),
+    Float(f64),
+    Text(&'v str),
+    List(Vec<Value<'v>>),
+    /// A number that no field could hold.
+    HugeInteger,
+    /// A date or a time of day; no key wants one.
+    Datetime,
+    /// A table; no key wants one.
+    Table,
+}
+
+/// Why a value cannot be had.
+pub(super) struct Fault {
+    /// Where, in the text the value was typed in.
+    pub(super) span: Range<usize>,
+    /// What happened.
+    pub(super) message: String,
+    /// What to do.
+    pub(super) help: String,
+}
+
+impl Field<'_> {
+    /// Puts a typed value in the field, or says all that is wrong with it and leaves the field alone.
+    ///
+    /// `key` is what messages call it; relative paths start at `base`.
+    pub(super) fn assign(self, key: &str, value: &Value<'_>, base: &Path) -> Result<(), Vec<Fault>> {
+        let reader = Reader { key, kind: self.kind(), bounds: self.bounds() };
+        let one = |fault: Fault| vec![fault];
+        match self {
+            Self::Bool(field) => *field = reader.boolean(value).map_err(one)?,
+            Self::OptionalBool(field) => *field = Some(reader.boolean(value).map_err(one)?),
+            Self::Number(field, range) => *field = reader.number(value, &range).map_err(one)?,
+            Self::Octets16(field, range) => *field = reader.number(value, &range).map_err(one)?,
+            Self::Size(field, range) => *field = reader.size(value, &range).map_err(one)?,
+            Self::Duration(field, range) => *field = reader.duration(value, &range).map_err(one)?,
+            Self::Addresses(field, range) => *field = reader.addresses(value, &range)?,
+            Self::Name(field) => *field = reader.name(value).map_err(one)?,
+            Self::Path(field) => *field = reader.path(value, base).map_err(one)?,
+            Self::Paths(field) => *field = reader.list(value, |value| reader.path(value, base))?,
+            Self::Word(field) => field.choose(reader.word(value, field.words()).map_err(one)?),
+        }
+        Ok(())
+    }
+}
+
+/// What is asked of the value of one key.
+struct Reader<'k> {
+    key: &'k str,
+    kind: String,
+    bounds: String,
+}
+
+impl Reader<'_> {
+    fn boolean(&self, value: &Value<'_>) -> Result<bool, Fault> {
+        let Shape::Bool(boolean) = value.shape else {
+            return Err(self.mismatch(value, "write `true` or `false`"));
+        };
+        Ok(boolean)
+    }
+
+    fn number<N>(&self, value: &Value<'_>, range: &RangeInclusive<N>) -> Result<N, Fault>
+    where
+        N: TryFrom<i64> + PartialOrd,
+    {
+        match value.shape {
+            Shape::Integer(number) => N::try_from(number)
+                .ok()
+                .filter(|number| range.contains(number))
+                .ok_or_else(|| self.out_of_bounds(value, &number.to_string())),
+            Shape::HugeInteger => Err(self.huge(value)),
+            Shape::Bool(_) | Shape::Float(_) | Shape::Text(_) | Shape::List(_) | Shape::Datetime | Shape::Table => {
+                Err(self.mismatch(value, "write a whole number without quotes"))
+            }
+        }
+    }
+
+    fn size(&self, value: &Value<'_>, range: &RangeInclusive<usize>) -> Result<usize, Fault> {
+        let form = "write a size as `8MiB`, `64KiB` or a number of octets";
+        let (size, typed) = match &value.shape {
+            Shape::Integer(number) => (usize::try_from(*number).ok(), number.to_string()),
+            Shape::Text(text) => match parse_size(text) {
+                Some(size) => (Some(size), (*text).to_owned()),
+                None => return Err(self.malformed(value, text, form)),
+            },
+            Shape::HugeInteger => return Err(self.huge(value)),
+            Shape::Bool(_) | Shape::Float(_) | Shape::List(_) | Shape::Datetime | Shape::Table => {
+                return Err(self.mismatch(value, form));
+            }
+        };
+        size.filter(|size| range.contains(size)).ok_or_else(|| self.out_of_bounds(value, &typed))
+    }
+
+    fn duration(&self, value: &Value<'_>, range: &RangeInclusive<Duration>) -> Result<Duration, Fault> {
+        let form = "write a duration as `5s`, `10ms`, `1h30m` or a number of seconds";
+        let (duration, typed) = match &value.shape {
+            Shape::Integer(secs) => (u64::try_from(*secs).ok().map(Duration::from_secs), secs.to_string()),
+            Shape::Float(secs) => (Duration::try_from_secs_f64(*secs).ok(), secs.to_string()),
+            Shape::Text(text) => match parse_duration(text) {
+                Some(duration) => (Some(duration), (*text).to_owned()),
+                None => return Err(self.malformed(value, text, form)),
+            },
+            Shape::HugeInteger => return Err(self.huge(value)),
+            Shape::Bool(_) | Shape::List(_) | Shape::Datetime | Shape::Table => {
+                return Err(self.mismatch(value, form));
+            }
+        };
+        duration.filter(|duration| range.contains(duration)).ok_or_else(|| self.out_of_bounds(value, &typed))
+    }
+
+    fn addresses(&self, value: &Value<'_>, counts: &RangeInclusive<usize>) -> Result<Vec<SocketAddr>, Vec<Fault>> {
+        let mut seen = HashSet::new();
+        let addresses = self.list(value, |value| {
+            let address = self.address(value)?;
+            // Two sockets on one address would share its queries without a word.
+            if !seen.insert(address) {
+                let message = format!("`{}` names `{address}` twice", self.key);
+                return Err(Fault { span: value.span.clone(), message, help: "name it once".into() });
+            }
+            Ok(address)
+        })?;
+        if counts.contains(&addresses.len()) {
+            Ok(addresses)
+        } else {
+            Err(vec![self.out_of_bounds(value, &format!("{} entries", addresses.len()))])
+        }
+    }
+
+    fn address(&self, value: &Value<'_>) -> Result<SocketAddr, Fault> {
+        let form = "write an address and a port: `192.0.2.1:53` or `[2001:db8::1]:53`";
+        match value.shape {
+            Shape::Text(text) => text
+                .parse()
+                .map_err(|_| self.malformed(value, text, &address_help(text).unwrap_or_else(|| form.into()))),
+            Shape::Integer(port) => {
+                Err(self.mismatch(value, &address_help(&port.to_string()).unwrap_or_else(|| form.into())))
+            }
+            Shape::Bool(_) | Shape::Float(_) | Shape::List(_) | Shape::HugeInteger | Shape::Datetime | Shape::Table => {
+                Err(self.mismatch(value, form))
+            }
+        }
+    }
+
+    fn name(&self, value: &Value<'_>) -> Result<Name, Fault> {
+        let Shape::Text(text) = value.shape else {
+            return Err(self.mismatch(value, "write a name as `\"example.org\"`"));
+        };
+        Name::parse_absolute(text.as_bytes())
+            .map_err(|error| self.malformed(value, text, &format!("{error}; write a name as `example.org`")))
+    }
+
+    fn path(&self, value: &Value<'_>, base: &Path) -> Result<PathBuf, Fault> {
+        let Shape::Text(text) = value.shape else {
+            return Err(self.mismatch(value, "write a path in quotes"));
+        };
+        Ok(if text.is_empty() { PathBuf::new() } else { base.join(text) })
+    }
+
+    fn word(&self, value: &Value<'_>, words: &[&str]) -> Result<usize, Fault> {
+        let help = format!("write one of {}", self.kind);
+        let Shape::Text(text) = value.shape else {
+            return Err(self.mismatch(value, &help));
+        };
+        words.iter().position(|word| *word == text).ok_or_else(|| self.malformed(value, text, &help))
+    }
+
+    /// Reads each entry of a list, and reports the faults of all.
+    fn list<T>(
+        &self,
+        value: &Value<'_>,
+        mut entry: impl FnMut(&Value<'_>) -> Result<T, Fault>,
+    ) -> Result<Vec<T>, Vec<Fault>> {
+        let Shape::List(values) = &value.shape else {
+            return Err(vec![self.mismatch(value, "write a list in brackets: `[\"…\", \"…\"]`")]);
+        };
+        let mut entries = Vec::with_capacity(values.len());
+        let mut faults = Vec::new();
+        for value in values {
+            match entry(value) {
+                Ok(value) => entries.push(value),
+                Err(fault) => faults.push(fault),
+            }
+        }
+        if faults.is_empty() { Ok(entries) } else { Err(faults) }
+    }
+
+    /// The value is of another type.
+    fn mismatch(&self, value: &Value<'_>, help: &str) -> Fault {
+        let message = format!("`{}` cannot be {}", self.key, value.shape.describe());
+        Fault { span: value.span.clone(), message, help: help.into() }
+    }
+
+    /// The value is a text, and not of the wanted form.
+    fn malformed(&self, value: &Value<'_>, text: &str, help: &str) -> Fault {
+        let message = format!("`{}` cannot be `{text}`", self.key);
+        Fault { span: value.span.clone(), message, help: help.into() }
+    }
+
+    /// The value is beyond all bounds.
+    fn huge(&self, value: &Value<'_>) -> Fault {
+        Fault { help: format!("choose {}", self.bounds), ..self.mismatch(value, "") }
+    }
+
+    /// The value is of the right form and outside its bounds.
+    fn out_of_bounds(&self, value: &Value<'_>, typed: &str) -> Fault {
+        let message = format!("`{}` cannot be `{typed}`: out of bounds", self.key);
+        Fault { span: value.span.clone(), message, help: format!("choose {}", self.bounds) }
+    }
+}
+
+/// Advises on what was written for an address with a port, if it is a known slip.
+fn address_help(text: &str) -> Option<String> {
+    let lone_port = text.trim_start_matches('*');
+    if let Ok(port) = lone_port.strip_prefix(':').unwrap_or(lone_port).parse::<u16>() {
+        return Some(format!("say on which address: `0.0.0.0:{port}` and `[::]:{port}` for all"));
+    }
+    if let Ok(address) = text.trim_matches(['[', ']']).parse::<IpAddr>() {
+        return Some(format!("add the port: `{}`", SocketAddr::new(address, 53)));
+    }
+    let (host, port) = text.rsplit_once(':')?;
+    let port = port.parse::<u16>().ok()?;
+    host.starts_with(|c: char| c.is_ascii_alphabetic())
+        .then(|| format!("names are not looked up here; write the address: `127.0.0.1:{port}`"))
+}
+
+impl Shape<'_> {
+    /// What it is, with the article a sentence needs.
+    fn describe(&self) -> String {
+        match self {
+            Self::Bool(boolean) => format!("the boolean `{boolean}`"),
+            Self::Integer(number) => format!("the number `{number}`"),
+            Self::Float(number) => format!("the number `{number}`"),
+            Self::Text(text) => format!("the text `{text}`"),
+            Self::List(_) => "a list".into(),
+            Self::HugeInteger => HUGE.into(),
+            Self::Datetime => "a date or time".into(),
+            Self::Table => "a table".into(),
+        }
+    }
+}
