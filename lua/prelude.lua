@@ -1,0 +1,97 @@
+-- What every script finds beside the builtins: the parts of Lua's library that are written in Lua.
+-- Loaded once into each VM, before its libraries are made read-only. Built into the binary.
+--
+-- `host` is what the sandbox hands over and scripts never see:
+--   spend(reason)   ends the run; no pcall can keep it alive
+--   spent(error)    whether the run is at its end, `error` being one the VM gives when memory is short
+--   now()           the query's time, in seconds since 1970-01-01 00:00 UTC
+--   random(...)     math.random over the worker's random source
+--   string_max, subject_max, pattern_max, table_max   bounds, in octets and entries
+local host = ...
+
+-- Once the budget is spent an error caught here is raised again, so that it reaches the host.
+local function pass(ok, problem, ...)
+  if not ok and host.spent(problem) then error(problem, 0) end
+  return ok, problem, ...
+end
+
+local catch, catch_with, resume = pcall, xpcall, coroutine.resume
+
+function pcall(...) return pass(catch(...)) end
+
+function xpcall(...) return pass(catch_with(...)) end
+
+function coroutine.resume(...) return pass(resume(...)) end
+
+-- Library functions written in C run to their end, so what they are given is bounded instead.
+local repeat_text, text_length = string.rep, string.len
+
+function string.rep(text, count, ...)
+  local times = tonumber(count)
+  if times and times > 0 and text_length(text) * times > host.string_max then
+    host.spend("a string longer than " .. host.string_max .. " octets")
+  end
+  return repeat_text(text, count, ...)
+end
+
+for _, name in { "find", "match", "gmatch", "gsub" } do
+  local search = string[name]
+  string[name] = function(subject, pattern, ...)
+    if text_length(subject) > host.subject_max then
+      host.spend("a search in more than " .. host.subject_max .. " octets")
+    elseif text_length(pattern) > host.pattern_max then
+      host.spend("a pattern of more than " .. host.pattern_max .. " octets")
+    end
+    return search(subject, pattern, ...)
+  end
+end
+
+local create = table.create
+
+function table.create(count, ...)
+  if (tonumber(count) or 0) > host.table_max then
+    host.spend("a table of more than " .. host.table_max .. " entries")
+  end
+  return create(count, ...)
+end
+
+-- Time is that of the query, so that one run sees one moment and a replay sees the same.
+local time, date, difftime = os.time, os.date, os.difftime
+
+os = {
+  time = function(moment)
+    if moment == nil then return host.now() end
+    return time(moment)
+  end,
+  date = function(format, moment)
+    return date(format or "%c", moment or host.now())
+  end,
+  difftime = difftime,
+}
+
+math.random = host.random
+math.randomseed = function() end -- the random source is the worker's own
+
+-- LuaJIT's bit operations: arguments and results are signed 32-bit numbers.
+local function signed(number)
+  return number >= 0x80000000 and number - 0x100000000 or number
+end
+
+bit = {
+  tobit = function(a) return signed(bit32.band(a)) end,
+  tohex = function(a, digits)
+    local width = math.min(math.abs(digits or 8), 8)
+    local text = string.sub(string.format("%08x", bit32.band(a)), -width)
+    return width == 0 and "" or (digits or 8) < 0 and string.upper(text) or text
+  end,
+  bswap = function(a) return signed(bit32.byteswap(a)) end,
+}
+for here, there in { bnot = "bnot", band = "band", bor = "bor", bxor = "bxor", rol = "lrotate", ror = "rrotate" } do
+  local operate = bit32[there]
+  bit[here] = function(...) return signed(operate(...)) end
+end
+-- LuaJIT takes the shift count modulo 32; bit32 shifts everything out.
+for here, there in { lshift = "lshift", rshift = "rshift", arshift = "arshift" } do
+  local operate = bit32[there]
+  bit[here] = function(a, count) return signed(operate(a, bit32.band(count, 31))) end
+end

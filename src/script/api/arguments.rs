@@ -1,0 +1,259 @@
+//! How Lua values become a builtin's arguments: numbers pass for strings and texts of numbers for numbers.
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+
+use ipnet::IpNet;
+use mlua::{Lua, LuaString, MultiValue, Table, Value};
+
+use super::CallError;
+use crate::script::value::{is_numeric, kind};
+
+/// The arguments of one call, taken from the left.
+///
+/// A `nil` counts as absent; an argument that is left over at the end is an error.
+pub(super) struct Arguments<'l> {
+    lua: &'l Lua,
+    values: MultiValue,
+    taken: usize,
+}
+
+/// An entry with a weight.
+pub(super) struct Weighted<T> {
+    /// From 1 to 2^32-1.
+    pub(super) weight: u32,
+    /// What is chosen.
+    pub(super) value: T,
+}
+
+/// A table of options, by name.
+pub(super) struct Options<'l> {
+    lua: &'l Lua,
+    table: Option<Table>,
+}
+
+impl<'l> Arguments<'l> {
+    pub(super) fn new(lua: &'l Lua, values: MultiValue) -> Self {
+        Self { lua, values, taken: 0 }
+    }
+
+    pub(super) fn lua(&self) -> &'l Lua {
+        self.lua
+    }
+
+    /// Takes the next argument, whatever it is; `Nil` when there is none.
+    pub(super) fn value(&mut self) -> Value {
+        self.taken += 1;
+        self.values.pop_front().unwrap_or(Value::Nil)
+    }
+
+    /// Errors if arguments are left.
+    pub(super) fn end(&mut self) -> Result<(), CallError> {
+        if self.values.iter().all(Value::is_nil) {
+            return Ok(());
+        }
+        Err(CallError::refused(format!("takes {} arguments, and got {}", self.taken, self.taken + self.values.len())))
+    }
+
+    fn refuse(&self, expected: &str, got: &Value) -> CallError {
+        CallError::refused(format!("needs {expected} as argument {}, and got {}", self.taken, kind(got)))
+    }
+
+    /// Takes a string, or a number as its text.
+    pub(super) fn text(&mut self) -> Result<LuaString, CallError> {
+        let value = self.value();
+        string(self.lua, &value).ok_or_else(|| self.refuse("a string", &value))
+    }
+
+    /// Takes a number, or a text of one; fractions are cut off.
+    pub(super) fn whole_number(&mut self) -> Result<i64, CallError> {
+        let value = self.value();
+        number(self.lua, &value).ok_or_else(|| self.refuse("a number", &value))
+    }
+
+    /// Takes a list of strings: all keys numbers, all values strings or numbers; the keys are ignored.
+    pub(super) fn list(&mut self) -> Result<Vec<LuaString>, CallError> {
+        let value = self.value();
+        list(self.lua, &value).ok_or_else(|| self.refuse("a list of strings", &value))
+    }
+
+    /// Takes a list of strings, as one group, or a list of such lists.
+    pub(super) fn groups(&mut self) -> Result<Vec<Vec<LuaString>>, CallError> {
+        let value = self.value();
+        if let Some(flat) = list(self.lua, &value) {
+            return Ok(vec![flat]);
+        }
+        let groups = entries(self.lua, &value).and_then(|groups| groups.iter().map(|group| list(self.lua, group)).collect());
+        groups.ok_or_else(|| self.refuse("a list of addresses or a list of such lists", &value))
+    }
+
+    /// Takes a list of `{weight, value}`.
+    pub(super) fn weighted(&mut self) -> Result<Vec<Weighted<LuaString>>, CallError> {
+        let value = self.value();
+        let refusal = || CallError::refused("needs a list of `{weight, value}`");
+        entries(self.lua, &value)
+            .ok_or_else(refusal)?
+            .iter()
+            .map(|entry| {
+                let pair = entries(self.lua, entry).ok_or_else(refusal)?;
+                let [weight, value] = pair.get(..2).and_then(<&[Value]>::first_chunk).ok_or_else(refusal)?;
+                let value = string(self.lua, value).ok_or_else(refusal)?;
+                Ok(Weighted { weight: read_weight(self.lua, weight)?, value })
+            })
+            .collect()
+    }
+
+    /// Takes a list of entries, each a list of lists of strings.
+    pub(super) fn rules(&mut self) -> Result<Vec<Vec<Vec<LuaString>>>, CallError> {
+        let value = self.value();
+        let rule = |rule: &Value| -> Option<Vec<Vec<LuaString>>> {
+            entries(self.lua, rule)?.iter().map(|part| list(self.lua, part)).collect()
+        };
+        let rules = entries(self.lua, &value).and_then(|rules| rules.iter().map(rule).collect());
+        rules.ok_or_else(|| self.refuse("a list of `{networks, values}`", &value))
+    }
+
+    /// Takes a table of options, or nothing.
+    pub(super) fn options(&mut self) -> Result<Options<'l>, CallError> {
+        match self.value() {
+            Value::Nil => Ok(Options { lua: self.lua, table: None }),
+            Value::Table(table) => Ok(Options { lua: self.lua, table: Some(table) }),
+            other => Err(self.refuse("a table of options", &other)),
+        }
+    }
+}
+
+impl Options<'_> {
+    /// The option's value; `None` when it is not given.
+    pub(super) fn get(&self, name: &str) -> Result<Option<Value>, CallError> {
+        let Some(table) = &self.table else { return Ok(None) };
+        Ok(Some(table.raw_get::<Value>(name)?).filter(|value| !value.is_nil()))
+    }
+
+    /// The option as text: numbers and booleans pass.
+    pub(super) fn text(&self, name: &str) -> Result<Option<String>, CallError> {
+        let Some(value) = self.get(name)? else { return Ok(None) };
+        if let Value::Boolean(boolean) = value {
+            return Ok(Some(boolean.to_string()));
+        }
+        let text = string(self.lua, &value)
+            .ok_or_else(|| CallError::refused(format!("needs a string for the option `{name}`, and got {}", kind(&value))))?;
+        Ok(Some(text.to_string_lossy()))
+    }
+
+    /// The option as a table of texts.
+    pub(super) fn texts(&self, name: &str) -> Result<Vec<(String, String)>, CallError> {
+        let Some(value) = self.get(name)? else { return Ok(Vec::new()) };
+        let refusal = || CallError::refused(format!("needs a table of strings for the option `{name}`"));
+        let Value::Table(table) = value else { return Err(refusal()) };
+        table
+            .pairs::<Value, Value>()
+            .map(|pair| {
+                let (key, value) = pair?;
+                let text = |value| string(self.lua, value).map(|text| text.to_string_lossy()).ok_or_else(refusal);
+                Ok((text(&key)?, text(&value)?))
+            })
+            .collect()
+    }
+}
+
+/// A string, or a number as its text.
+fn string(lua: &Lua, value: &Value) -> Option<LuaString> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Integer(_) | Value::Number(_) => lua.coerce_string(value.clone()).ok()?,
+        _ => None,
+    }
+}
+
+/// A number, or a text of one, cut to a whole number.
+fn number(lua: &Lua, value: &Value) -> Option<i64> {
+    // The cast saturates, and what is no number becomes 0: no call has a use for more.
+    lua.coerce_number(value.clone()).ok()?.map(|number| number as i64)
+}
+
+/// The values of a table whose keys are all numbers or texts of numbers, in the order of `next`.
+fn entries(lua: &Lua, value: &Value) -> Option<Vec<Value>> {
+    let Value::Table(table) = value else { return None };
+    let mut values = Vec::with_capacity(table.raw_len());
+    for pair in table.pairs::<Value, Value>() {
+        let (key, value) = pair.ok()?;
+        if !is_numeric(lua, &key) {
+            return None;
+        }
+        values.push(value);
+    }
+    Some(values)
+}
+
+/// A list of strings.
+fn list(lua: &Lua, value: &Value) -> Option<Vec<LuaString>> {
+    entries(lua, value)?.iter().map(|entry| string(lua, entry)).collect()
+}
+
+/// Reads a weight as C's `strtoull` would: `1.5` and `1x` are 1. Errors below 1 and above 2^32-1.
+fn read_weight(lua: &Lua, value: &Value) -> Result<u32, CallError> {
+    let text = string(lua, value).ok_or_else(|| CallError::refused(format!("got {} for a weight", kind(value))))?;
+    let text = text.to_string_lossy();
+    let refusal = || {
+        CallError::refused(format!("got the weight `{text}`; a weight is a whole number from 1 to {}", u32::MAX))
+    };
+    let digits = text.trim_start().trim_start_matches('+');
+    let end = digits.find(|character: char| !character.is_ascii_digit()).unwrap_or(digits.len());
+    let weight: u32 = digits[..end].parse().map_err(|_| refusal())?;
+    if weight == 0 { Err(refusal()) } else { Ok(weight) }
+}
+
+/// Reads an address, IPv6 with or without brackets, with or without a port.
+pub(super) fn read_address(text: &str) -> Option<SocketAddr> {
+    if let Ok(address) = text.parse::<IpAddr>() {
+        return Some(SocketAddr::new(address, 0));
+    }
+    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
+    if let Some(address) = bare.and_then(|text| text.parse::<Ipv6Addr>().ok()) {
+        return Some(SocketAddr::new(address.into(), 0));
+    }
+    text.parse().ok()
+}
+
+/// Reads a network: `address/bits` with host bits cleared, or a bare address in full length.
+///
+/// Returns `None` inside for a length past the family's, which PowerDNS accepts and lets match nothing.
+pub(super) fn read_network(text: &str) -> Option<Option<IpNet>> {
+    let Some((address, bits)) = text.split_once('/') else {
+        return Some(Some(read_address(text)?.ip().into()));
+    };
+    let address: IpAddr = address.parse().ok()?;
+    let bits: u8 = bits.parse().ok()?;
+    Some(IpNet::new(address, bits).ok().map(|network| network.trunc()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_come_with_and_without_ports() {
+        let cases: [(&str, Option<(IpAddr, u16)>); 8] = [
+            ("192.0.2.1", Some(("192.0.2.1".parse().unwrap(), 0))),
+            ("192.0.2.1:53", Some(("192.0.2.1".parse().unwrap(), 53))),
+            ("2001:db8::1", Some(("2001:db8::1".parse().unwrap(), 0))),
+            ("[2001:db8::1]", Some(("2001:db8::1".parse().unwrap(), 0))),
+            ("[2001:db8::1]:53", Some(("2001:db8::1".parse().unwrap(), 53))),
+            ("example.com", None),
+            ("010.0.0.1", None),
+            ("12", None),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(read_address(text), expected.map(|(address, port)| SocketAddr::new(address, port)), "{text}");
+        }
+    }
+
+    #[test]
+    fn networks_lose_their_host_bits_and_may_match_nothing() {
+        assert_eq!(read_network("192.168.1.9/16"), Some(Some("192.168.0.0/16".parse().unwrap())));
+        assert_eq!(read_network("192.168.1.9"), Some(Some("192.168.1.9/32".parse().unwrap())));
+        assert_eq!(read_network("192.168.1.9/33"), Some(None));
+        assert_eq!(read_network("!192.168.1.9"), None);
+        assert_eq!(read_network("192.168.1.9/x"), None);
+    }
+}

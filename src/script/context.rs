@@ -1,0 +1,262 @@
+//! What a script may know of the query it runs for, and what it has looked at.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
+
+use crate::dns::edns::ClientSubnet;
+use crate::dns::{Client, Name, NameRef, Now, Transport};
+use crate::health::Check;
+use crate::health::table::{Slot, Table};
+
+/// The query a script runs for.
+#[derive(Clone, Copy, Debug)]
+pub struct Query<'q> {
+    /// When it is answered.
+    pub now: Now,
+    /// Who asks, and where.
+    pub client: &'q Client,
+    /// The client behind the resolver, if the query says so and that is listened to.
+    pub subnet: Option<ClientSubnet>,
+    /// The name asked for, or the target of the CNAME that led here.
+    pub qname: NameRef<'q>,
+    /// The apex of the zone.
+    pub zone: NameRef<'q>,
+}
+
+/// The worker's side of a run: the query's facts, the random source, the health slots it knows.
+///
+/// Every builtin is handed this; nothing is a global or a thread-local.
+pub(super) struct Context {
+    facts: RefCell<Facts>,
+    /// How many bits of the client subnet were looked at.
+    consulted: Cell<u8>,
+    random: RefCell<SmallRng>,
+    table: Arc<Table>,
+    /// The slots this worker has used: a builtin costs a local look-up and one atomic load.
+    slots: RefCell<HashMap<Check, Arc<Slot>>>,
+    /// What scripts asked for and should be told, when somebody wants to know.
+    discovery: RefCell<Option<Discovery>>,
+}
+
+/// What trial runs leave behind.
+#[derive(Default)]
+struct Discovery {
+    checks: Vec<Check>,
+    lints: Vec<String>,
+}
+
+/// What is copied out of a query, so that objects a script makes can outlive it.
+struct Facts {
+    now: Now,
+    sender: SocketAddr,
+    local: SocketAddr,
+    tcp: bool,
+    subnet: Option<ClientSubnet>,
+    qname: Name,
+    zone: Name,
+}
+
+impl Context {
+    /// A context over the shared health table, with a random source that starts from `seed`.
+    pub(super) fn new(table: Arc<Table>, seed: u64) -> Self {
+        let nobody = SocketAddr::from(([0, 0, 0, 0], 0));
+        let now = Now { unix_secs: 0, monotonic: std::time::Duration::ZERO };
+        let (qname, zone) = (Name::root(), Name::root());
+        let facts = Facts { now, sender: nobody, local: nobody, tcp: false, subnet: None, qname, zone };
+        Self {
+            facts: RefCell::new(facts),
+            consulted: Cell::new(0),
+            random: RefCell::new(SmallRng::seed_from_u64(seed)),
+            table,
+            slots: RefCell::default(),
+            discovery: RefCell::new(None),
+        }
+    }
+
+    /// Takes up a query.
+    pub(super) fn begin(&self, query: &Query<'_>) {
+        self.consulted.set(0);
+        *self.facts.borrow_mut() = Facts {
+            now: query.now,
+            sender: query.client.address,
+            local: query.client.local,
+            tcp: query.client.transport == Transport::Tcp,
+            subnet: query.subnet.filter(|subnet| subnet.source_length > 0),
+            qname: query.qname.to_owned(),
+            zone: query.zone.to_owned(),
+        };
+    }
+
+    /// How many bits of the client subnet were looked at since [`Context::begin`].
+    pub(super) fn consulted(&self) -> u8 {
+        self.consulted.get()
+    }
+
+    pub(super) fn now(&self) -> Now {
+        self.facts.borrow().now
+    }
+
+    /// `who`: the sender, with its port. Does not count as looking at the client subnet.
+    pub(super) fn sender(&self) -> SocketAddr {
+        self.facts.borrow().sender
+    }
+
+    /// `localwho`: where the query came in.
+    pub(super) fn local(&self) -> SocketAddr {
+        self.facts.borrow().local
+    }
+
+    /// `tcp`: whether the query came over TCP.
+    pub(super) fn is_tcp(&self) -> bool {
+        self.facts.borrow().tcp
+    }
+
+    /// `qname`, in the client's letter case.
+    pub(super) fn qname(&self) -> Name {
+        self.facts.borrow().qname.clone()
+    }
+
+    /// `zone`: the apex.
+    pub(super) fn zone(&self) -> Name {
+        self.facts.borrow().zone.clone()
+    }
+
+    /// `ecswho`: the client subnet; counts as looking at all of it.
+    pub(super) fn subnet(&self) -> Option<IpNet> {
+        let subnet = self.facts.borrow().subnet?;
+        self.consult(subnet.source_length);
+        IpNet::new(subnet.address, subnet.source_length).ok()
+    }
+
+    /// `bestwho`: the client subnet's address without a port, or the sender with its own.
+    ///
+    /// Counts as looking at all of the subnet.
+    pub(super) fn client(&self) -> SocketAddr {
+        let facts = self.facts.borrow();
+        let Some(subnet) = facts.subnet else { return facts.sender };
+        self.consult(subnet.source_length);
+        SocketAddr::new(subnet.address, 0)
+    }
+
+    /// Whether `bestwho` is in `network`; families must match.
+    ///
+    /// Counts as looking at the bits that decide it for the whole neighbourhood: those of the network if the
+    /// client is in it, and otherwise as many as show that it is not.
+    pub(super) fn client_is_in(&self, network: IpNet) -> bool {
+        let facts = self.facts.borrow();
+        let client = facts.subnet.map_or(facts.sender.ip(), |subnet| subnet.address);
+        let common = match (client, network.network()) {
+            (IpAddr::V4(client), IpAddr::V4(network)) => (client.to_bits() ^ network.to_bits()).leading_zeros(),
+            (IpAddr::V6(client), IpAddr::V6(network)) => (client.to_bits() ^ network.to_bits()).leading_zeros(),
+            (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => return false,
+        };
+        let common = u8::try_from(common).expect("an address has at most 128 bits");
+        let is_in = common >= network.prefix_len();
+        if facts.subnet.is_some() {
+            self.consult(if is_in { network.prefix_len() } else { common + 1 });
+        }
+        is_in
+    }
+
+    fn consult(&self, bits: u8) {
+        self.consulted.set(self.consulted.get().max(bits));
+    }
+
+    /// The worker's random source.
+    pub(super) fn random(&self) -> std::cell::RefMut<'_, SmallRng> {
+        self.random.borrow_mut()
+    }
+
+    /// A random number from 0 up to but not 1.
+    pub(super) fn random_fraction(&self) -> f64 {
+        self.random().random()
+    }
+
+    /// The health slot of `check`; asking for it keeps it alive, and makes it if it is new.
+    pub(super) fn slot(&self, check: &Check) -> Arc<Slot> {
+        if let Some(discovery) = self.discovery.borrow_mut().as_mut() {
+            discovery.checks.push(check.clone());
+        }
+        let mut slots = self.slots.borrow_mut();
+        let slot = match slots.get(check) {
+            Some(slot) if !slot.is_retired() => Arc::clone(slot),
+            Some(_) | None => {
+                // Slots of checks that are gone are let go of here, so that the map stays as small as the table.
+                slots.retain(|_, slot| !slot.is_retired());
+                let slot = self.table.slot(check);
+                slots.insert(check.clone(), Arc::clone(&slot));
+                slot
+            }
+        };
+        slot.touch();
+        slot
+    }
+
+    /// Notes what an operator should know of a script; heard only in a trial run.
+    pub(super) fn lint(&self, lint: String) {
+        if let Some(discovery) = self.discovery.borrow_mut().as_mut() {
+            discovery.lints.push(lint);
+        }
+    }
+
+    /// Begins to collect checks and lints.
+    pub(super) fn discover(&self) {
+        *self.discovery.borrow_mut() = Some(Discovery::default());
+    }
+
+    /// The lints since the last call.
+    pub(super) fn lints(&self) -> Vec<String> {
+        self.discovery.borrow_mut().as_mut().map(|discovery| std::mem::take(&mut discovery.lints)).unwrap_or_default()
+    }
+
+    /// Ends the collection; the checks asked for since [`Context::discover`].
+    pub(super) fn discovered(&self) -> Vec<Check> {
+        self.discovery.take().map(|discovery| discovery.checks).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The answer to `client_is_in` and the bits it consulted, for a /24 client subnet.
+    fn consult(subnet: &str, networks: &[&str]) -> (Vec<bool>, u8) {
+        let context = Context::new(Arc::new(Table::new(1)), 0);
+        let client = Client {
+            address: ([127, 0, 0, 1], 53).into(),
+            local: ([127, 0, 0, 1], 53).into(),
+            transport: Transport::Udp,
+        };
+        context.begin(&Query {
+            now: Now { unix_secs: 0, monotonic: std::time::Duration::ZERO },
+            client: &client,
+            subnet: Some(ClientSubnet { family: 1, source_length: 24, address: subnet.parse().unwrap() }),
+            qname: NameRef::ROOT,
+            zone: NameRef::ROOT,
+        });
+        let answers = networks.iter().map(|network| context.client_is_in(network.parse().unwrap())).collect();
+        (answers, context.consulted())
+    }
+
+    #[test]
+    fn the_scope_is_as_narrow_as_what_decided_and_no_narrower() {
+        let cases: [(&str, &[&str], &[bool], u8); 5] = [
+            ("192.168.1.0", &["192.168.0.0/16"], &[true], 16),
+            // 10... and 192... differ in their first bit: all of 0.0.0.0/1 gets this answer.
+            ("10.0.0.0", &["192.168.0.0/16", "0.0.0.0/0"], &[false, true], 1),
+            // 192.169... leaves 192.168.0.0/16 at its sixteenth bit.
+            ("192.169.1.0", &["192.168.0.0/16"], &[false], 16),
+            ("192.168.1.0", &["2001:db8::/32"], &[false], 0),
+            ("192.168.1.0", &[], &[], 0),
+        ];
+        for (subnet, networks, answers, bits) in cases {
+            assert_eq!(consult(subnet, networks), (answers.to_vec(), bits), "{subnet} {networks:?}");
+        }
+    }
+}
