@@ -1,1 +1,87 @@
 //! One request in, one outcome out; no socket, no await, no clock.
+//!
+//! `Responder::respond` is the whole pipeline, its stages in the order they run: decode (`dns/wire.rs`), `gate.rs`,
+//! `query.rs` with `synthesize.rs` for LUA records, encode (`dns/wire.rs`). No stage calls the next and none can
+//! send. Absent on purpose: where octets come from and go to, and how zones got here.
+
+mod gate;
+mod query;
+mod synthesize;
+
+use std::sync::Arc;
+
+use bumpalo::Bump;
+
+pub use crate::dns::{Client, Now, Transport};
+
+use crate::dns::wire::{self, Limits, Refusal};
+use crate::script::{Program, Vm};
+use crate::zone::ZoneSet;
+
+/// The scripts of a zone, compiled, in the order of [`crate::zone::Zone::scripts`].
+pub type Programs = Arc<[Arc<Program>]>;
+
+/// Everything that answers are made from; never changed, swapped whole.
+pub struct World {
+    /// The zones and their scripts.
+    pub zones: ZoneSet<Programs>,
+    /// What responses may hold.
+    pub limits: Limits,
+    /// Whether a query for ANY over UDP is sent to TCP.
+    pub any_to_tcp: bool,
+}
+
+/// What is to be done with a request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// The octets in `out` are sent.
+    Reply,
+    /// Nothing is sent.
+    Silence,
+}
+
+/// One worker's way from requests to responses.
+pub struct Responder {
+    world: Arc<World>,
+    vm: Vm,
+    /// What one answer needs for a moment: synthesized RRsets and names. Emptied after each.
+    arena: Bump,
+}
+
+impl Responder {
+    /// A responder that answers from `world`.
+    pub fn new(world: Arc<World>, vm: Vm) -> Self {
+        Self { world, vm, arena: Bump::new() }
+    }
+
+    /// Answers from another world from the next request on.
+    pub fn swap(&mut self, world: Arc<World>) {
+        self.world = world;
+    }
+
+    /// Answers one request: appends nothing or one whole message (without a length prefix) to `out`.
+    ///
+    /// The stages run in the order they are written here.
+    pub fn respond(&mut self, now: Now, client: &Client, octets: &[u8], out: &mut Vec<u8>) -> Outcome {
+        let request = match wire::decode(octets) {
+            Ok(request) => request,
+            Err(Refusal::Silence) => return Outcome::Silence,
+            Err(Refusal::Rcode(rcode)) => {
+                wire::encode_refusal(octets, rcode, out);
+                return Outcome::Reply;
+            }
+        };
+        let response = match gate::admit(&self.world, &request) {
+            Err(refusal) => refusal,
+            Ok(zones) => {
+                let mut synthesizer = synthesize::Synthesizer::new(&mut self.vm, &self.arena, now, client, &request, &self.world);
+                let any_to_tcp = self.world.any_to_tcp && client.transport == Transport::Udp;
+                query::answer(zones, &request, any_to_tcp, &mut synthesizer)
+            }
+        };
+        wire::encode(&request, &response, client.transport, self.world.limits, out);
+        drop(response);
+        self.arena.reset();
+        Outcome::Reply
+    }
+}

@@ -17,7 +17,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use mlua::{ChunkMode, Compiler, Function, LuaString, Table, Value};
+use mlua::chunk::{ChunkMode, Compiler};
+use mlua::{Function, LuaString, Table, Value};
 
 pub use context::Query;
 
@@ -27,7 +28,7 @@ use crate::dns::Rtype;
 use crate::health::Check;
 use crate::zone::Script;
 use context::Context;
-use sandbox::{CHUNK, Sandbox, Spent, is_memory_error};
+use sandbox::{CHUNK, Sandbox, is_memory_error};
 
 /// The longest code of a script, in octets: what a message of 65,535 octets could carry and a little more.
 const CODE_OCTETS_MAX: usize = 128 << 10;
@@ -88,8 +89,9 @@ impl Program {
 }
 
 /// Why a run made no records.
-#[derive(Debug)]
 pub struct Failure {
+    /// Which script failed.
+    pub program: Arc<Program>,
     /// What kind of failure it is.
     pub kind: FailureKind,
     /// What happened, for the log.
@@ -170,13 +172,14 @@ impl Vm {
     }
 
     /// Runs a program for a query.
-    pub fn run(&mut self, program: &Program, query: &Query<'_>) -> Result<Output, Failure> {
+    pub fn run(&mut self, program: &Arc<Program>, query: &Query<'_>) -> Result<Output, Failure> {
         self.context.begin(query);
         self.runs += 1;
         let outcome = self.call(program, query);
         let spent = self.sandbox.budget.close();
         let scope = self.scope(query);
         let fail = |kind, message: String, line| Failure {
+            program: Arc::clone(program),
             kind,
             message,
             position: position_of_line(&program.script, program.prefix, line),
@@ -403,4 +406,174 @@ fn position_of_line(script: &Script, prefix: Prefix, line: Option<usize>) -> Pos
     };
     let blanks = script.code[line_at.min(script.code.len())..].iter().take_while(|octet| octet.is_ascii_whitespace());
     script.position_at(line_at + blanks.count())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+    use std::time::Instant;
+
+    use super::*;
+    use crate::dns::{Class, Client, Name, NameRef, Now, Transport};
+    use crate::health::table::Table as HealthTable;
+    use crate::zone::{Data, LuaData, Piece, Record, Zone};
+
+    /// The program of a LUA TXT record at `www.example.com`, whose code stands in line 7 of a zone file.
+    fn program(code: &str, covered: Rtype) -> Result<Arc<Program>, Diagnostic> {
+        let apex: Name = "example.com".parse().unwrap();
+        let record = |owner: &str, rtype, data| Record {
+            owner: owner.parse().unwrap(),
+            class: Class::IN,
+            ttl: 60,
+            rtype,
+            data,
+            position: Position::new("a.zone", 7, 1),
+        };
+        let piece = Piece { text: code.as_bytes().into(), position: Position::new("a.zone", 7, 20) };
+        let lua = Data::Lua(LuaData { covered, pieces: vec![piece] });
+        let soa = Data::Wire(Box::new([0; 22]));
+        let records = vec![record("example.com", Rtype::SOA, soa), record("www.example.com", Rtype::LUA, lua)];
+        let zone = Zone::build(&apex, records, true, false).expect("the zone has an SOA");
+        Program::compile(&zone.scripts()[0]).map(Arc::new)
+    }
+
+    fn clock() -> Duration {
+        static START: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
+        START.get_or_init(Instant::now).elapsed()
+    }
+
+    fn vm(limits: config::Lua) -> Vm {
+        Vm::new(limits, Arc::new(HealthTable::new(16)), 7, clock).expect("there is memory for a VM")
+    }
+
+    fn run(vm: &mut Vm, code: &str) -> Result<Vec<String>, (FailureKind, String)> {
+        let address = SocketAddr::from(([192, 168, 3, 4], 5353));
+        let client = Client { address, local: ([127, 0, 0, 1], 53).into(), transport: Transport::Udp };
+        let (qname, zone): (Name, Name) = ("wWw.example.com".parse().unwrap(), "example.com".parse().unwrap());
+        let now = Now { unix_secs: 1_700_000_000, monotonic: Duration::ZERO };
+        let query = Query { now, client: &client, subnet: None, qname: qname.as_ref(), zone: zone.as_ref() };
+        let program = program(code, Rtype::TXT).map_err(|error| (FailureKind::Error, error.to_string()))?;
+        let output = vm.run(&program, &query).map_err(|failure| (failure.kind, failure.message))?;
+        let texts = output.rdata.iter().map(|rdata| String::from_utf8_lossy(&rdata[1..]).into_owned());
+        Ok(texts.collect())
+    }
+
+    #[test]
+    fn scripts_are_expressions_or_statements() {
+        let mut vm = vm(config::Lua::default());
+        let cases: [(&str, &[&str]); 12] = [
+            ("'a'", &["a"]),
+            ("{'a', 'b'}", &["a", "b"]),
+            ("{}", &[]),
+            (";local x = 'a' return x .. 'b'", &["ab"]),
+            (";return 10/2", &["5"]),
+            ("'a', 'ignored'", &["a"]),
+            ("qname:toString() .. zone:toStringNoDot()", &["wWw.example.com.example.com"]),
+            ("who:toStringWithPort()", &["192.168.3.4:5353"]),
+            ("tostring(tcp) .. tostring(ecswho) .. localwho:toString()", &["falsenil127.0.0.1"]),
+            ("netmask({'192.168.0.0/16'}) and 'in' or 'out'", &["in"]),
+            (";qname:chopOff() return qname:toString()", &["example.com."]),
+            ("bit.band(0xff, bit.lshift(1, 3)) .. os.time()", &["81700000000"]),
+        ];
+        for (code, expected) in cases {
+            assert_eq!(run(&mut vm, code), Ok(expected.iter().map(ToString::to_string).collect()), "{code}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_left_between_runs() {
+        let mut vm = vm(config::Lua::default());
+        assert_eq!(run(&mut vm, ";x = (x or 0) + 1 return x"), Ok(vec!["1".to_owned()]));
+        assert_eq!(run(&mut vm, ";x = (x or 0) + 1 return x"), Ok(vec!["1".to_owned()]));
+        assert_eq!(run(&mut vm, ";_G.y = 1 qname = 'changed' return 'a'"), Ok(vec!["a".to_owned()]));
+        assert_eq!(run(&mut vm, "tostring(y) .. type(qname)"), Ok(vec!["niluserdata".to_owned()]));
+    }
+
+    #[test]
+    fn shared_state_keeps_globals() {
+        let mut vm = vm(config::Lua { shared_state: true, ..config::Lua::default() });
+        for expected in ["1", "2", "3"] {
+            assert_eq!(run(&mut vm, ";x = (x or 0) + 1 return x"), Ok(vec![expected.to_owned()]));
+        }
+    }
+
+    #[test]
+    fn what_takes_too_much_is_stopped_and_the_next_run_is_not() {
+        let mut vm = vm(config::Lua::default());
+        let scripts = [
+            ";while true do end",
+            ";while true do pcall(function() while true do end end) end",
+            ";pcall(function() while true do end end) return 'survived'",
+            ";xpcall(function() while true do end end, function() while true do end end) return 'survived'",
+            ";coroutine.wrap(function() while true do end end)() return 'survived'",
+            ";local c = coroutine.create(function() while true do end end) coroutine.resume(c) return 'survived'",
+            "string.rep('x', 1e9)",
+            "('x'):rep(1e9)",
+            ";pcall(string.rep, 'x', 1e9) return 'survived'",
+            ";while true do pcall(string.rep, 'x', 1e9) end",
+            ";local t = {} while true do t[#t + 1] = string.rep('x', 100000) end",
+            ";local s = 'x' while true do s = s .. s end",
+            ";local s = 'x' pcall(function() while true do s = s .. s end end) return 'survived'",
+            ";return string.find(string.rep('a', 60000), string.rep('a-', 200) .. 'b')",
+            ";return string.find(string.rep('a', 5000), '.-.-.-.-.-.-.-.-b')",
+            ";return (string.rep('a', 1000000)):find(string.rep('a', 1000) .. 'b', 1, true)",
+            ";local function f() return f() + 1 end return f()",
+            ";local t = table.create(1e8, 1) return #t",
+            ";local t = setmetatable({}, {__index = function(t, k) return t[k + 1] end}) return t[1]",
+        ];
+        for code in scripts {
+            let begin = Instant::now();
+            let outcome = run(&mut vm, code);
+            let took = begin.elapsed();
+            assert!(matches!(outcome, Err((FailureKind::Budget | FailureKind::Error, _))), "{code}: {outcome:?}");
+            println!("{took:?} {code} {outcome:?}");
+            assert_eq!(run(&mut vm, "'next'"), Ok(vec!["next".to_owned()]), "after {code}");
+        }
+    }
+
+    #[test]
+    fn a_limit_of_one_stops_any_script_and_none_stops_none() {
+        let time_limit = Duration::from_secs(60);
+        let limited = |exec_limit| vm(config::Lua { exec_limit, time_limit, ..config::Lua::default() });
+        assert!(run(&mut limited(1), "'192.0.2.1'").is_err());
+        assert_eq!(run(&mut limited(0), ";for i = 1, 1e5 do end return 'done'"), Ok(vec!["done".to_owned()]));
+    }
+
+    #[test]
+    fn nothing_outside_the_allow_list_can_be_reached() {
+        let mut vm = vm(config::Lua::default());
+        let absent = [
+            "loadstring", "load", "loadfile", "dofile", "require", "getfenv", "setfenv", "collectgarbage", "newproxy",
+            "gcinfo", "io", "debug", "package", "print", "os.execute", "os.exit", "os.getenv", "os.remove", "string.dump",
+            "buffer", "vector", "host",
+        ];
+        for name in absent {
+            assert_eq!(run(&mut vm, &format!("type({name})")), Ok(vec!["nil".to_owned()]), "{name}");
+        }
+        let refused = [
+            ";string.rep = nil return 'written'",
+            ";getmetatable('').__index = nil return 'written'",
+            ";getmetatable(qname).__index = nil return 'written'",
+            ";setmetatable(_G, {}) return 'written'",
+            ";rawset(string, 'x', 1) return 'written'",
+            ";rawset(os, 'x', 1) return 'written'",
+        ];
+        for code in refused {
+            assert!(run(&mut vm, code).is_err(), "{code}");
+        }
+    }
+
+    #[test]
+    fn errors_point_into_the_zone_file() {
+        let error = program("pickrandom({'a'", Rtype::TXT).err().unwrap();
+        assert_eq!(error.position, Some(Position::new("a.zone", 7, 20)));
+        let program = program(";local a = 1\n  local b = nil\n  return b.c", Rtype::TXT).unwrap();
+        let address = SocketAddr::from(([192, 168, 3, 4], 5353));
+        let client = Client { address, local: address, transport: Transport::Udp };
+        let now = Now { unix_secs: 0, monotonic: Duration::ZERO };
+        let query = Query { now, client: &client, subnet: None, qname: NameRef::ROOT, zone: NameRef::ROOT };
+        let failure = vm(config::Lua::default()).run(&program, &query).err().unwrap();
+        assert_eq!(failure.position, Position::new("a.zone", 9, 3));
+        assert_eq!(failure.message, "attempt to index nil with 'c'");
+    }
 }

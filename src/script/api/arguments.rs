@@ -95,7 +95,7 @@ impl<'l> Arguments<'l> {
             .iter()
             .map(|entry| {
                 let pair = entries(self.lua, entry).ok_or_else(refusal)?;
-                let [weight, value] = pair.get(..2).and_then(<&[Value]>::first_chunk).ok_or_else(refusal)?;
+                let [weight, value] = pair.get(..2).and_then(<[Value]>::first_chunk).ok_or_else(refusal)?;
                 let value = string(self.lua, value).ok_or_else(refusal)?;
                 Ok(Weighted { weight: read_weight(self.lua, weight)?, value })
             })

@@ -1,0 +1,142 @@
+//! A LUA RRset to an ordinary RRset, by running its scripts.
+
+use bumpalo::Bump;
+use bumpalo::collections::Vec as ArenaVec;
+use smallvec::SmallVec;
+
+use super::{Programs, World};
+use crate::dns::edns::ClientSubnet;
+use crate::dns::rrset::push_record;
+use crate::dns::{Client, NameRef, Now, Request, RrsetRef, Rtype};
+use crate::script::{Failure, FailureKind, Query, Vm};
+use crate::zone::{Node, Zone};
+
+/// Answers for nodes: with what they hold, and what their scripts return for this query.
+pub(super) struct Synthesizer<'s, 'z> {
+    vm: &'s mut Vm,
+    arena: &'z Bump,
+    now: Now,
+    client: &'s Client,
+    subnet: Option<ClientSubnet>,
+    /// The zone looked into now, its programs, and the name looked for in it.
+    place: Option<(&'z Zone, &'z Programs, NameRef<'z>)>,
+    scope: u8,
+}
+
+impl<'s, 'z> Synthesizer<'s, 'z> {
+    pub(super) fn new(
+        vm: &'s mut Vm,
+        arena: &'z Bump,
+        now: Now,
+        client: &'s Client,
+        request: &Request<'_>,
+        world: &World,
+    ) -> Self {
+        let subnet = request.edns.and_then(|edns| edns.client_subnet).filter(|_| world.limits.client_subnet);
+        Self { vm, arena, now, client, subnet, place: None, scope: 0 }
+    }
+
+    /// Turns to a zone, in which `name` is looked for.
+    pub(super) fn enter(&mut self, zone: &'z Zone, programs: &'z Programs, name: NameRef<'z>) {
+        self.place = Some((zone, programs, name));
+    }
+
+    /// How many bits of the client subnet all scripts so far have looked at.
+    pub(super) fn scope(&self) -> u8 {
+        self.scope
+    }
+
+    /// Whether the node has a script for `rtype`.
+    pub(super) fn answers_for(&self, node: &Node, rtype: Rtype) -> bool {
+        self.programs_for(node, rtype).next().is_some()
+    }
+
+    /// The indexes of the node's scripts for `rtype`; none for type LUA, whose text is nobody's business.
+    fn programs_for(&self, node: &Node, rtype: Rtype) -> impl Iterator<Item = usize> + use<'z> {
+        let scripts: SmallVec<[usize; 4]> = match self.place {
+            Some((zone, ..)) if rtype != Rtype::LUA => {
+                let indexes = node.scripts().iter().map(|index| *index as usize);
+                indexes.filter(|index| zone.scripts()[*index].covered == rtype).collect()
+            }
+            _ => SmallVec::new(),
+        };
+        scripts.into_iter()
+    }
+
+    /// The types a node has something for, scripts included.
+    pub(super) fn types_at(&self, node: &Node) -> SmallVec<[Rtype; 8]> {
+        let mut types: SmallVec<[Rtype; 8]> = node.rrsets().iter().map(|rrset| rrset.rtype()).collect();
+        if let Some((zone, ..)) = self.place {
+            types.extend(node.scripts().iter().map(|index| zone.scripts()[*index as usize].covered));
+        }
+        types.sort_unstable();
+        types.dedup();
+        types
+    }
+
+    /// The records of one type at a node: its own, and what its scripts return; `None` when there are none.
+    ///
+    /// The first script that fails ends it.
+    pub(super) fn rrset(&mut self, node: &'z Node, rtype: Rtype) -> Result<Option<RrsetRef<'z>>, Failure> {
+        let own = node.rrset(rtype).map(|rrset| rrset.as_ref());
+        if node.scripts().is_empty() {
+            return Ok(own);
+        }
+        let Some((zone, programs, name)) = self.place else { return Ok(own) };
+        let mut ttl = 0;
+        let mut rdata: SmallVec<[Vec<u8>; 4]> = SmallVec::new();
+        for index in self.programs_for(node, rtype) {
+            let query = Query {
+                now: self.now,
+                client: self.client,
+                subnet: self.subnet,
+                qname: name,
+                zone: zone.apex().as_ref(),
+            };
+            let outcome = self.vm.run(&programs[index], &query);
+            self.scope = self.scope.max(outcome.as_ref().map_or_else(|failure| failure.scope, |output| output.scope));
+            for made in outcome?.rdata {
+                let known = rdata.contains(&made) || own.is_some_and(|own| own.rdata().any(|rdata| *rdata == *made));
+                if !known {
+                    rdata.push(made);
+                }
+            }
+            ttl = zone.scripts()[index].ttl;
+        }
+        if rdata.is_empty() {
+            return Ok(own);
+        }
+        let all: SmallVec<[&[u8]; 8]> =
+            own.iter().flat_map(|own| own.rdata()).chain(rdata.iter().map(|rdata| &**rdata)).collect();
+        Ok(Some(self.hold(rtype, ttl, &all)))
+    }
+
+    /// Keeps an RRset for as long as the answer needs it.
+    pub(super) fn hold(&self, rtype: Rtype, ttl: u32, rdata: &[&[u8]]) -> RrsetRef<'z> {
+        let mut records = ArenaVec::new_in(self.arena);
+        for rdata in rdata {
+            push_record(rtype, ttl, rdata, &mut records);
+        }
+        let count = u16::try_from(rdata.len()).unwrap_or(u16::MAX);
+        RrsetRef { rtype, count, records: records.into_bump_slice() }
+    }
+
+    /// Logs a script's failure, once a second for each script, and says it in a few words for the client.
+    pub(super) fn report(&self, request: &Request<'_>, failure: &Failure) -> &'static str {
+        if failure.program.may_log(self.now.unix_secs) {
+            tracing::warn!(
+                position = %failure.position,
+                qname = %request.qname,
+                covered = %failure.program.script().covered,
+                client = %self.client.address,
+                error = %failure.message,
+                "script failed, answered SERVFAIL"
+            );
+        }
+        match failure.kind {
+            FailureKind::Budget => "the record's script used up its budget",
+            FailureKind::Error => "the record's script failed",
+            FailureKind::Value => "the record's script returned no usable value",
+        }
+    }
+}
