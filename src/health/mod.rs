@@ -76,6 +76,16 @@ pub enum Tls {
     Verify,
 }
 
+impl Check {
+    /// The address probed; `None` if the system resolves it.
+    pub fn target(&self) -> Option<IpAddr> {
+        match &self.kind {
+            Kind::Tcp(target) => Some(target.ip()),
+            Kind::Http { address, .. } => *address,
+        }
+    }
+}
+
 impl fmt::Display for Check {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.kind {
