@@ -8,6 +8,7 @@ pub mod checker; // background: when to probe, how many at once, when to forget
 pub mod hysteresis; // pure rule: a run of verdicts to a state
 pub mod probe; // one probe of each kind: HTTP(S) pinned to an address, TCP connect
 pub mod table; // the shared table of slots: scripts read, the checker writes
+mod tls; // whose certificates probes accept
 
 use std::collections::BTreeMap;
 use std::fmt;
