@@ -540,6 +540,48 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn each_flip_is_one_line_in_the_log() {
+        /// A log in memory.
+        #[derive(Clone, Default)]
+        struct Lines(Arc<Mutex<Vec<u8>>>);
+        impl std::io::Write for Lines {
+            fn write(&mut self, octets: &[u8]) -> std::io::Result<usize> {
+                self.0.lock().unwrap().extend_from_slice(octets);
+                Ok(octets.len())
+            }
+            fn flush(&mut self) -> std::io::Result<()> {
+                Ok(())
+            }
+        }
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .without_time()
+            .with_target(false)
+            .with_ansi(false)
+            .with_writer(move || writer.clone())
+            .finish();
+        let _logging = tracing::subscriber::set_default(subscriber);
+
+        let rig = Rig::start();
+        let _claims = rig.table.claim(&[check(1)]);
+        pass(11).await;
+        rig.fake.tell(1, Behaviour::Fails);
+        pass(11).await;
+        rig.fake.recover(1);
+        pass(11).await;
+
+        let log = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        let flip = " INFO target flips target=192.0.2.1 check=tcp 192.0.2.1:1";
+        let expected = [
+            format!("{flip} from=unknown to=up"),
+            format!("{flip} from=up to=down reason=connection refused"),
+            format!("{flip} from=down to=up"),
+        ];
+        assert_eq!(log.lines().collect::<Vec<_>>(), expected);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn ten_thousand_checks_all_get_their_verdict_at_once() {
         let rig = Rig::start();
         let checks: Vec<_> = (0..10_000).map(check).collect();
