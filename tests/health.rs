@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use perigee::health::checker::{Checker, Settings};
-use perigee::health::probe::{BODY_OCTETS_MAX, Prober};
+use perigee::health::probe::{BODY_OCTETS_DEFAULT, Prober};
 use perigee::health::table::{Slot, Table};
 use perigee::health::{Check, Http, Kind, State, Tls, Verdict};
 
@@ -217,6 +217,7 @@ async fn reading_stops_at_the_limit_and_what_was_read_counts() {
         (1000, None, "up"),
         (0, Some("a"), "up"),
         (0, Some("b"), "body does not contain `b`"),
+        (u64::MAX, Some("a"), "up"),
     ];
     backend.reply(Reply::Endless { octet: b'a' });
     for (byteslimit, text, verdict) in rows {
@@ -225,10 +226,10 @@ async fn reading_stops_at_the_limit_and_what_was_read_counts() {
         assert_eq!(probe(&check).await, verdict, "limit {byteslimit}");
     }
     // Far behind the limit, so not in the piece that reaches it either.
-    let mut body = vec![b'a'; 2 * BODY_OCTETS_MAX as usize];
+    let mut body = vec![b'a'; 2 * BODY_OCTETS_DEFAULT as usize];
     body.push(b'b');
     backend.reply(Reply::body(body));
-    for (byteslimit, verdict) in [(0, "body does not contain `b`"), (3 * BODY_OCTETS_MAX, "up")] {
+    for (byteslimit, verdict) in [(0, "body does not contain `b`"), (3 * BODY_OCTETS_DEFAULT, "up")] {
         let stringmatch = Some("b".to_owned());
         let check = http(Http { byteslimit, stringmatch, ..request(backend.url("www.example.com", "/")) });
         assert_eq!(probe(&check).await, verdict, "limit {byteslimit}");
@@ -256,9 +257,8 @@ async fn a_target_that_hangs_times_out() {
 #[tokio::test]
 async fn the_timeout_covers_the_body_too() {
     let backend = Backend::start();
-    backend.reply(Reply::Endless { octet: b'a' });
-    let request = Http { byteslimit: u64::MAX, ..request(backend.url("www.example.com", "/")) };
-    let check = Check { timeout: IMPATIENCE, ..http(request) };
+    backend.reply(Reply::Stall);
+    let check = Check { timeout: IMPATIENCE, ..http(request(backend.url("www.example.com", "/"))) };
     assert_eq!(probe(&check).await, "timed out after 200ms");
 }
 

@@ -59,7 +59,7 @@ pub struct Http {
     pub httpcode: Option<u16>,
     /// The `User-Agent`; `None` is perigee and its version.
     pub useragent: Option<String>,
-    /// Octets of the body to read; 0 is [`probe::BODY_OCTETS_MAX`].
+    /// Octets of the body to read, at most [`probe::BODY_OCTETS_MAX`]; 0 is [`probe::BODY_OCTETS_DEFAULT`].
     pub byteslimit: u64,
     /// More headers. `_` in a name stands for `-`; an empty value leaves a default header out; `Host` is replaced.
     pub headers: BTreeMap<String, String>,
@@ -73,7 +73,8 @@ pub enum Tls {
     /// Any certificate will do, as in PowerDNS.
     #[default]
     AcceptAny,
-    /// It must be valid for the URL's host, by the system's roots.
+    /// It must be valid for the URL's host, by the roots the prober knows. If the URL names an address, it must be
+    /// valid for the target's.
     Verify,
 }
 

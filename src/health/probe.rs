@@ -13,10 +13,13 @@ use tokio::time;
 use super::tls::Trust;
 use super::{Check, Http, Kind, Reason, Verdict};
 
-/// The most octets of a body that are read when a check sets no limit of its own.
+/// Octets of a body that are read when a check sets no limit of its own.
 ///
 /// A page that says whether a service is well is short; a download behind the URL must not fill the memory.
-pub const BODY_OCTETS_MAX: u64 = 1 << 20;
+pub const BODY_OCTETS_DEFAULT: u64 = 1 << 20;
+
+/// The highest limit a check can set: a record is not to fill the memory either.
+pub const BODY_OCTETS_MAX: u64 = 16 << 20;
 
 /// The most redirects that are followed, as in PowerDNS.
 const REDIRECTS_MAX: usize = 10;
@@ -223,7 +226,10 @@ async fn judge(mut response: Response, request: &Http) -> Result<Option<u32>, Re
     if request.httpcode != Some(got) {
         return Err(Reason::Status { got, expected: request.httpcode });
     }
-    let limit = if request.byteslimit == 0 { BODY_OCTETS_MAX } else { request.byteslimit };
+    let limit = match request.byteslimit {
+        0 => BODY_OCTETS_DEFAULT,
+        own => own.min(BODY_OCTETS_MAX),
+    };
     let mut body = Vec::new();
     // The piece that reaches the limit is searched whole, as in PowerDNS: a check that passes there passes here.
     while (body.len() as u64) < limit {

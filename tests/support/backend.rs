@@ -45,6 +45,8 @@ pub(crate) enum Reply {
     Endless { octet: u8 },
     /// Half of the body that was announced.
     Cut,
+    /// Half of the body that was announced, and nothing more while the client waits.
+    Stall,
     /// Octets that are not HTTP.
     Noise,
     /// Nothing, while the client waits.
@@ -200,6 +202,11 @@ fn exchange<S: Read + Write>(stream: S, from: IpAddr, server_name: Option<String
             }
         }
         Reply::Cut => write!(stream, "HTTP/1.1 200 Told\r\nContent-Length: 4\r\n\r\nOK"),
+        Reply::Stall => {
+            write!(stream, "HTTP/1.1 200 Told\r\nContent-Length: 4\r\n\r\nOK")?;
+            stream.flush()?;
+            stream.read(&mut [0; 1]).map(drop)
+        }
         Reply::Noise => write!(stream, "this is not HTTP\r\n\r\n"),
         Reply::Hang => stream.read(&mut [0; 1]).map(drop),
     }
