@@ -2,36 +2,6 @@
 
 use super::State;
 
-/// A state and the run of verdicts that speak against it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Run {
-    state: State,
-    against: u32,
-}
-
-/// What a verdict changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Flip {
-    /// The state until then.
-    pub from: State,
-    /// The state from then on.
-    pub to: State,
-}
-
-impl Default for Run {
-    /// Starts a run of which nothing is known.
-    fn default() -> Self {
-        Self { state: State::Unknown, against: 0 }
-    }
-}
-
-impl Run {
-    /// The state after the verdicts so far.
-    pub fn state(&self) -> State {
-        self.state
-    }
-}
-
 /// Adds one verdict to a run; says so if the state flips.
 ///
 /// `fall` failures in a row bring a target down, `rise` passes in a row bring it up; 0 counts as 1.
@@ -68,6 +38,36 @@ pub fn observe(run: &mut Run, passed: bool, fall: u32, rise: u32) -> Option<Flip
     }
     *run = Run { state: to, against: 0 };
     Some(Flip { from, to })
+}
+
+/// A state and the run of verdicts that speak against it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Run {
+    state: State,
+    against: u32,
+}
+
+/// What a verdict changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flip {
+    /// The state until then.
+    pub from: State,
+    /// The state from then on.
+    pub to: State,
+}
+
+impl Default for Run {
+    /// Starts a run of which nothing is known.
+    fn default() -> Self {
+        Self { state: State::Unknown, against: 0 }
+    }
+}
+
+impl Run {
+    /// The state after the verdicts so far.
+    pub fn state(&self) -> State {
+        self.state
+    }
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ pub mod checker; // background: when to probe, how many at once, when to forget
 pub mod hysteresis; // pure rule: a run of verdicts to a state
 pub mod probe; // one probe of each kind: HTTP(S) pinned to an address, TCP connect
 pub mod table; // the shared table of slots: scripts read, the checker writes
+mod tls; // whose certificates probes accept
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -58,7 +59,7 @@ pub struct Http {
     pub httpcode: Option<u16>,
     /// The `User-Agent`; `None` is perigee and its version.
     pub useragent: Option<String>,
-    /// Octets of the body to read; 0 is [`probe::BODY_OCTETS_MAX`].
+    /// Octets of the body to read, at most [`probe::BODY_OCTETS_MAX`]; 0 is [`probe::BODY_OCTETS_DEFAULT`].
     pub byteslimit: u64,
     /// More headers. `_` in a name stands for `-`; an empty value leaves a default header out; `Host` is replaced.
     pub headers: BTreeMap<String, String>,
@@ -72,8 +73,19 @@ pub enum Tls {
     /// Any certificate will do, as in PowerDNS.
     #[default]
     AcceptAny,
-    /// It must be valid for the URL's host, by the system's roots.
+    /// It must be valid for the URL's host, by the roots the prober knows. If the URL names an address, it must be
+    /// valid for the target's.
     Verify,
+}
+
+impl Check {
+    /// The address probed; `None` if the system resolves it.
+    pub fn target(&self) -> Option<IpAddr> {
+        match &self.kind {
+            Kind::Tcp(target) => Some(target.ip()),
+            Kind::Http { address, .. } => *address,
+        }
+    }
 }
 
 impl fmt::Display for Check {
