@@ -6,10 +6,16 @@
 //! script compiles is asked of the script room by whoever loads the zone.
 
 pub mod check;
+pub mod findings;
 pub mod lexer;
 pub mod lookup;
 pub mod parser;
 
+mod directive;
+mod generate;
+mod lua;
+
+use std::fmt;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
@@ -17,7 +23,7 @@ use hashbrown::{DefaultHashBuilder, HashSet, HashTable};
 
 use crate::diagnostic::Position;
 use crate::dns::name::Folded;
-use crate::dns::{Class, Name, NameRef, Rrset, RrsetRef, Rtype};
+use crate::dns::{Class, Name, NameRef, Rrset, RrsetRef, Rtype, rdata};
 
 /// One record as a zone file states it.
 #[derive(Clone, Debug)]
@@ -37,7 +43,7 @@ pub struct Record {
 }
 
 /// What a record holds.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Data {
     /// RDATA in uncompressed wire form.
     Wire(Box<[u8]>),
@@ -61,6 +67,19 @@ pub struct Piece {
     pub text: Box<[u8]>,
     /// Where its first octet (after the quote) stands.
     pub position: Position,
+}
+
+impl fmt::Display for Record {
+    /// Writes an entry of a zone file, every name absolute and nothing omitted.
+    ///
+    /// It is one line, unless the code of a LUA record has several.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {} {} ", self.owner, self.ttl, self.class, self.rtype)?;
+        match &self.data {
+            Data::Wire(wire) => f.write_str(&rdata::write(self.rtype, wire)),
+            Data::Lua(data) => data.fmt(f),
+        }
+    }
 }
 
 /// A zone: the records of a name and what is below it down to the zone cuts, ready to be searched.
