@@ -6,6 +6,7 @@
 //! the only file that names hickory-proto. There is no socket here, and no zone.
 
 pub mod name;
+pub mod probe;
 pub mod rdata;
 pub mod rtype;
 
