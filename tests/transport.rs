@@ -220,17 +220,20 @@ fn the_longest_messages_pass() {
 
 #[test]
 fn a_connection_without_a_whole_message_is_closed() {
-    let server = Server::echo(&LOOPBACK, HASTY);
+    let settings = Settings { tcp_idle_timeout: Duration::from_secs(1), ..SETTINGS };
+    let server = Server::echo(&LOOPBACK, settings);
     let beginnings: [&[u8]; 4] = [b"", b"\0", b"\0\x08", b"\0\x08half"];
-    for beginning in beginnings {
-        let stream = tcp_to(server.addresses[0]);
-        (&stream).write_all(beginning).unwrap();
-        assert!(is_closed(&stream), "after {beginning:?}");
-
-        let stream = tcp_to(server.addresses[0]);
-        (&stream).write_all(&[&framed(b"whole"), beginning].concat()).unwrap();
-        assert_eq!(read_message(&stream).unwrap(), b"whole");
-        assert!(is_closed(&stream), "after a whole message and {beginning:?}");
+    let streams: Vec<_> = (0..2 * beginnings.len()).map(|_| tcp_to(server.addresses[0])).collect();
+    let (silent, once) = streams.split_at(beginnings.len());
+    for (beginning, (silent, once)) in beginnings.iter().zip(silent.iter().zip(once)) {
+        let mut both = (silent, once);
+        both.0.write_all(beginning).unwrap();
+        both.1.write_all(&[&framed(b"whole"), *beginning].concat()).unwrap();
+    }
+    for (beginning, (silent, once)) in beginnings.iter().zip(silent.iter().zip(once)) {
+        assert!(is_closed(silent), "after {beginning:?}");
+        assert_eq!(read_message(once).unwrap(), b"whole");
+        assert!(is_closed(once), "after a whole message and {beginning:?}");
     }
 }
 
@@ -296,6 +299,18 @@ fn the_connection_that_waited_longest_makes_room() {
 }
 
 #[test]
+fn a_connection_that_is_being_answered_does_not_make_room() {
+    let settings = Settings { tcp_connections_max: 1, stop_timeout: Duration::ZERO, ..SETTINGS };
+    let (server, begins) = vast_server(settings);
+    let unread = tcp_to(server.addresses[0]);
+    (&unread).write_all(&framed(b"fill").repeat(600)).unwrap();
+    begins.recv_timeout(PATIENCE).unwrap();
+    assert!(is_closed(&tcp_to(server.addresses[0])));
+    assert_eq!(server.counter("tcp_refused"), 1);
+    assert_eq!(read_message(&unread).unwrap().len(), 65_535);
+}
+
+#[test]
 fn a_flood_of_connections_does_not_stop_the_server() {
     let settings = Settings { tcp_connections_max: 8, ..SETTINGS };
     let server = Server::echo(&LOOPBACK, settings);
@@ -307,7 +322,7 @@ fn a_flood_of_connections_does_not_stop_the_server() {
 
 #[test]
 fn octet_noise_does_not_stop_the_server() {
-    let server = Server::echo(&LOOPBACK, HASTY);
+    let server = Server::echo(&LOOPBACK, SETTINGS);
     let address = server.addresses[0];
     let pieces = prop::collection::vec(prop::collection::vec(any::<u8>(), 0..5000), 1..4);
     let runner = &mut TestRunner::new(Config { failure_persistence: None, ..Config::with_cases(64) });
@@ -345,6 +360,22 @@ fn held_server() -> (Server, mpsc::Receiver<()>, mpsc::Sender<()>) {
         }
     });
     (server, begins, release)
+}
+
+/// A server of one worker that says when it answers, and answers at the greatest length.
+///
+/// 600 of its replies are far more than the sockets of both sides hold.
+fn vast_server(settings: Settings) -> (Server, mpsc::Receiver<()>) {
+    let (begun, begins) = mpsc::channel();
+    let server = Server::start(&LOOPBACK, 1, settings, move |_| {
+        let begun = begun.clone();
+        move |_, _: &_, _: &[u8], out: &mut Vec<u8>| {
+            let _ = begun.send(());
+            out.resize(65_535, 0);
+            Outcome::Reply
+        }
+    });
+    (server, begins)
 }
 
 #[test]
@@ -394,20 +425,9 @@ fn a_stop_closes_connections_that_wait() {
 
 #[test]
 fn a_stop_does_not_wait_for_ever_for_a_client_that_does_not_read() {
-    let settings = Settings { stop_timeout: Duration::from_millis(100), ..SETTINGS };
-    let (begun, begins) = mpsc::channel();
-    let server = Server::start(&LOOPBACK, 1, settings, move |_| {
-        let begun = begun.clone();
-        move |_, _: &_, _: &[u8], out: &mut Vec<u8>| {
-            let _ = begun.send(());
-            out.resize(65_535, 0);
-            Outcome::Reply
-        }
-    });
-    // Far more octets of replies than the sockets of both sides hold.
-    let requests = framed(b"fill").repeat(600);
+    let (server, begins) = vast_server(Settings { stop_timeout: Duration::from_millis(100), ..SETTINGS });
     let stream = tcp_to(server.addresses[0]);
-    (&stream).write_all(&requests).unwrap();
+    (&stream).write_all(&framed(b"fill").repeat(600)).unwrap();
     begins.recv_timeout(PATIENCE).unwrap();
     server.stop().request();
     server.join().unwrap();

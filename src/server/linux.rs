@@ -14,7 +14,7 @@ use socket2::Socket;
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
-use super::udp::REQUEST_OCTETS_MAX;
+use super::udp::{REQUEST_OCTETS_MAX, Sending};
 use crate::answer::{Client, Outcome, Transport};
 use crate::metrics;
 
@@ -63,27 +63,17 @@ fn set_option(socket: &Socket, level: c_int, option: c_int, value: c_int) -> io:
     if outcome == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Whether all replies of a batch are on their way.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Sending {
-    /// All that could be sent are sent.
-    Done,
-    /// The system takes no more for now.
-    Blocked,
-}
-
 /// Room for datagrams that are taken at once, and for their replies, which are sent at once.
 pub(super) struct Batch {
     bound: SocketAddr,
     slots: Box<[Slot]>,
-    /// What the system calls read and write. Their pointers are set before each call and stale after it.
+    /// What the system calls read and write. The pointers in both are set before each call and stale after it.
     headers: Box<[libc::mmsghdr]>,
+    parts: Box<[libc::iovec]>,
     /// How many slots, from the first, hold a datagram.
     received: usize,
-    /// The slots whose replies are to be sent.
-    answered: Vec<usize>,
-    /// How many of `answered`, from the first, are done with.
-    sent: usize,
+    /// How many of those have a reply that is still to be sent.
+    due: usize,
 }
 
 /// One datagram with what the kernel says of it, and the reply.
@@ -94,8 +84,8 @@ struct Slot {
     octets: [u8; REQUEST_OCTETS_MAX],
     peer: Peer,
     control: Control,
-    part: libc::iovec,
     reply: Vec<u8>,
+    reply_due: bool,
 }
 
 /// The sender's address, in the form of the socket's family.
@@ -136,9 +126,9 @@ impl Batch {
             bound,
             slots: (0..capacity).map(|_| Slot::new()).collect(),
             headers: (0..capacity).map(|_| empty_header()).collect(),
+            parts: vec![EMPTY_PART; capacity].into_boxed_slice(),
             received: 0,
-            answered: Vec::with_capacity(capacity),
-            sent: 0,
+            due: 0,
         }
     }
 
@@ -165,12 +155,12 @@ impl Batch {
     /// Calls `recvmmsg`, again when a signal came between; returns the number of datagrams.
     fn receive_once(&mut self, socket: RawFd) -> io::Result<usize> {
         let with_info = self.bound.ip().is_unspecified();
-        for (header, slot) in self.headers.iter_mut().zip(&mut self.slots) {
-            slot.expect_datagram(&mut header.msg_hdr, with_info);
+        for ((header, part), slot) in self.headers.iter_mut().zip(&mut self.parts).zip(&mut self.slots) {
+            slot.expect_datagram(&mut header.msg_hdr, part, with_info);
         }
         loop {
             // SAFETY: there are as many headers as the call is told. `expect_datagram` has just pointed each to
-            // the fields of its own slot, with their lengths; no reference to the slots is used meanwhile.
+            // its own part and slot, with their lengths; no reference to either is used meanwhile.
             let received = unsafe {
                 libc::recvmmsg(socket, self.headers.as_mut_ptr(), self.headers.len() as u32, 0, ptr::null_mut())
             };
@@ -188,10 +178,9 @@ impl Batch {
         mut respond: impl FnMut(&Client, &[u8], &mut Vec<u8>) -> Outcome,
     ) {
         let (mut requests, mut dropped, mut truncated) = (0, 0, 0);
-        self.answered.clear();
-        self.sent = 0;
-        let received = self.headers.iter().zip(&mut self.slots).enumerate().take(self.received);
-        for (index, (header, slot)) in received {
+        self.due = 0;
+        for (header, slot) in self.headers.iter().zip(&mut self.slots).take(self.received) {
+            slot.reply_due = false;
             if header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0 {
                 truncated += 1;
                 continue;
@@ -205,11 +194,13 @@ impl Batch {
             let client = Client { address, local, transport: Transport::Udp };
             requests += 1;
             match respond(&client, &slot.octets[..header.msg_len as usize], &mut slot.reply) {
-                Outcome::Reply => self.answered.push(index),
+                Outcome::Reply => {
+                    slot.reply_due = true;
+                    self.due += 1;
+                }
                 Outcome::Silence => dropped += 1,
             }
         }
-        self.received = 0;
         counters.requests.add(requests);
         counters.dropped.add(dropped);
         counters.truncated.add(truncated);
@@ -219,16 +210,16 @@ impl Batch {
     ///
     /// A reply that the system refuses is counted and left out; the ones after it are sent.
     pub(super) fn send(&mut self, socket: &UdpSocket, counters: &metrics::Udp) -> Sending {
-        while self.sent < self.answered.len() {
+        while self.due > 0 {
             match socket.try_io(Interest::WRITABLE, || self.send_once(socket.as_raw_fd())) {
                 Ok(sent) => {
                     counters.replies.add(sent as u64);
-                    self.sent += sent;
+                    self.settle(sent);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Sending::Blocked,
                 Err(_) => {
                     counters.send_failures.add(1);
-                    self.sent += 1;
+                    self.settle(1);
                 }
             }
         }
@@ -240,19 +231,26 @@ impl Batch {
     /// An error concerns the first that did not.
     fn send_once(&mut self, socket: RawFd) -> io::Result<usize> {
         let with_info = self.bound.ip().is_unspecified();
-        let left = &self.answered[self.sent..];
-        for (header, index) in self.headers.iter_mut().zip(left) {
-            self.slots[*index].offer_reply(&mut header.msg_hdr, self.bound, with_info);
+        let due = self.slots.iter_mut().take(self.received).filter(|slot| slot.reply_due);
+        for ((header, part), slot) in self.headers.iter_mut().zip(&mut self.parts).zip(due) {
+            slot.offer_reply(&mut header.msg_hdr, part, self.bound, with_info);
         }
         loop {
-            // SAFETY: at least `left.len()` headers have just been pointed by `offer_reply` to the fields of
-            // slots of their own, with their lengths; no reference to the slots is used meanwhile.
-            let sent = unsafe { libc::sendmmsg(socket, self.headers.as_mut_ptr(), left.len() as u32, 0) };
+            // SAFETY: as many slots are marked as `due` counts, so `offer_reply` has just pointed that many
+            // headers to parts and slots of their own, with their lengths; no reference to either is used meanwhile.
+            let sent = unsafe { libc::sendmmsg(socket, self.headers.as_mut_ptr(), self.due as u32, 0) };
             match usize::try_from(sent) {
                 Ok(sent) => return Ok(sent),
                 Err(_) => retry_if_interrupted()?,
             }
         }
+    }
+
+    /// Marks the first `count` replies that were due as done with.
+    fn settle(&mut self, count: usize) {
+        let due = self.slots.iter_mut().take(self.received).filter(|slot| slot.reply_due);
+        due.take(count).for_each(|slot| slot.reply_due = false);
+        self.due -= count;
     }
 }
 
@@ -264,45 +262,33 @@ impl Slot {
             peer: unsafe { mem::zeroed() },
             // SAFETY: as above.
             control: unsafe { mem::zeroed() },
-            part: libc::iovec { iov_base: ptr::null_mut(), iov_len: 0 },
             reply: Vec::new(),
+            reply_due: false,
         }
     }
 
-    /// Points `header` here, for the kernel to write.
-    fn expect_datagram(&mut self, header: &mut libc::msghdr, with_info: bool) {
-        self.part = libc::iovec { iov_base: self.octets.as_mut_ptr().cast(), iov_len: self.octets.len() };
-        self.point(header);
-        header.msg_namelen = size_of::<Peer>() as libc::socklen_t;
+    /// Points `header` here by way of `part`, for the kernel to write.
+    fn expect_datagram(&mut self, header: &mut libc::msghdr, part: &mut libc::iovec, with_info: bool) {
+        *part = libc::iovec { iov_base: (&raw mut self.octets).cast(), iov_len: REQUEST_OCTETS_MAX };
+        point(header, &raw mut self.peer, size_of::<Peer>(), part);
         if with_info {
             header.msg_control = (&raw mut self.control).cast();
             header.msg_controllen = size_of::<Control>() as _;
         }
     }
 
-    /// Points `header` here, for the kernel to read: the reply, where to, and where from.
-    fn offer_reply(&mut self, header: &mut libc::msghdr, bound: SocketAddr, with_info: bool) {
-        self.part = libc::iovec { iov_base: self.reply.as_mut_ptr().cast(), iov_len: self.reply.len() };
-        self.point(header);
-        header.msg_namelen = match bound {
-            SocketAddr::V4(_) => size_of::<libc::sockaddr_in>() as libc::socklen_t,
-            SocketAddr::V6(_) => size_of::<libc::sockaddr_in6>() as libc::socklen_t,
+    /// Points `header` here by way of `part`, for the kernel to read: the reply, where to, and where from.
+    fn offer_reply(&mut self, header: &mut libc::msghdr, part: &mut libc::iovec, bound: SocketAddr, with_info: bool) {
+        *part = libc::iovec { iov_base: self.reply.as_mut_ptr().cast(), iov_len: self.reply.len() };
+        let peer_octets = match bound {
+            SocketAddr::V4(_) => size_of::<libc::sockaddr_in>(),
+            SocketAddr::V6(_) => size_of::<libc::sockaddr_in6>(),
         };
+        point(header, &raw mut self.peer, peer_octets, part);
         if with_info && self.control.header.cmsg_len != 0 {
-            let space = self.control.leave_route_open(bound);
+            header.msg_controllen = self.control.leave_route_open(bound) as _;
             header.msg_control = (&raw mut self.control).cast();
-            header.msg_controllen = space as _;
         }
-    }
-
-    /// Points `header` to the peer and the part, and to nothing else.
-    fn point(&mut self, header: &mut libc::msghdr) {
-        header.msg_name = (&raw mut self.peer).cast();
-        header.msg_iov = &raw mut self.part;
-        header.msg_iovlen = 1;
-        header.msg_control = ptr::null_mut();
-        header.msg_controllen = 0;
-        header.msg_flags = 0;
     }
 
     /// The sender of the datagram.
@@ -370,6 +356,20 @@ impl Control {
         }
     }
 }
+
+/// Points `header` to a peer of so many octets and to a part, and to nothing else.
+fn point(header: &mut libc::msghdr, peer: *mut Peer, peer_octets: usize, part: *mut libc::iovec) {
+    header.msg_name = peer.cast();
+    header.msg_namelen = peer_octets as libc::socklen_t;
+    header.msg_iov = part;
+    header.msg_iovlen = 1;
+    header.msg_control = ptr::null_mut();
+    header.msg_controllen = 0;
+    header.msg_flags = 0;
+}
+
+/// A part that points nowhere.
+const EMPTY_PART: libc::iovec = libc::iovec { iov_base: ptr::null_mut(), iov_len: 0 };
 
 /// A header that points nowhere.
 fn empty_header() -> libc::mmsghdr {

@@ -192,8 +192,8 @@ mod tests {
 
     #[test]
     fn every_problem_is_returned() {
-        // TEST-NET-1 addresses belong to no machine (RFC 5737).
-        let listen = ["192.0.2.1:0", "127.0.0.1:0", "192.0.2.2:0"].map(|address| address.parse().unwrap());
+        // Reserved addresses belong to no machine (RFC 1112 section 4).
+        let listen = ["240.0.0.1:0", "127.0.0.1:0", "240.0.0.2:0"].map(|address| address.parse().unwrap());
         let problems = bind(&listen, 1).unwrap_err();
         let texts: Vec<_> = problems.iter().map(ToString::to_string).collect();
         let text = |address: &str| {
@@ -202,7 +202,7 @@ mod tests {
                  help: choose one that `ip address` lists, or `0.0.0.0` or `[::]` for all"
             )
         };
-        assert_eq!(texts, [text("192.0.2.1:0"), text("192.0.2.2:0")]);
+        assert_eq!(texts, [text("240.0.0.1:0"), text("240.0.0.2:0")]);
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod udp;
 #[cfg(target_os = "linux")]
 mod linux;
 #[cfg(any(test, not(target_os = "linux")))]
+#[cfg_attr(target_os = "linux", expect(dead_code, reason = "on Linux only its tests use it"))]
 mod portable;
 
 #[cfg(target_os = "linux")]

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use socket2::Socket;
 use tokio::net::UdpSocket;
 
-use super::udp::REQUEST_OCTETS_MAX;
+use super::udp::{REQUEST_OCTETS_MAX, Sending};
 use crate::answer::{Client, Outcome, Transport};
 use crate::metrics;
 
@@ -28,15 +28,6 @@ pub(super) fn share(first: Socket, count: usize, _another: impl Fn() -> io::Resu
 /// Sets the options of a UDP socket: here there is none beyond the common ones.
 pub(super) fn prepare_udp(_socket: &Socket, _address: SocketAddr) -> io::Result<()> {
     Ok(())
-}
-
-/// Whether all replies of a batch are on their way.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Sending {
-    /// All that could be sent are sent.
-    Done,
-    /// The system takes no more for now.
-    Blocked,
 }
 
 /// Room for one datagram and its reply.

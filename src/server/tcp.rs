@@ -81,13 +81,14 @@ async fn converse(worker: &Worker, mut stream: TcpStream, client: &Client, seat:
             seat.busy.set(true);
             write(worker, &mut stream, &mut output, turn.replies).await?;
             deadline = Instant::now() + worker.settings.tcp_idle_timeout;
-            seat.wait();
+            seat.answered_at.set(Instant::now());
         }
         match turn.next {
             Next::Answer => tokio::task::yield_now().await,
             Next::Close => return Ok(()),
             Next::Read if worker.stopping.get() => return Ok(()),
             Next::Read => {
+                seat.busy.set(false);
                 input.shrink_to(KEPT_OCTETS);
                 input.reserve(READ_OCTETS);
                 let read = tokio::select! {
@@ -190,10 +191,10 @@ pub(super) struct Seats {
 
 /// One connection's leave to stay.
 pub(super) struct Seat {
-    /// Whether a request is being answered; such a connection is not asked to leave.
+    /// Whether whole requests are there or replies are being written; such a connection is not asked to leave.
     busy: Cell<bool>,
-    /// Since when it has waited for a whole request.
-    waiting_since: Cell<Instant>,
+    /// When it last had nothing more to answer; at first, when it came.
+    answered_at: Cell<Instant>,
     /// Tells it to leave as soon as it has nothing to answer.
     leave: Notify,
 }
@@ -216,10 +217,11 @@ impl Seats {
         let mut taken = self.taken.borrow_mut();
         if taken.len() >= self.max {
             let waiting = taken.iter().enumerate().filter(|(_, seat)| !seat.busy.get());
-            let (longest, _) = waiting.min_by_key(|(_, seat)| seat.waiting_since.get())?;
+            let (longest, _) = waiting.min_by_key(|(_, seat)| seat.answered_at.get())?;
             taken.swap_remove(longest).leave.notify_one();
         }
-        let seat = Rc::new(Seat::new());
+        let answered_at = Cell::new(Instant::now());
+        let seat = Rc::new(Seat { busy: Cell::new(false), answered_at, leave: Notify::new() });
         taken.push(seat.clone());
         Some(seat)
     }
@@ -227,17 +229,5 @@ impl Seats {
     /// Frees a seat; one that was taken away is gone already.
     fn give_back(&self, seat: &Rc<Seat>) {
         self.taken.borrow_mut().retain(|taken| !Rc::ptr_eq(taken, seat));
-    }
-}
-
-impl Seat {
-    fn new() -> Self {
-        Self { busy: Cell::new(false), waiting_since: Cell::new(Instant::now()), leave: Notify::new() }
-    }
-
-    /// Begins to wait for the next request.
-    fn wait(&self) {
-        self.busy.set(false);
-        self.waiting_since.set(Instant::now());
     }
 }

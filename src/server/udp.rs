@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::net::UdpSocket;
 
 use super::Worker;
-use super::system::{Batch, Sending};
+use super::system::Batch;
 
 /// The longest request that is read, in octets; longer ones are counted and dropped.
 ///
@@ -65,4 +65,13 @@ async fn rest_after(error: &io::Error) {
     if !matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset) {
         tokio::time::sleep(ERROR_PAUSE).await;
     }
+}
+
+/// Whether all replies of a batch are on their way.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Sending {
+    /// All that could be sent are sent.
+    Done,
+    /// The system takes no more for now.
+    Blocked,
 }
