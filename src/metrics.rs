@@ -1,1 +1,176 @@
 //! Counters as plain atomic fields, one struct per subsystem.
+//!
+//! A counter only grows, from the start of the process on. Counting is one relaxed addition; who serves
+//! requests counts once per batch, into a struct of its own, so that two workers never write one cache line.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// What the transports count, worker by worker.
+#[derive(Debug)]
+pub struct Server {
+    workers: Box<[Worker]>,
+}
+
+/// What one worker counts.
+// 128 octets: x86-64 fetches cache lines in pairs, and some ARM cores have lines of that size.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct Worker {
+    /// Its datagrams.
+    pub udp: Udp,
+    /// Its streams.
+    pub tcp: Tcp,
+}
+
+/// What is counted of datagrams.
+#[derive(Debug, Default)]
+pub struct Udp {
+    /// Datagrams that were read whole and came from a port that can be answered.
+    pub requests: Counter,
+    /// Datagrams sent.
+    pub replies: Counter,
+    /// Datagrams that got no reply on purpose, those from port 0 among them.
+    pub dropped: Counter,
+    /// Datagrams longer than the longest request; they get no reply.
+    pub truncated: Counter,
+    /// Errors of the system on receiving.
+    pub receive_failures: Counter,
+    /// Replies that the system would not send.
+    pub send_failures: Counter,
+}
+
+/// What is counted of streams.
+#[derive(Debug, Default)]
+pub struct Tcp {
+    /// Messages that were read whole.
+    pub requests: Counter,
+    /// Messages written whole.
+    pub replies: Counter,
+    /// Messages that got no reply on purpose.
+    pub dropped: Counter,
+    /// Replies that did not reach the client: it was gone, or did not read in time.
+    pub send_failures: Counter,
+    /// Connections that were taken.
+    pub opened: Counter,
+    /// Connections that ended, whoever ended them.
+    pub closed: Counter,
+    /// Connections closed unheard, as all others were being answered or the system could give no more.
+    pub refused: Counter,
+}
+
+/// A number that only grows.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Counts `more`.
+    pub fn add(&self, more: u64) {
+        // Most counters of a batch are 0; looking is cheaper than a locked instruction.
+        if more > 0 {
+            self.0.fetch_add(more, Ordering::Relaxed);
+        }
+    }
+
+    /// The number so far.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Server {
+    /// Starts at 0 for each of `workers`.
+    pub fn new(workers: usize) -> Self {
+        Self { workers: (0..workers).map(|_| Worker::default()).collect() }
+    }
+
+    /// The counters of the worker with this index.
+    pub fn worker(&self, index: usize) -> &Worker {
+        &self.workers[index]
+    }
+
+    /// Sums each counter over the workers.
+    pub fn snapshot(&self) -> Snapshot {
+        let mut totals = Worker::default().fields().map(|(name, _)| (name, 0));
+        for worker in &self.workers {
+            for (total, (_, counter)) in totals.iter_mut().zip(worker.fields()) {
+                total.1 += counter.get();
+            }
+        }
+        Snapshot(totals.to_vec())
+    }
+}
+
+impl Worker {
+    /// Every counter with its name: the one list of them.
+    fn fields(&self) -> [(&'static str, &Counter); 13] {
+        let Self { udp, tcp } = self;
+        [
+            ("udp_requests", &udp.requests),
+            ("udp_replies", &udp.replies),
+            ("udp_dropped", &udp.dropped),
+            ("udp_truncated", &udp.truncated),
+            ("udp_receive_failures", &udp.receive_failures),
+            ("udp_send_failures", &udp.send_failures),
+            ("tcp_requests", &tcp.requests),
+            ("tcp_replies", &tcp.replies),
+            ("tcp_dropped", &tcp.dropped),
+            ("tcp_send_failures", &tcp.send_failures),
+            ("tcp_opened", &tcp.opened),
+            ("tcp_closed", &tcp.closed),
+            ("tcp_refused", &tcp.refused),
+        ]
+    }
+}
+
+/// Names and numbers at one moment; its text form is one line for a log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot(Vec<(&'static str, u64)>);
+
+impl Snapshot {
+    /// The numbers, in the order they are shown.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+        self.0.iter().copied()
+    }
+
+    /// The number with this name; 0 for a name that is not counted.
+    pub fn get(&self, name: &str) -> u64 {
+        self.iter().find(|(known, _)| *known == name).map_or(0, |(_, value)| value)
+    }
+}
+
+impl fmt::Display for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, (name, value)) in self.iter().enumerate() {
+            let space = if index == 0 { "" } else { " " };
+            write!(f, "{space}{name}={value}")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn snapshot_sums_over_workers() {
+        let server = Server::new(2);
+        server.worker(0).udp.requests.add(3);
+        server.worker(1).udp.requests.add(4);
+        server.worker(1).tcp.refused.add(1);
+        let snapshot = server.snapshot();
+        assert_eq!(snapshot.get("udp_requests"), 7);
+        assert_eq!(
+            snapshot.to_string(),
+            "udp_requests=7 udp_replies=0 udp_dropped=0 udp_truncated=0 udp_receive_failures=0 udp_send_failures=0 \
+             tcp_requests=0 tcp_replies=0 tcp_dropped=0 tcp_send_failures=0 tcp_opened=0 tcp_closed=0 tcp_refused=1"
+        );
+    }
+
+    #[test]
+    fn workers_do_not_share_a_cache_line() {
+        assert_eq!(align_of::<Worker>(), 128);
+        assert_eq!(size_of::<Worker>() % 128, 0);
+    }
+}

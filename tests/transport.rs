@@ -1,1 +1,454 @@
 //! UDP, TCP pipelining, slow clients, octet noise.
+
+use std::cell::Cell;
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::{Mutex, mpsc};
+use std::time::Duration;
+
+use perigee::answer::{Outcome, Transport};
+use perigee::server::{self, Error, Settings};
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+
+use crate::support::{
+    LOOPBACK, PATIENCE, SETTINGS, Server, ask_on, ask_tcp, ask_udp, echo, framed, read_message, receive, tcp_to, udp_to,
+};
+
+/// Settings under which time soon runs out for slow clients.
+const HASTY: Settings = Settings {
+    tcp_idle_timeout: Duration::from_millis(100),
+    tcp_write_timeout: Duration::from_millis(100),
+    ..SETTINGS
+};
+
+/// Whether the server closes the connection without another octet.
+fn is_closed(mut stream: &TcpStream) -> bool {
+    match stream.read(&mut [0]) {
+        Ok(length) => length == 0,
+        Err(error) => error.kind() == io::ErrorKind::ConnectionReset,
+    }
+}
+
+#[test]
+fn both_transports_answer_on_one_port_of_both_families() {
+    let server = Server::echo(&LOOPBACK, SETTINGS);
+    for address in &server.addresses {
+        assert_eq!(ask_udp(*address, b"by datagram").unwrap(), b"by datagram");
+        assert_eq!(ask_tcp(*address, b"by stream").unwrap(), b"by stream");
+    }
+}
+
+#[test]
+fn a_responder_is_told_who_asks_and_how() {
+    let server = Server::start(&LOOPBACK, 1, SETTINGS, |_| {
+        |_, client: &perigee::answer::Client, _: &[u8], out: &mut Vec<u8>| {
+            out.extend_from_slice(format!("{client:?}").as_bytes());
+            Outcome::Reply
+        }
+    });
+    for local in &server.addresses {
+        let socket = udp_to(*local);
+        socket.send(b"who").unwrap();
+        let client =
+            perigee::answer::Client { address: socket.local_addr().unwrap(), local: *local, transport: Transport::Udp };
+        assert_eq!(receive(&socket).unwrap(), format!("{client:?}").as_bytes());
+
+        let stream = tcp_to(*local);
+        let address = stream.local_addr().unwrap();
+        let client = perigee::answer::Client { address, transport: Transport::Tcp, ..client };
+        assert_eq!(ask_on(&stream, b"who").unwrap(), format!("{client:?}").as_bytes());
+    }
+}
+
+#[test]
+fn time_does_not_go_back() {
+    let server = Server::start(&LOOPBACK, 1, SETTINGS, |_| {
+        |now: perigee::answer::Now, _: &_, _: &[u8], out: &mut Vec<u8>| {
+            out.extend_from_slice(&now.unix_secs.to_be_bytes());
+            out.extend_from_slice(&now.monotonic.as_nanos().to_be_bytes());
+            Outcome::Reply
+        }
+    });
+    let unix_secs = |reply: &[u8]| u64::from_be_bytes(*reply.first_chunk().unwrap());
+    let monotonic = |reply: &[u8]| u128::from_be_bytes(*reply.last_chunk().unwrap());
+    let before = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs();
+    let first = ask_udp(server.addresses[0], b"when").unwrap();
+    let second = ask_tcp(server.addresses[0], b"when").unwrap();
+    let after = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs();
+    assert!((before..=after).contains(&unix_secs(&first)));
+    assert!(monotonic(&first) < monotonic(&second));
+}
+
+#[test]
+fn a_burst_of_datagrams_is_answered_whole() {
+    let server = Server::echo(&LOOPBACK, SETTINGS);
+    // More than a batch, and no more than any socket buffer holds.
+    let burst: Vec<_> = (0..100u8).map(|number| [number; 30]).collect();
+    for address in &server.addresses {
+        let socket = udp_to(*address);
+        for request in &burst {
+            socket.send(request).unwrap();
+        }
+        for request in &burst {
+            assert_eq!(receive(&socket).unwrap(), request);
+        }
+    }
+}
+
+#[test]
+fn datagrams_to_be_ignored_do_not_hold_up_others() {
+    let server = Server::start(&LOOPBACK, 1, SETTINGS, |_| {
+        |_, _: &_, octets: &[u8], out: &mut Vec<u8>| match octets {
+            b"ignore" => Outcome::Silence,
+            octets => {
+                out.extend_from_slice(octets);
+                Outcome::Reply
+            }
+        }
+    });
+    let socket = udp_to(server.addresses[0]);
+    socket.send(b"ignore").unwrap();
+    socket.send(&[0; 5000]).unwrap();
+    socket.send(b"answer").unwrap();
+    assert_eq!(receive(&socket).unwrap(), b"answer");
+    assert_eq!(ask_tcp(server.addresses[0], b"later").unwrap(), b"later");
+    assert_eq!(server.counter("udp_dropped"), 1);
+    assert_eq!(server.counter("udp_truncated"), 1);
+    assert_eq!(server.counter("udp_requests"), 2);
+}
+
+#[test]
+fn a_reply_that_cannot_be_sent_does_not_hold_up_others() {
+    let server = Server::start(&LOOPBACK, 1, SETTINGS, |_| {
+        |_, _: &_, octets: &[u8], out: &mut Vec<u8>| {
+            // Longer than any datagram.
+            let times = if octets == b"vast" { 70_000 } else { 1 };
+            out.extend(octets.iter().cycle().take(octets.len() * times));
+            Outcome::Reply
+        }
+    });
+    let socket = udp_to(server.addresses[0]);
+    let stream = tcp_to(server.addresses[0]);
+    for request in [b"one", b"two"] {
+        socket.send(b"vast").unwrap();
+        socket.send(request).unwrap();
+        assert_eq!(receive(&socket).unwrap(), request);
+        (&stream).write_all(&framed(b"vast")).unwrap();
+        assert_eq!(ask_on(&stream, request).unwrap(), request);
+    }
+    assert_eq!(server.counter("udp_send_failures"), 2);
+    assert_eq!(server.counter("tcp_send_failures"), 2);
+}
+
+#[test]
+fn a_reply_leaves_from_the_address_asked() {
+    let server = Server::start(&["0.0.0.0:0", "[::]:0"], 2, SETTINGS, |_| {
+        |_, client: &perigee::answer::Client, _: &[u8], out: &mut Vec<u8>| {
+            out.extend_from_slice(client.local.to_string().as_bytes());
+            Outcome::Reply
+        }
+    });
+    let [v4, v6] = server.addresses[..] else { panic!("two addresses were asked for") };
+    let asked = [("127.0.0.1", v4), ("127.0.0.2", v4), ("127.1.2.3", v4), ("::1", v6)];
+    for (ip, bound) in asked {
+        let address = SocketAddr::new(ip.parse().unwrap(), bound.port());
+        // A connected socket takes nothing from elsewhere.
+        assert_eq!(ask_udp(address, b"where").unwrap(), address.to_string().as_bytes());
+        assert_eq!(ask_tcp(address, b"where").unwrap(), address.to_string().as_bytes());
+    }
+}
+
+#[test]
+fn a_port_that_is_served_cannot_be_taken_again() {
+    let server = Server::echo(&LOOPBACK, SETTINGS);
+    let problems = server::bind(&server.addresses, 2).unwrap_err();
+    assert_eq!(problems.len(), 2);
+    let everywhere = SocketAddr::new("0.0.0.0".parse().unwrap(), server.addresses[0].port());
+    assert_eq!(server::bind(&[everywhere], 2).unwrap_err().len(), 1);
+    assert_eq!(ask_udp(server.addresses[0], b"still there").unwrap(), b"still there");
+}
+
+#[test]
+fn a_port_is_free_again_after_a_stop() {
+    let server = Server::echo(&LOOPBACK, SETTINGS);
+    let addresses = server.addresses.clone();
+    // The connection is left waiting for its last segments by the side that closes first: the server.
+    let stream = tcp_to(addresses[0]);
+    ask_on(&stream, b"hold").unwrap();
+    server.stop().request();
+    server.join().unwrap();
+    assert!(is_closed(&stream));
+    drop(stream);
+    assert_eq!(server::bind(&addresses, 2).unwrap().addresses(), addresses);
+}
+
+#[test]
+fn messages_in_one_write_are_answered_in_order() {
+    let server = Server::echo(&LOOPBACK, SETTINGS);
+    let messages: Vec<_> = (0..100u16).map(|number| number.to_be_bytes().repeat(20)).collect();
+    for address in &server.addresses {
+        let stream = tcp_to(*address);
+        let octets: Vec<_> = messages.iter().flat_map(|message| framed(message)).collect();
+        (&stream).write_all(&octets).unwrap();
+        for message in &messages {
+            assert_eq!(&read_message(&stream).unwrap(), message);
+        }
+    }
+}
+
+#[test]
+fn a_message_may_come_octet_by_octet() {
+    let server = Server::echo(&LOOPBACK, SETTINGS);
+    let stream = tcp_to(server.addresses[0]);
+    for octet in framed(b"patience").iter().chain(&framed(b"more")) {
+        (&stream).write_all(&[*octet]).unwrap();
+    }
+    assert_eq!(read_message(&stream).unwrap(), b"patience");
+    assert_eq!(read_message(&stream).unwrap(), b"more");
+}
+
+#[test]
+fn the_longest_messages_pass() {
+    let server = Server::echo(&LOOPBACK, SETTINGS);
+    let stream = tcp_to(server.addresses[0]);
+    let longest = vec![7; 65_535];
+    for _ in 0..3 {
+        assert_eq!(ask_on(&stream, &longest).unwrap(), longest);
+    }
+}
+
+#[test]
+fn a_connection_without_a_whole_message_is_closed() {
+    let settings = Settings { tcp_idle_timeout: Duration::from_secs(1), ..SETTINGS };
+    let server = Server::echo(&LOOPBACK, settings);
+    let beginnings: [&[u8]; 4] = [b"", b"\0", b"\0\x08", b"\0\x08half"];
+    let streams: Vec<_> = (0..2 * beginnings.len()).map(|_| tcp_to(server.addresses[0])).collect();
+    let (silent, once) = streams.split_at(beginnings.len());
+    for (beginning, (silent, once)) in beginnings.iter().zip(silent.iter().zip(once)) {
+        let mut both = (silent, once);
+        both.0.write_all(beginning).unwrap();
+        both.1.write_all(&[&framed(b"whole"), *beginning].concat()).unwrap();
+    }
+    for (beginning, (silent, once)) in beginnings.iter().zip(silent.iter().zip(once)) {
+        assert!(is_closed(silent), "after {beginning:?}");
+        assert_eq!(read_message(once).unwrap(), b"whole");
+        assert!(is_closed(once), "after a whole message and {beginning:?}");
+    }
+}
+
+#[test]
+fn dripping_octets_do_not_keep_a_connection_open() {
+    let server = Server::echo(&LOOPBACK, HASTY);
+    let stream = tcp_to(server.addresses[0]);
+    (&stream).write_all(&u16::MAX.to_be_bytes()).unwrap();
+    // Each read gives up soon, so that another octet follows.
+    stream.set_read_timeout(Some(Duration::from_millis(5))).unwrap();
+    let mut dripped = 0;
+    while (&stream).write_all(&[0]).is_ok() && !is_closed(&stream) {
+        dripped += 1;
+        assert!(dripped < u16::MAX, "the message was whole before the connection was closed");
+    }
+    assert_eq!(server.counter("tcp_requests"), 0);
+}
+
+#[test]
+fn a_client_that_does_not_read_is_left() {
+    let server = Server::echo(&LOOPBACK, HASTY);
+    let mut stream = tcp_to(server.addresses[0]);
+    let octets = framed(&vec![0; 65_535]);
+    let error = loop {
+        if let Err(error) = stream.write_all(&octets) {
+            break error;
+        }
+    };
+    let expected = [io::ErrorKind::ConnectionReset, io::ErrorKind::BrokenPipe];
+    assert!(expected.contains(&error.kind()), "{error:?}");
+}
+
+#[test]
+fn a_message_without_octets_ends_the_connection() {
+    let server = Server::echo(&LOOPBACK, SETTINGS);
+    let stream = tcp_to(server.addresses[0]);
+    (&stream).write_all(&[framed(b"first"), framed(b""), framed(b"never read")].concat()).unwrap();
+    assert_eq!(read_message(&stream).unwrap(), b"first");
+    assert!(is_closed(&stream));
+    assert_eq!(server.counter("tcp_requests"), 1);
+}
+
+#[test]
+fn the_connection_that_waited_longest_makes_room() {
+    let settings = Settings { tcp_connections_max: 4, ..SETTINGS };
+    let server = Server::start(&LOOPBACK, 1, settings, |_| echo);
+    let streams: Vec<_> = (0..4).map(|_| tcp_to(server.addresses[0])).collect();
+    for stream in &streams {
+        ask_on(stream, b"sit down").unwrap();
+    }
+    ask_on(&streams[0], b"still here").unwrap();
+
+    // The one that waits longest is now the second; half a message does not count.
+    (&streams[1]).write_all(&framed(b"half")[..4]).unwrap();
+    let late = tcp_to(server.addresses[0]);
+    assert_eq!(ask_on(&late, b"room?").unwrap(), b"room?");
+    assert!(is_closed(&streams[1]));
+    for stream in [&streams[0], &streams[2], &streams[3], &late] {
+        assert_eq!(ask_on(stream, b"stayed").unwrap(), b"stayed");
+    }
+    assert_eq!(server.counter("tcp_opened"), 5);
+    assert_eq!(server.counter("tcp_closed"), 1);
+}
+
+#[test]
+fn a_connection_that_is_being_answered_does_not_make_room() {
+    let settings = Settings { tcp_connections_max: 1, stop_timeout: Duration::ZERO, ..SETTINGS };
+    let (server, begins) = vast_server(settings);
+    let unread = tcp_to(server.addresses[0]);
+    (&unread).write_all(&framed(b"fill").repeat(600)).unwrap();
+    begins.recv_timeout(PATIENCE).unwrap();
+    assert!(is_closed(&tcp_to(server.addresses[0])));
+    assert_eq!(server.counter("tcp_refused"), 1);
+    assert_eq!(read_message(&unread).unwrap().len(), 65_535);
+}
+
+#[test]
+fn a_flood_of_connections_does_not_stop_the_server() {
+    let settings = Settings { tcp_connections_max: 8, ..SETTINGS };
+    let server = Server::echo(&LOOPBACK, settings);
+    let flood: Vec<_> = (0..200).map(|_| tcp_to(server.addresses[0])).collect();
+    assert_eq!(ask_tcp(server.addresses[0], b"through").unwrap(), b"through");
+    assert_eq!(ask_udp(server.addresses[0], b"through").unwrap(), b"through");
+    drop(flood);
+}
+
+#[test]
+fn octet_noise_does_not_stop_the_server() {
+    let server = Server::echo(&LOOPBACK, SETTINGS);
+    let address = server.addresses[0];
+    let pieces = prop::collection::vec(prop::collection::vec(any::<u8>(), 0..5000), 1..4);
+    let runner = &mut TestRunner::new(Config { failure_persistence: None, ..Config::with_cases(64) });
+    let outcome = runner.run(&pieces, |pieces| {
+        let stream = tcp_to(address);
+        let socket = udp_to(address);
+        for piece in &pieces {
+            socket.send(piece)?;
+            // The server may have closed it by now.
+            let _ = (&stream).write_all(piece);
+        }
+        drop((stream, socket));
+        prop_assert_eq!(ask_udp(address, b"sane")?, b"sane");
+        prop_assert_eq!(ask_tcp(address, b"sane")?, b"sane");
+        Ok(())
+    });
+    outcome.unwrap();
+}
+
+/// A server of one worker that says when it begins to answer, and answers when it is told to.
+fn held_server() -> (Server, mpsc::Receiver<()>, mpsc::Sender<()>) {
+    let (begun, begins) = mpsc::channel();
+    let (release, released) = mpsc::channel();
+    let released = Mutex::new(Some(released));
+    let server = Server::start(&LOOPBACK, 1, SETTINGS, move |_| {
+        let released = released.lock().unwrap().take().expect("there is one worker");
+        let begun = begun.clone();
+        let first = Cell::new(true);
+        move |now, client: &_, octets: &[u8], out: &mut Vec<u8>| {
+            if first.replace(false) {
+                begun.send(()).unwrap();
+                released.recv_timeout(PATIENCE).unwrap();
+            }
+            echo(now, client, octets, out)
+        }
+    });
+    (server, begins, release)
+}
+
+/// A server of one worker that says when it answers, and answers at the greatest length.
+///
+/// 600 of its replies are far more than the sockets of both sides hold.
+fn vast_server(settings: Settings) -> (Server, mpsc::Receiver<()>) {
+    let (begun, begins) = mpsc::channel();
+    let server = Server::start(&LOOPBACK, 1, settings, move |_| {
+        let begun = begun.clone();
+        move |_, _: &_, _: &[u8], out: &mut Vec<u8>| {
+            let _ = begun.send(());
+            out.resize(65_535, 0);
+            Outcome::Reply
+        }
+    });
+    (server, begins)
+}
+
+#[test]
+fn a_stop_lets_an_answer_in_progress_reach_its_client() {
+    let (server, begins, release) = held_server();
+    let stream = tcp_to(server.addresses[0]);
+    (&stream).write_all(&[framed(b"in progress"), framed(b"behind it")].concat()).unwrap();
+    begins.recv_timeout(PATIENCE).unwrap();
+    server.stop().request();
+    release.send(()).unwrap();
+    assert_eq!(read_message(&stream).unwrap(), b"in progress");
+    assert_eq!(read_message(&stream).unwrap(), b"behind it");
+    assert!(is_closed(&stream));
+    server.join().unwrap();
+}
+
+#[test]
+fn a_stop_answers_the_datagrams_that_have_come() {
+    let (server, begins, release) = held_server();
+    let socket = udp_to(server.addresses[0]);
+    socket.send(&[0]).unwrap();
+    begins.recv_timeout(PATIENCE).unwrap();
+    for number in 1..=50u8 {
+        socket.send(&[number]).unwrap();
+    }
+    server.stop().request();
+    release.send(()).unwrap();
+    for number in 0..=50u8 {
+        assert_eq!(receive(&socket).unwrap(), [number]);
+    }
+    server.join().unwrap();
+}
+
+#[test]
+fn a_stop_closes_connections_that_wait() {
+    let server = Server::echo(&LOOPBACK, SETTINGS);
+    let waiting = tcp_to(server.addresses[0]);
+    ask_on(&waiting, b"done").unwrap();
+    let half_way = tcp_to(server.addresses[0]);
+    ask_on(&half_way, b"done").unwrap();
+    (&half_way).write_all(b"\0").unwrap();
+    server.stop().request();
+    server.join().unwrap();
+    assert!(is_closed(&waiting));
+    assert!(is_closed(&half_way));
+}
+
+#[test]
+fn a_stop_does_not_wait_for_ever_for_a_client_that_does_not_read() {
+    let (server, begins) = vast_server(Settings { stop_timeout: Duration::from_millis(100), ..SETTINGS });
+    let stream = tcp_to(server.addresses[0]);
+    (&stream).write_all(&framed(b"fill").repeat(600)).unwrap();
+    begins.recv_timeout(PATIENCE).unwrap();
+    server.stop().request();
+    server.join().unwrap();
+}
+
+#[test]
+fn a_worker_that_fails_stops_the_others_and_is_told_of() {
+    for transport in [Transport::Udp, Transport::Tcp] {
+        let server = Server::start(&LOOPBACK, 2, SETTINGS, |_| {
+            |now, client: &_, octets: &[u8], out: &mut Vec<u8>| {
+                assert_ne!(octets, b"bug", "as this test wants it");
+                echo(now, client, octets, out)
+            }
+        });
+        let stream = tcp_to(server.addresses[0]);
+        match transport {
+            Transport::Udp => assert_eq!(udp_to(server.addresses[0]).send(b"bug").unwrap(), 3),
+            Transport::Tcp => (&stream).write_all(&framed(b"bug")).unwrap(),
+        }
+        let error = server.join().unwrap_err();
+        let Error::Panicked { message, .. } = error else { panic!("not a panic: {error}") };
+        assert!(message.contains("as this test wants it"), "{message}");
+    }
+}

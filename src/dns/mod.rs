@@ -7,6 +7,7 @@
 
 pub mod edns;
 pub mod name;
+pub mod probe;
 pub mod rdata;
 pub mod rrset;
 pub mod rtype;

@@ -1,1 +1,294 @@
 //! Transports; octets only.
+//!
+//! Read `listen.rs` for how a port is taken, then `udp.rs` and `tcp.rs` for how requests come and replies go.
+//! `linux.rs` holds the system calls that only Linux has, `portable.rs` does without them; both offer the same
+//! names, and the one that fits is `system` to the rest. There is no DNS here: a message is octets that
+//! someone else answers, by a function that each worker is given at its start.
+
+mod listen;
+mod tcp;
+mod udp;
+
+#[cfg(target_os = "linux")]
+mod linux;
+#[cfg(any(test, not(target_os = "linux")))]
+#[cfg_attr(target_os = "linux", expect(dead_code, reason = "on Linux only its tests use it"))]
+mod portable;
+
+#[cfg(target_os = "linux")]
+use linux as system;
+#[cfg(not(target_os = "linux"))]
+use portable as system;
+
+pub use listen::{Listeners, bind};
+
+use std::any::Any;
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime};
+
+use tokio::sync::{Notify, watch};
+use tokio::task::{JoinError, JoinSet, LocalSet};
+
+use crate::answer::{Client, Now, Outcome};
+use crate::metrics;
+
+/// How the transports behave.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// How many datagrams are taken from the system at once; at least 1.
+    pub udp_batch: usize,
+    /// How many TCP connections may be open, over all workers; each worker may have its share, at least 1.
+    pub tcp_connections_max: usize,
+    /// How long a TCP connection may be without a whole request.
+    ///
+    /// It also bounds how long a request may take to arrive, however many pieces it comes in.
+    pub tcp_idle_timeout: Duration,
+    /// How long a TCP client may take to read the replies that are written at once.
+    pub tcp_write_timeout: Duration,
+    /// How long connections may go on after a stop to get what is being answered.
+    pub stop_timeout: Duration,
+}
+
+/// The one source of time: both clocks, read together.
+///
+/// Every copy counts from the same start, so rooms that are handed copies can compare their times.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    start: Instant,
+}
+
+/// The threads that serve.
+#[derive(Debug)]
+pub struct Workers {
+    threads: Vec<JoinHandle<io::Result<()>>>,
+    stop: Stop,
+    counters: Arc<metrics::Server>,
+}
+
+/// Asks the workers to stop; any copy does.
+#[derive(Clone, Debug)]
+pub struct Stop(watch::Sender<bool>);
+
+/// Why the workers do not serve.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The system gave no thread, or no event queue within it.
+    #[error("worker {worker} cannot run: {source}")]
+    System {
+        /// The worker's index.
+        worker: usize,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A worker met a bug of ours.
+    #[error("worker {worker} panicked: {message}")]
+    Panicked {
+        /// The worker's index.
+        worker: usize,
+        /// What the panic said.
+        message: String,
+    },
+}
+
+/// Starts one thread for each worker that `listeners` were bound for.
+///
+/// `factory` is called on each worker's own thread with the worker's index; what it returns answers that
+/// worker's requests, one at a time, by appending a message without a length prefix to the (empty) buffer it
+/// is given. It need not be `Send`. When one worker ends, for whatever reason, all are asked to stop.
+pub fn start<F, R>(listeners: Listeners, settings: Settings, clock: Clock, factory: F) -> Result<Workers, Error>
+where
+    F: Fn(usize) -> R + Send + Sync + 'static,
+    R: FnMut(Now, &Client, &[u8], &mut Vec<u8>) -> Outcome + 'static,
+{
+    let shares = listeners.into_shares();
+    let seats = (settings.tcp_connections_max / shares.len().max(1)).max(1);
+    let counters = Arc::new(metrics::Server::new(shares.len()));
+    let stop = Stop(watch::Sender::new(false));
+    let factory = Arc::new(factory);
+    let mut threads = Vec::with_capacity(shares.len());
+    for (index, sockets) in shares.into_iter().enumerate() {
+        let (counters, stop, factory) = (counters.clone(), stop.clone(), factory.clone());
+        // Linux keeps 15 octets of a thread's name, so a longer one would lose the number.
+        let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
+            let _ending_stops_all = StopOnDrop(stop.clone());
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+            let worker = Rc::new(Worker {
+                respond: RefCell::new(Box::new(factory(index))),
+                reply: RefCell::default(),
+                settings,
+                clock,
+                seats: tcp::Seats::new(seats),
+                stopping: Stopping::default(),
+                counters,
+                index,
+            });
+            LocalSet::new().block_on(&runtime, run(worker, sockets, stop))
+        });
+        threads.push(thread.map_err(|source| Error::System { worker: index, source })?);
+    }
+    Ok(Workers { threads, stop, counters })
+}
+
+/// Serves on every socket until asked to stop, then until the connections are done or out of time.
+async fn run(worker: Rc<Worker>, sockets: Vec<listen::Sockets>, stop: Stop) -> io::Result<()> {
+    let mut tasks = JoinSet::new();
+    for listen::Sockets { local, udp, tcp } in sockets {
+        tasks.spawn_local(udp::serve(worker.clone(), tokio::net::UdpSocket::from_std(udp)?, local));
+        tasks.spawn_local(tcp::serve(worker.clone(), tokio::net::TcpListener::from_std(tcp)?));
+    }
+    tokio::select! {
+        () = stop.requested() => {}
+        // No task ends by itself before the stop, so this is a panic.
+        Some(ended) = tasks.join_next() => pass_on_panic(ended),
+    }
+    worker.stopping.set();
+    worker.seats.empty();
+    let all_ended = async {
+        while let Some(ended) = tasks.join_next().await {
+            pass_on_panic(ended);
+        }
+    };
+    // Out of time, what is left is dropped with `tasks`.
+    let _ = tokio::time::timeout(worker.settings.stop_timeout, all_ended).await;
+    Ok(())
+}
+
+impl Workers {
+    /// What the workers count.
+    pub fn counters(&self) -> &Arc<metrics::Server> {
+        &self.counters
+    }
+
+    /// A handle that stops the workers, and tells when they are stopping.
+    pub fn stop(&self) -> Stop {
+        self.stop.clone()
+    }
+
+    /// Blocks until every worker has ended; returns the first failure.
+    ///
+    /// Does not ask them to stop: see [`Workers::stop`].
+    pub fn join(self) -> Result<(), Error> {
+        let mut outcome = Ok(());
+        for (worker, thread) in self.threads.into_iter().enumerate() {
+            let ended = match thread.join() {
+                Ok(Ok(())) => Ok(()),
+                Ok(Err(source)) => Err(Error::System { worker, source }),
+                Err(panic) => Err(Error::Panicked { worker, message: panic_message(&*panic) }),
+            };
+            outcome = outcome.and(ended);
+        }
+        outcome
+    }
+}
+
+impl Stop {
+    /// Asks every worker to stop: take nothing more, finish what is being answered.
+    pub fn request(&self) {
+        self.0.send_replace(true);
+    }
+
+    /// Waits until a stop is requested, by anyone, or a worker has failed.
+    pub async fn requested(&self) {
+        let mut receiver = self.0.subscribe();
+        receiver.wait_for(|stop| *stop).await.expect("`self` holds a sender, so the channel is open");
+    }
+}
+
+/// Stops all workers when the one that owns it ends: a server must not go on with fewer than it was told.
+struct StopOnDrop(Stop);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.request();
+    }
+}
+
+impl Clock {
+    /// Starts to count now.
+    pub fn start() -> Self {
+        Self { start: Instant::now() }
+    }
+
+    /// Reads both clocks.
+    pub fn now(&self) -> Now {
+        // A clock set before 1970 is as good as one at 1970: both are wrong, and neither is ours to mend.
+        let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Now { unix_secs: unix.as_secs(), monotonic: self.start.elapsed() }
+    }
+}
+
+/// What the tasks of one worker share: it never leaves its thread.
+struct Worker {
+    respond: RefCell<Box<Respond>>,
+    /// Where a stream's reply is built before its length is known.
+    reply: RefCell<Vec<u8>>,
+    settings: Settings,
+    clock: Clock,
+    seats: tcp::Seats,
+    stopping: Stopping,
+    counters: Arc<metrics::Server>,
+    index: usize,
+}
+
+/// What answers a request; see [`start`]. A call through a pointer costs nothing beside the answer itself.
+type Respond = dyn FnMut(Now, &Client, &[u8], &mut Vec<u8>) -> Outcome;
+
+impl Worker {
+    /// Answers one request into `out`, which is emptied first; no reply has no octets.
+    fn answer(&self, now: Now, client: &Client, octets: &[u8], out: &mut Vec<u8>) -> Outcome {
+        out.clear();
+        // No task holds the borrow across an await, so it is free whenever a task runs.
+        (self.respond.borrow_mut())(now, client, octets, out)
+    }
+
+    /// This worker's counters.
+    fn counters(&self) -> &metrics::Worker {
+        self.counters.worker(self.index)
+    }
+}
+
+/// Whether this worker is to end.
+///
+/// Local to the worker, as looking at the channel between threads would take a lock for every request.
+#[derive(Default)]
+struct Stopping {
+    flag: Cell<bool>,
+    changed: Notify,
+}
+
+impl Stopping {
+    fn get(&self) -> bool {
+        self.flag.get()
+    }
+
+    fn set(&self) {
+        self.flag.set(true);
+        self.changed.notify_waiters();
+    }
+
+    async fn requested(&self) {
+        // One thread: nothing can come between the look and the wait.
+        if !self.get() {
+            self.changed.notified().await;
+        }
+    }
+}
+
+/// Lets a task's panic go on in the worker, which ends by it.
+fn pass_on_panic(ended: Result<(), JoinError>) {
+    if let Err(error) = ended
+        && let Ok(panic) = error.try_into_panic()
+    {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+/// What a panic said, if it was words.
+fn panic_message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message").to_owned()
+}

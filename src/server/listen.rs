@@ -1,0 +1,227 @@
+//! Taking ports: each address by UDP and TCP, with sockets for every worker.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::system;
+use crate::diagnostic::Diagnostic;
+
+/// What the kernel may queue for each UDP socket, in octets; it grants at most `net.core.rmem_max`.
+///
+/// 4 MiB hold the queries of some 20 ms at a million a second: a worker may be off its core that long.
+const UDP_BUFFER_OCTETS: usize = 4 * 1024 * 1024;
+/// How many TCP connections the kernel may queue for each worker; it grants at most `net.core.somaxconn`.
+const TCP_BACKLOG: i32 = 1024;
+/// How often another free port is tried when the one found for UDP is taken for TCP.
+const FREE_PORT_ATTEMPTS: usize = 16;
+
+/// Bound sockets, a share for each worker.
+#[derive(Debug)]
+pub struct Listeners {
+    addresses: Vec<SocketAddr>,
+    shares: Vec<Vec<Sockets>>,
+}
+
+/// One worker's sockets on one address.
+#[derive(Debug)]
+pub(super) struct Sockets {
+    /// The address, with its real port.
+    pub(super) local: SocketAddr,
+    pub(super) udp: UdpSocket,
+    pub(super) tcp: TcpListener,
+}
+
+/// Takes every address of `listen` for UDP and TCP, for so many workers.
+///
+/// Port 0 is one free port, the same for both transports and all workers. An address that any other program
+/// holds is refused, also if that is another perigee. Returns every problem, not only the first.
+pub fn bind(listen: &[SocketAddr], workers: usize) -> Result<Listeners, Vec<Diagnostic>> {
+    let mut listeners = Listeners { addresses: Vec::new(), shares: (0..workers).map(|_| Vec::new()).collect() };
+    let mut problems = Vec::new();
+    for address in listen {
+        match bind_address(*address, workers) {
+            Ok(sockets) => listeners.add(sockets),
+            Err(error) => problems.push(explain(*address, &error)),
+        }
+    }
+    if problems.is_empty() { Ok(listeners) } else { Err(problems) }
+}
+
+impl Listeners {
+    /// The addresses that are served, with the ports that were found for port 0.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    pub(super) fn into_shares(self) -> Vec<Vec<Sockets>> {
+        self.shares
+    }
+
+    fn add(&mut self, sockets: Vec<Sockets>) {
+        self.addresses.extend(sockets.first().map(|sockets| sockets.local));
+        for (share, sockets) in self.shares.iter_mut().zip(sockets) {
+            share.push(sockets);
+        }
+    }
+}
+
+/// Binds one address for all workers, UDP first.
+///
+/// The first UDP socket is bound before it is marked as sharing its port, so it finds any other program there,
+/// one that shares its port too: of two perigees the second fails here. TCP needs `SO_REUSEADDR` for a quick
+/// restart and would not tell as surely.
+fn bind_address(address: SocketAddr, workers: usize) -> io::Result<Vec<Sockets>> {
+    let (udp, tcp) = bind_first(address)?;
+    let local = udp.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
+    let udp = system::share(udp, workers, || open_udp(local))?;
+    let tcp = system::share(tcp, workers, || open_tcp(local))?;
+    let pairs = udp.into_iter().zip(tcp);
+    pairs
+        .map(|(udp, tcp)| {
+            tcp.listen(TCP_BACKLOG)?;
+            Ok(Sockets { local, udp: udp.into(), tcp: tcp.into() })
+        })
+        .collect()
+}
+
+/// Binds the sockets of the first worker: the same port for both transports.
+fn bind_first(address: SocketAddr) -> io::Result<(Socket, Socket)> {
+    let attempts = if address.port() == 0 { FREE_PORT_ATTEMPTS } else { 1 };
+    let mut outcome = Err(io::ErrorKind::AddrInUse.into());
+    for _ in 0..attempts {
+        let udp = open_udp(address)?;
+        udp.bind(&address.into())?;
+        let tcp = open_tcp(address)?;
+        match tcp.bind(&udp.local_addr()?) {
+            Ok(()) => return Ok((udp, tcp)),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => outcome = Err(error),
+            Err(error) => return Err(error),
+        }
+    }
+    outcome
+}
+
+/// Makes a UDP socket for `address` with all its options, not bound yet.
+fn open_udp(address: SocketAddr) -> io::Result<Socket> {
+    let socket = open(address, Type::DGRAM, Protocol::UDP)?;
+    socket.set_recv_buffer_size(UDP_BUFFER_OCTETS)?;
+    socket.set_send_buffer_size(UDP_BUFFER_OCTETS)?;
+    system::prepare_udp(&socket, address)?;
+    Ok(socket)
+}
+
+/// Makes a TCP socket for `address` with all its options, not bound yet.
+fn open_tcp(address: SocketAddr) -> io::Result<Socket> {
+    let socket = open(address, Type::STREAM, Protocol::TCP)?;
+    // A restart must not wait for the last connections of the process before it.
+    socket.set_reuse_address(system::RESTART_NEEDS_REUSE)?;
+    Ok(socket)
+}
+
+fn open(address: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), kind, Some(protocol))?;
+    socket.set_nonblocking(true)?;
+    if address.is_ipv6() {
+        // `[::]` and `0.0.0.0` are two addresses everywhere, whatever the system's default is.
+        socket.set_only_v6(true)?;
+    }
+    Ok(socket)
+}
+
+/// Says why `address` cannot be served, and what to do.
+fn explain(address: SocketAddr, error: &io::Error) -> Diagnostic {
+    let port = address.port();
+    let (what, help) = match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            ("permission denied".to_owned(), "run with CAP_NET_BIND_SERVICE or choose a port above 1023".to_owned())
+        }
+        io::ErrorKind::AddrInUse => (
+            "another program holds this port".to_owned(),
+            format!("stop it (`ss -lntup 'sport = :{port}'` names it) or choose another address or port"),
+        ),
+        io::ErrorKind::AddrNotAvailable => (
+            "this machine does not have the address".to_owned(),
+            "choose one that `ip address` lists, or `0.0.0.0` or `[::]` for all".to_owned(),
+        ),
+        // Kinds of the standard library, not ours: the list is open, and the system's words serve for the rest.
+        _ => (error.to_string(), "see if the system offers this kind of address, and enough open files".to_owned()),
+    };
+    Diagnostic::error(None, format!("cannot listen on `{address}`: {what}")).help(help)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn loopback() -> SocketAddr {
+        "127.0.0.1:0".parse().unwrap()
+    }
+
+    #[test]
+    fn each_worker_gets_both_transports_on_one_port() {
+        let listeners = bind(&[loopback(), "[::1]:0".parse().unwrap()], 3).unwrap();
+        let addresses = listeners.addresses().to_vec();
+        assert_eq!(addresses.len(), 2);
+        assert_ne!(addresses[0].port(), 0);
+        let shares = listeners.into_shares();
+        assert_eq!(shares.len(), 3);
+        for share in shares {
+            for (sockets, address) in share.iter().zip(&addresses) {
+                assert_eq!(sockets.udp.local_addr().unwrap(), *address);
+                assert_eq!(sockets.tcp.local_addr().unwrap(), *address);
+            }
+        }
+    }
+
+    #[test]
+    fn an_address_held_by_another_server_of_ours_is_refused() {
+        let first = bind(&[loopback()], 2).unwrap();
+        let problems = bind(first.addresses(), 2).unwrap_err();
+        assert_eq!(problems.len(), 1);
+        assert!(problems[0].message.ends_with("another program holds this port"), "{}", problems[0]);
+    }
+
+    #[test]
+    fn an_address_held_for_tcp_alone_is_refused() {
+        let other = TcpListener::bind(loopback()).unwrap();
+        let problems = bind(&[other.local_addr().unwrap()], 1).unwrap_err();
+        assert!(problems[0].message.ends_with("another program holds this port"), "{}", problems[0]);
+    }
+
+    #[test]
+    fn every_problem_is_returned() {
+        // Reserved addresses belong to no machine (RFC 1112 section 4).
+        let listen = ["240.0.0.1:0", "127.0.0.1:0", "240.0.0.2:0"].map(|address| address.parse().unwrap());
+        let problems = bind(&listen, 1).unwrap_err();
+        let texts: Vec<_> = problems.iter().map(ToString::to_string).collect();
+        let text = |address: &str| {
+            format!(
+                "error: cannot listen on `{address}`: this machine does not have the address\n  \
+                 help: choose one that `ip address` lists, or `0.0.0.0` or `[::]` for all"
+            )
+        };
+        assert_eq!(texts, [text("240.0.0.1:0"), text("240.0.0.2:0")]);
+    }
+
+    #[test]
+    fn a_refusal_says_what_to_do() {
+        let address = "0.0.0.0:53".parse().unwrap();
+        let cases = [
+            (
+                io::ErrorKind::PermissionDenied,
+                "error: cannot listen on `0.0.0.0:53`: permission denied\n  \
+                 help: run with CAP_NET_BIND_SERVICE or choose a port above 1023",
+            ),
+            (
+                io::ErrorKind::AddrInUse,
+                "error: cannot listen on `0.0.0.0:53`: another program holds this port\n  \
+                 help: stop it (`ss -lntup 'sport = :53'` names it) or choose another address or port",
+            ),
+        ];
+        for (kind, expected) in cases {
+            assert_eq!(explain(address, &kind.into()).to_string(), expected);
+        }
+    }
+}
