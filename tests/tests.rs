@@ -2,6 +2,7 @@
 
 mod support; // a server on a free port, questions to it, fake backends that can be told to fail
 
+mod config; // what files and the environment may say, and the manual that tells it
 mod health; // fake backends fail and recover: up, down, up
 mod transport; // UDP, TCP pipelining, slow clients, octet noise
 mod zonefile; // zone files good and bad, and the messages they earn

@@ -25,9 +25,8 @@ pub(super) fn apply(config: &mut Config, path: &Path, text: &str, diagnostics: &
         // One slip can upset the parser more than once; the first complaint of a line is the one that helps.
         if !broken_lines.contains(&position.line) {
             broken_lines.push(position.line);
-            sheet
-                .diagnostics
-                .push(Diagnostic::error(position, error.message()).help("see https://toml.io for the syntax"));
+            let message = error.message().trim_end_matches(", expected nothing");
+            sheet.diagnostics.push(Diagnostic::error(position, message).help("see https://toml.io for the syntax"));
         }
     }
     let sound = sheet.diagnostics.len();

@@ -28,7 +28,7 @@ pub const KEYS: &[Key<Config>] = &[
     }),
     Key::new("zones", "directory", |c| Field::Path(&mut c.zones.directory)),
     Key::new("zones", "reload-interval", |c| Field::Duration(&mut c.zones.reload_interval, millis(50)..=secs(HOUR))),
-    Key::new("zones", "size-max", |c| Field::Size(&mut c.zones.size_max, (1 << 10)..=(4 * GIB - 1))),
+    Key::new("zones", "size-max", |c| Field::Size(&mut c.zones.size_max, (1 << 10)..=(2 * GIB))),
     Key::new("lua", "enabled", |c| Field::Bool(&mut c.lua.enabled)),
     Key::new("lua", "shared-state", |c| Field::Bool(&mut c.lua.shared_state)),
     Key::new("lua", "insert-whitespace", |c| Field::Bool(&mut c.lua.insert_whitespace)),

@@ -96,7 +96,7 @@ impl Reader<'_> {
                 .ok()
                 .filter(|number| range.contains(number))
                 .ok_or_else(|| self.out_of_bounds(value, &number.to_string())),
-            Shape::HugeInteger => Err(self.out_of_bounds(value, HUGE)),
+            Shape::HugeInteger => Err(self.huge(value)),
             Shape::Bool(_) | Shape::Float(_) | Shape::Text(_) | Shape::List(_) | Shape::Datetime | Shape::Table => {
                 Err(self.mismatch(value, "write a whole number without quotes"))
             }
@@ -111,7 +111,7 @@ impl Reader<'_> {
                 Some(size) => (Some(size), (*text).to_owned()),
                 None => return Err(self.malformed(value, text, form)),
             },
-            Shape::HugeInteger => (None, HUGE.into()),
+            Shape::HugeInteger => return Err(self.huge(value)),
             Shape::Bool(_) | Shape::Float(_) | Shape::List(_) | Shape::Datetime | Shape::Table => {
                 return Err(self.mismatch(value, form));
             }
@@ -128,7 +128,7 @@ impl Reader<'_> {
                 Some(duration) => (Some(duration), (*text).to_owned()),
                 None => return Err(self.malformed(value, text, form)),
             },
-            Shape::HugeInteger => (None, HUGE.into()),
+            Shape::HugeInteger => return Err(self.huge(value)),
             Shape::Bool(_) | Shape::List(_) | Shape::Datetime | Shape::Table => {
                 return Err(self.mismatch(value, form));
             }
@@ -224,6 +224,11 @@ impl Reader<'_> {
         Fault { span: value.span.clone(), message, help: help.into() }
     }
 
+    /// The value is beyond all bounds.
+    fn huge(&self, value: &Value<'_>) -> Fault {
+        Fault { help: format!("choose {}", self.bounds), ..self.mismatch(value, "") }
+    }
+
     /// The value is of the right form and outside its bounds.
     fn out_of_bounds(&self, value: &Value<'_>, typed: &str) -> Fault {
         let message = format!("`{}` cannot be `{typed}`: out of bounds", self.key);
@@ -233,7 +238,8 @@ impl Reader<'_> {
 
 /// Advises on what was written for an address with a port, if it is a known slip.
 fn address_help(text: &str) -> Option<String> {
-    if let Ok(port) = text.trim_start_matches([':', '*']).parse::<u16>() {
+    let lone_port = text.trim_start_matches('*');
+    if let Ok(port) = lone_port.strip_prefix(':').unwrap_or(lone_port).parse::<u16>() {
         return Some(format!("say on which address: `0.0.0.0:{port}` and `[::]:{port}` for all"));
     }
     if let Ok(address) = text.trim_matches(['[', ']']).parse::<IpAddr>() {
