@@ -96,7 +96,8 @@ impl Sheet<'_> {
     /// Reads one `[[zone]]`; `None` if what must be said is missing.
     fn zone(&mut self, keys: &DeTable<'_>, span: Range<usize>) -> Option<Zone> {
         let faults_before = self.diagnostics.len();
-        let mut zone = Zone { name: Name::root(), file: PathBuf::new(), lua: None, position: self.position(&span) };
+        let mut zone =
+            Zone { name: Name::root(), file: PathBuf::new(), lua: None, position: Some(self.position(&span)) };
         self.table(&mut zone, ZONE_KEYS, "zone", keys);
         for key in ["name", "file"] {
             if !keys.keys().any(|name| name.get_ref() == key) {
