@@ -1,11 +1,39 @@
 //! One table, type to fields, that reads and writes presentation and wire form of RDATA.
+//!
+//! `layout.rs` is the table. `read.rs` and `write.rs` take each kind of field one way; kinds with a
+//! grammar of their own (`svcb.rs`, `loc.rs`, `apl.rs`, `bitmap.rs`, `gateway.rs`, `time.rs`) have both ways
+//! in one file. Absent on purpose: LUA, whose text is a script, and types without a presentation
+//! format, which only have the form of RFC 3597.
 
+mod apl;
+mod bitmap;
+mod gateway;
+mod layout;
+mod loc;
+mod read;
+mod svcb;
+mod time;
+mod write;
+
+use std::ops::Range;
+
+use data_encoding::HEXUPPER;
+
+use self::layout::{Kind, layout, outline};
+use self::read::{Reader, quote};
+pub use self::time::{TTL_SECS_MAX, parse_ttl};
+use self::write::Writer;
 use super::{NameRef, Rtype};
+
+/// The longest RDATA, in octets: its length has 16 bits on the wire.
+const RDATA_OCTETS_MAX: usize = u16::MAX as usize;
 
 /// One field of RDATA in presentation form, as it stands in the text.
 #[derive(Clone, Copy, Debug)]
 pub struct Field<'t> {
     /// The octets of the word, or those between the quotes; escapes are not decoded.
+    ///
+    /// Quotes inside a word, as in `alpn="h2,h3"`, belong to the word.
     pub text: &'t [u8],
     /// Whether it stood in quotes.
     pub quoted: bool,
@@ -27,6 +55,16 @@ pub struct RdataError {
     pub help: Option<String>,
 }
 
+impl RdataError {
+    fn new(field: usize, message: impl Into<String>) -> Self {
+        Self { field, message: message.into(), help: None }
+    }
+
+    fn help(self, help: impl Into<String>) -> Self {
+        Self { help: Some(help.into()), ..self }
+    }
+}
+
 /// Reads presentation form and appends the wire form to `wire`.
 ///
 /// `origin` completes relative names; without one they are absolute. Reads the RFC 3597 form
@@ -38,18 +76,126 @@ pub fn read(
     origin: Option<NameRef<'_>>,
     wire: &mut Vec<u8>,
 ) -> Result<(), RdataError> {
-    let _ = (rtype, fields, origin, wire);
-    todo!()
+    let start = wire.len();
+    let mut reader = Reader::new(rtype, fields, origin.unwrap_or(NameRef::ROOT), wire);
+    match (fields.first(), layout(rtype)) {
+        (Some(Field { text: b"\\#", quoted: false, .. }), _) => read_generic(rtype, &mut reader)?,
+        (_, Some(parts)) => {
+            for &(name, kind) in parts {
+                kind.read(name, &mut reader)?;
+            }
+        }
+        (_, None) => {
+            let help = format!("write `{rtype} \\# <length> <hexadecimal digits>` (RFC 3597 section 5)");
+            return Err(RdataError::new(0, format!("`{rtype}` has no presentation form of its own")).help(help));
+        }
+    }
+    reader.finish()?;
+    let length = wire.len() - start;
+    if length > RDATA_OCTETS_MAX {
+        return Err(RdataError::new(0, format!("the data is {length} octets long; at most {RDATA_OCTETS_MAX} fit")));
+    }
+    Ok(())
+}
+
+/// Reads the form that any type has (RFC 3597 section 5).
+fn read_generic(rtype: Rtype, reader: &mut Reader<'_>) -> Result<(), RdataError> {
+    reader.word("mark")?;
+    let length = usize::from(reader.number("length", u16::MAX)?);
+    let digits = reader.joined("octets")?;
+    let octets = reader.decode_hex("octets", &digits)?;
+    if octets.len() != length {
+        let message = format!("length `{length}` is not that of the {} octets after it", octets.len());
+        return Err(RdataError::new(1, message).help(format!("write `\\# {}`", octets.len())));
+    }
+    if !is_well_formed(rtype, &octets) {
+        let message = format!("{} is not a well-formed `{rtype}`", quote(&digits));
+        return Err(RdataError::new(2.min(reader.taken() - 1), message).help(format!("write `{}`", outline(rtype))));
+    }
+    reader.push(&octets);
+    Ok(())
 }
 
 /// Writes presentation form: the type's own where `wire` is well-formed, that of RFC 3597 otherwise.
+///
+/// A few well-formed octets have no text of their own either, such as an APL of an unknown address
+/// family. Whatever is written for well-formed octets reads back as the same octets.
 pub fn write(rtype: Rtype, wire: &[u8]) -> String {
-    let _ = (rtype, wire);
-    todo!()
+    match walk(rtype, wire).and_then(Writer::into_text) {
+        Some(text) => text,
+        None if wire.is_empty() => "\\# 0".to_owned(),
+        None => format!("\\# {} {}", wire.len(), HEXUPPER.encode(wire)),
+    }
 }
 
 /// Whether `wire` is a well-formed, uncompressed RDATA of `rtype`; unknown types always are.
 pub fn is_well_formed(rtype: Rtype, wire: &[u8]) -> bool {
-    let _ = (rtype, wire);
-    todo!()
+    wire.len() <= RDATA_OCTETS_MAX && walk(rtype, wire).is_some()
 }
+
+/// Writes each field; `None` if the octets are not a well-formed `rtype`.
+fn walk(rtype: Rtype, wire: &[u8]) -> Option<Writer<'_>> {
+    let mut writer = Writer::new(wire);
+    match layout(rtype) {
+        Some(parts) => {
+            for (_, kind) in parts {
+                kind.write(&mut writer)?;
+            }
+        }
+        None => {
+            writer.take_rest();
+            writer.has_no_text();
+        }
+    }
+    writer.is_at_end().then_some(writer)
+}
+
+/// Returns where in `wire` names stand that may be compressed in messages (RFC 3597 section 4).
+///
+/// These are the names in the types of RFC 1035, and of no later one. Ends at the first malformed octet.
+pub fn names_in(rtype: Rtype, wire: &[u8]) -> impl Iterator<Item = Range<usize>> {
+    let mut parts = layout(rtype).unwrap_or_default().iter();
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        loop {
+            match parts.next()?.1 {
+                Kind::CompressibleName => break,
+                Kind::U16 => at += 2,
+                // No other kind stands before a compressible name.
+                _ => return None,
+            }
+        }
+        let (name, _) = NameRef::split_from(wire.get(at..)?).ok()?;
+        let start = at;
+        at += name.wire().len();
+        Some(start..at)
+    })
+}
+
+/// Returns the name whose addresses belong into the additional section beside this RDATA, if there is one.
+///
+/// The types are NS, MB, MD, MF, MX, AFSDB, RT, KX, SRV, SVCB, HTTPS, and NAPTR with the flag `A`. A target
+/// of `.` means "none" and is left out, except in a SVCB or HTTPS of service mode: there the root is
+/// returned, and means the owner (RFC 9460 section 2.5.2). `None` also for malformed octets.
+pub fn target(rtype: Rtype, wire: &[u8]) -> Option<NameRef<'_>> {
+    let name_at = |at: usize| Some(NameRef::split_from(wire.get(at..)?).ok()?.0);
+    match rtype {
+        Rtype::NS | Rtype::MB | Rtype::MD | Rtype::MF => name_at(0),
+        Rtype::MX | Rtype::AFSDB | Rtype::RT | Rtype::KX => name_at(2).filter(|name| !name.is_root()),
+        Rtype::SRV => name_at(6).filter(|name| !name.is_root()),
+        Rtype::SVCB | Rtype::HTTPS => {
+            let is_alias = wire.starts_with(&[0, 0]);
+            name_at(2).filter(|name| !(is_alias && name.is_root()))
+        }
+        Rtype::NAPTR => {
+            let mut writer = Writer::new(wire);
+            writer.take(4)?;
+            let [flags, _services, _regexp] = [writer.counted()?, writer.counted()?, writer.counted()?];
+            writer.name().filter(|name| flags.eq_ignore_ascii_case(b"A") && !name.is_root())
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,10 +1,18 @@
 //! A zone as an immutable value.
 
 pub mod check;
+pub mod findings;
 pub mod lexer;
 pub mod parser;
 
+mod directive;
+mod generate;
+mod lua;
+
+use std::fmt;
+
 use crate::diagnostic::Position;
+use crate::dns::rdata;
 use crate::dns::{Class, Name, Rtype};
 
 /// One record as a zone file states it.
@@ -25,7 +33,7 @@ pub struct Record {
 }
 
 /// What a record holds.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Data {
     /// RDATA in uncompressed wire form.
     Wire(Box<[u8]>),
@@ -49,4 +57,17 @@ pub struct Piece {
     pub text: Box<[u8]>,
     /// Where its first octet (after the quote) stands.
     pub position: Position,
+}
+
+impl fmt::Display for Record {
+    /// Writes an entry of a zone file, every name absolute and nothing omitted.
+    ///
+    /// It is one line, unless the code of a LUA record has several.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {} {} ", self.owner, self.ttl, self.class, self.rtype)?;
+        match &self.data {
+            Data::Wire(wire) => f.write_str(&rdata::write(self.rtype, wire)),
+            Data::Lua(data) => data.fmt(f),
+        }
+    }
 }
