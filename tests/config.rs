@@ -53,6 +53,7 @@ fn every_key_is_set_by_its_file_and_by_its_variable() {
         ("server.tcp-connections-max", "77", "77"),
         ("server.tcp-idle-timeout", r#""1m30s""#, "90"),
         ("zones.directory", r#""/srv/zones""#, "/srv/zones"),
+        ("zones.watch", "false", "false"),
         ("zones.reload-interval", r#""250ms""#, "0.25"),
         ("zones.size-max", r#""1MiB""#, "1048576"),
         ("lua.enabled", "false", "false"),

@@ -25,9 +25,8 @@ pub(super) fn apply(config: &mut Config, path: &Path, text: &str, diagnostics: &
         // One slip can upset the parser more than once; the first complaint of a line is the one that helps.
         if !broken_lines.contains(&position.line) {
             broken_lines.push(position.line);
-            sheet
-                .diagnostics
-                .push(Diagnostic::error(position, error.message()).help("see https://toml.io for the syntax"));
+            let message = error.message().trim_end_matches(", expected nothing");
+            sheet.diagnostics.push(Diagnostic::error(position, message).help("see https://toml.io for the syntax"));
         }
     }
     let sound = sheet.diagnostics.len();
@@ -97,7 +96,8 @@ impl Sheet<'_> {
     /// Reads one `[[zone]]`; `None` if what must be said is missing.
     fn zone(&mut self, keys: &DeTable<'_>, span: Range<usize>) -> Option<Zone> {
         let faults_before = self.diagnostics.len();
-        let mut zone = Zone { name: Name::root(), file: PathBuf::new(), lua: None, position: self.position(&span) };
+        let mut zone =
+            Zone { name: Name::root(), file: PathBuf::new(), lua: None, position: Some(self.position(&span)) };
         self.table(&mut zone, ZONE_KEYS, "zone", keys);
         for key in ["name", "file"] {
             if !keys.keys().any(|name| name.get_ref() == key) {

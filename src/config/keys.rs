@@ -27,6 +27,7 @@ pub const KEYS: &[Key<Config>] = &[
         Field::Duration(&mut c.server.tcp_idle_timeout, secs(1)..=secs(10 * MINUTE))
     }),
     Key::new("zones", "directory", |c| Field::Path(&mut c.zones.directory)),
+    Key::new("zones", "watch", |c| Field::Bool(&mut c.zones.watch)),
     Key::new("zones", "reload-interval", |c| Field::Duration(&mut c.zones.reload_interval, millis(50)..=secs(HOUR))),
     Key::new("zones", "size-max", |c| Field::Size(&mut c.zones.size_max, (1 << 10)..=(2 * GIB))),
     Key::new("lua", "enabled", |c| Field::Bool(&mut c.lua.enabled)),

@@ -43,14 +43,18 @@ pub const FILES_PER_ZONE_MAX: usize = 1024;
 pub const SOURCE_EVENTS_MAX: usize = 16;
 /// How long a zone file may be absent before its zone is withdrawn.
 ///
-/// Editors and `mv` replace a file in well under this, and a withdrawal must still be seen within a second.
+/// Editors replace a file in well under this, and a withdrawal must still be seen within a second.
 pub const ZONE_ABSENCE: Duration = Duration::from_millis(400);
-/// How long a changed zone file must have been left alone before it is read.
+/// How long a changed zone file must have been left alone before it is read; also the pause between two looks.
 ///
 /// Long enough for an editor's or `rsync`'s burst of writes, short enough to go unnoticed.
 pub const ZONE_SETTLE: Duration = Duration::from_millis(50);
 /// How long writes that never pause may put off reading.
 pub const ZONE_SETTLE_MAX: Duration = Duration::from_millis(500);
+/// How long after a change a second one may leave the same time stamp.
+///
+/// The coarsest file system in use (FAT) counts in two seconds. Until then, contents are compared too.
+pub const ZONE_STAMP_COARSENESS: Duration = Duration::from_secs(2);
 
 /// All that can be configured, checked and complete.
 ///
@@ -195,7 +199,9 @@ impl Default for Server {
 pub struct Zones {
     /// Where `NAME.zone` is zone NAME; an empty path for no directory.
     pub directory: PathBuf,
-    /// How often files are looked at, whatever the watch reports.
+    /// Whether the system is asked to report changes of files.
+    pub watch: bool,
+    /// How often files are looked at, whatever the system reports.
     pub reload_interval: Duration,
     /// The most octets a zone's file may have, its includes counted.
     pub size_max: usize,
@@ -205,6 +211,7 @@ impl Default for Zones {
     fn default() -> Self {
         Self {
             directory: "zones".into(),
+            watch: true,
             // A change is to be served within a second on file systems that report nothing as well.
             reload_interval: Duration::from_secs(1),
             size_max: 256 << 20,
@@ -221,8 +228,8 @@ pub struct Zone {
     pub file: PathBuf,
     /// Overrides `lua.enabled` for this zone.
     pub lua: Option<bool>,
-    /// Where its table begins.
-    pub position: Position,
+    /// Where its table begins; `None` if no file says so.
+    pub position: Option<Position>,
 }
 
 /// `[lua]`: what scripts may do.

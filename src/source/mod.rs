@@ -1,1 +1,67 @@
 //! Where zones come from; publishes whole zones, knows nothing of queries.
+//!
+//! A source is first read whole and then watched: it sends an [`Event`] for each zone that comes, changes, goes or
+//! cannot be had. What a zone is made into is up to the function the source is given, so that nothing here parses.
+//!
+//! - `file.rs`: zones in files; read this first
+//! - `place.rs`: which files there are, and for which zones
+//! - `read.rs`: reading them with their includes, without ever waiting for one
+//! - `notice.rs`: the system's word that something changed
+//!
+//! Absent on purpose: the zones themselves (who receives them keeps them), and logging of what an event says.
+
+mod file;
+mod notice;
+mod place;
+mod read;
+
+pub use file::{FileSource, Load, Loaded};
+pub use read::{ReadError, Text, ZoneReader};
+
+use crate::diagnostic::Diagnostic;
+use crate::dns::Name;
+
+/// What happened to a zone; `Z` is what a zone is made into.
+#[derive(Debug)]
+pub enum Event<Z> {
+    /// The zone is new or changed, and sound.
+    Changed {
+        /// The apex.
+        name: Name,
+        /// The zone.
+        zone: Z,
+        /// What is odd about it.
+        warnings: Vec<Diagnostic>,
+    },
+    /// The zone is gone; it had been sent before.
+    Removed {
+        /// The apex.
+        name: Name,
+    },
+    /// A zone could not be had, or something else was off; what was sent before holds on.
+    Failed {
+        /// The apex; `None` if no single zone is concerned.
+        name: Option<Name>,
+        /// Why; may be warnings alone when no zone is concerned.
+        diagnostics: Vec<Diagnostic>,
+    },
+}
+
+impl<Z> Event<Z> {
+    /// The zone concerned, if it is one.
+    pub fn name(&self) -> Option<&Name> {
+        match self {
+            Self::Changed { name, .. } | Self::Removed { name } => Some(name),
+            Self::Failed { name, .. } => name.as_ref(),
+        }
+    }
+
+    /// Everything it tells an operator.
+    pub fn diagnostics(&self) -> &[Diagnostic] {
+        match self {
+            Self::Changed { warnings, .. } => warnings,
+            Self::Removed { .. } => &[],
+            Self::Failed { diagnostics, .. } => diagnostics,
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! Which zone files there are, and for which zones.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::config;
+use crate::diagnostic::{Diagnostic, Position};
+use crate::dns::Name;
+use crate::dns::name::NameError;
+
+/// What the file of a zone ends with.
+const SUFFIX: &[u8] = b".zone";
+
+/// All places zones are to come from.
+#[derive(Debug, Default)]
+pub(super) struct Places {
+    /// The places of each zone, in their order; more than one is a mistake.
+    pub(super) zones: BTreeMap<Name, Vec<Place>>,
+    /// What could not be made sense of.
+    pub(super) diagnostics: Vec<Diagnostic>,
+    /// Whether the directory was read; if not, nothing can be said of the zones that came from it.
+    pub(super) directory_was_read: bool,
+}
+
+/// Where one zone is to come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    /// The zone file.
+    pub(super) path: PathBuf,
+    /// Who says so.
+    pub(super) origin: Origin,
+}
+
+/// Who says that a file holds a zone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// Its name in the directory: without the file there is no zone.
+    Directory,
+    /// A `[[zone]]` at this position: without the file there is a mistake.
+    Configured(Option<Position>),
+}
+
+impl Places {
+    /// Looks at the directory and at what is configured.
+    pub(super) fn find(zones: &config::Zones, configured: &[config::Zone]) -> Self {
+        let mut places = Self::default();
+        for zone in configured {
+            let place = Place { path: zone.file.clone(), origin: Origin::Configured(zone.position.clone()) };
+            places.zones.entry(zone.name.clone()).or_default().push(place);
+        }
+        let directory = &zones.directory;
+        if directory.as_os_str().is_empty() {
+            places.directory_was_read = true;
+        } else {
+            match places.read_directory(directory) {
+                Ok(()) => places.directory_was_read = true,
+                Err(error) => places.diagnostics.push(unreadable(directory, &error, configured)),
+            }
+        }
+        places
+    }
+
+    fn read_directory(&mut self, directory: &Path) -> io::Result<()> {
+        let mut paths = std::fs::read_dir(directory)?
+            .map(|entry| entry.map(|entry| entry.path()))
+            .collect::<io::Result<Vec<_>>>()?;
+        // The system lists them in any order; messages had better have one.
+        paths.sort();
+        for path in paths {
+            match path.file_name().and_then(zone_of) {
+                None => {}
+                Some(Ok(name)) => {
+                    self.zones.entry(name).or_default().push(Place { path, origin: Origin::Directory });
+                }
+                Some(Err(error)) => {
+                    let message = format!("`{}` is not called after a zone: {error}", path.display());
+                    let help = "call it by the zone's name, as in `example.org.zone`; `/` is written `\\047`";
+                    self.diagnostics.push(Diagnostic::error(None, message).help(help));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The zone a file in the directory holds, by its name; `None` if it is no zone file.
+///
+/// `root.zone` is the root. A final dot before the suffix changes nothing else, and so `root..zone` is the zone `root`.
+pub(super) fn zone_of(file_name: &OsStr) -> Option<Result<Name, NameError>> {
+    let octets = file_name.as_encoded_bytes();
+    // Hidden files, and the locks and copies that editors make.
+    if octets.starts_with(b".") || octets.starts_with(b"#") {
+        return None;
+    }
+    let name = octets.strip_suffix(SUFFIX)?;
+    Some(match name {
+        b"root" => Ok(Name::root()),
+        // It would stand for an origin, of which there is none.
+        b"@" => Err(NameError::NoOrigin),
+        name => Name::parse_absolute(name),
+    })
+}
+
+/// The directory could not be read: a mistake if zones were to come from it alone.
+fn unreadable(directory: &Path, error: &io::Error, configured: &[config::Zone]) -> Diagnostic {
+    let path = directory.display();
+    let message = match error.kind() {
+        io::ErrorKind::NotFound => format!("there is no zones directory `{path}`"),
+        kind => format!("the zones directory `{path}` cannot be read: {kind}"),
+    };
+    let help = "create it, or set `zones.directory`; `\"\"` stands for none";
+    if configured.is_empty() {
+        Diagnostic::error(None, message).help(help)
+    } else {
+        Diagnostic::warning(None, message).help(help)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_called_after_its_zone() {
+        let rows = [
+            ("example.org.zone", Some(Ok("example.org."))),
+            ("Example.ORG.zone", Some(Ok("example.org."))),
+            ("example.org..zone", Some(Ok("example.org."))),
+            ("org.zone", Some(Ok("org."))),
+            ("root.zone", Some(Ok("."))),
+            ("root..zone", Some(Ok("root."))),
+            ("0\\04725.2.0.192.in-addr.arpa.zone", Some(Ok("0\\04725.2.0.192.in-addr.arpa."))),
+            ("a..b.zone", Some(Err(NameError::EmptyLabel))),
+            ("@.zone", Some(Err(NameError::NoOrigin))),
+            (".zone", None),
+            (".example.org.zone", None),
+            (".#example.org.zone", None),
+            ("#example.org.zone#", None),
+            ("#example.org.zone", None),
+            ("example.org.zone~", None),
+            (".example.org.zone.swp", None),
+            ("example.org.zone.swp", None),
+            ("example.org.zone.bak", None),
+            ("example.org", None),
+            ("zone", None),
+        ];
+        for (file_name, expected) in rows {
+            let expected = expected.map(|result| result.map(|name| name.parse::<Name>().expect("well-formed")));
+            assert_eq!(zone_of(OsStr::new(file_name)), expected, "{file_name}");
+        }
+    }
+}
