@@ -186,7 +186,8 @@ fn apex_of<'z>(zone: &'z Zone, sought: &Sought<'z>) -> Owner<'z> {
 /// Those below the cut cannot be had elsewhere, so a response without them is truncated (RFC 9471 section 3.1).
 fn add_glue<'z>(zone: &'z Zone, cut: &Node, name_servers: RrsetRef<'z>, response: &mut Response<'z>) {
     for target in name_servers.rdata().filter_map(|rdata| rdata::target(Rtype::NS, rdata)) {
-        let Some(node) = target.is_in(zone.apex().as_ref()).then(|| zone.node(Folded::new(target).wire())).flatten() else {
+        let Some(node) = target.is_in(zone.apex().as_ref()).then(|| zone.node(Folded::new(target).wire())).flatten()
+        else {
             continue;
         };
         let below = target.is_in(cut.owner().as_ref());
@@ -215,7 +216,8 @@ fn add_addresses<'z>(zone: &'z Zone, response: &mut Response<'z>) {
             let Some(Place::Exact(node)) = place else { continue };
             for rtype in [Rtype::A, Rtype::AAAA] {
                 let Some(rrset) = node.rrset(rtype).filter(|_| added < ADDITIONAL_MAX) else { continue };
-                let twice = response.entries.iter().any(|entry| std::ptr::eq(entry.rrset.records, rrset.as_ref().records));
+                let twice =
+                    response.entries.iter().any(|entry| std::ptr::eq(entry.rrset.records, rrset.as_ref().records));
                 if !twice {
                     added += 1;
                     response.push(Section::Additional, Owner::Name(target), rrset.as_ref());

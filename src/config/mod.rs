@@ -56,6 +56,11 @@ pub const ZONE_SETTLE_MAX: Duration = Duration::from_millis(500);
 /// The coarsest file system in use (FAT) counts in two seconds. Until then, contents are compared too.
 pub const ZONE_STAMP_COARSENESS: Duration = Duration::from_secs(2);
 
+/// How long streams may go on after a stop to get what is being answered.
+///
+/// Service managers kill what takes much longer.
+pub const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// All that can be configured, checked and complete.
 ///
 /// A field holds what its key means, never what was typed. `Config::default()` is what no file and no environment give.

@@ -15,9 +15,33 @@ use crate::config;
 /// Absent on purpose: `loadstring`, `require`, `getfenv`, `setfenv`, `collectgarbage`, `newproxy`, `gcinfo`,
 /// `print`, `debug`, `buffer`, `vector`. `_G` is the script's own environment (see `context`).
 const GLOBALS: [&str; 27] = [
-    "_VERSION", "assert", "bit", "bit32", "coroutine", "error", "getmetatable", "ipairs", "math", "next", "os", "pairs",
-    "pcall", "rawequal", "rawget", "rawlen", "rawset", "select", "setmetatable", "string", "table", "tonumber",
-    "tostring", "type", "unpack", "utf8", "xpcall",
+    "_VERSION",
+    "assert",
+    "bit",
+    "bit32",
+    "coroutine",
+    "error",
+    "getmetatable",
+    "ipairs",
+    "math",
+    "next",
+    "os",
+    "pairs",
+    "pcall",
+    "rawequal",
+    "rawget",
+    "rawlen",
+    "rawset",
+    "select",
+    "setmetatable",
+    "string",
+    "table",
+    "tonumber",
+    "tostring",
+    "type",
+    "unpack",
+    "utf8",
+    "xpcall",
 ];
 /// The libraries in `GLOBALS`: shared by all scripts of a VM, so nobody may write to them.
 const LIBRARIES: [&str; 8] = ["bit", "bit32", "coroutine", "math", "os", "string", "table", "utf8"];
@@ -66,19 +90,20 @@ pub(super) struct Budget {
     steps_max: Cell<usize>,
     memory_max: Cell<usize>,
     time_max: Cell<Duration>,
-    deadline: Cell<Duration>,
-    clock: fn() -> Duration,
+    /// When the run is to end; `None` until the clock is first read.
+    deadline: Cell<Option<Duration>>,
+    clock: Box<dyn Fn() -> Duration>,
     spent: Cell<Option<Spent>>,
 }
 
 impl Budget {
-    fn new(clock: fn() -> Duration) -> Self {
+    fn new(clock: Box<dyn Fn() -> Duration>) -> Self {
         Self {
             steps: Cell::new(0),
             steps_max: Cell::new(0),
             memory_max: Cell::new(0),
             time_max: Cell::new(Duration::ZERO),
-            deadline: Cell::new(Duration::MAX),
+            deadline: Cell::new(None),
             clock,
             spent: Cell::new(None),
         }
@@ -90,7 +115,7 @@ impl Budget {
         self.steps_max.set(if limits.exec_limit == 0 { usize::MAX } else { limits.exec_limit });
         self.memory_max.set(limits.memory_limit);
         self.time_max.set(limits.time_limit);
-        self.deadline.set((self.clock)().saturating_add(limits.time_limit));
+        self.deadline.set(None);
         self.spent.set(None);
         if self.step() { Ok(()) } else { Err(self.close().unwrap_or(Spent::Steps(1))) }
     }
@@ -106,10 +131,18 @@ impl Budget {
         self.steps.set(steps);
         if steps >= self.steps_max.get() {
             self.spend(Spent::Steps(self.steps_max.get()));
-        } else if steps.is_multiple_of(STEPS_PER_CLOCK) && (self.clock)() > self.deadline.get() {
+        } else if steps.is_multiple_of(STEPS_PER_CLOCK) && self.is_late() {
             self.spend(Spent::Time(self.time_max.get()));
         }
         !self.is_spent()
+    }
+
+    /// Reads the clock. The first reading of a run starts it, so that a short run reads none.
+    fn is_late(&self) -> bool {
+        let now = (self.clock)();
+        let deadline = self.deadline.get().unwrap_or_else(|| now.saturating_add(self.time_max.get()));
+        self.deadline.set(Some(deadline));
+        now > deadline
     }
 
     fn is_spent(&self) -> bool {
@@ -143,7 +176,7 @@ impl Sandbox {
     /// Makes a state with nothing in it but the allow-list; `clock` is read only to stop a run that takes too long.
     ///
     /// The caller adds builtins to `base` and then calls [`Sandbox::seal`].
-    pub(super) fn new(context: &Rc<Context>, clock: fn() -> Duration) -> mlua::Result<Self> {
+    pub(super) fn new(context: &Rc<Context>, clock: Box<dyn Fn() -> Duration>) -> mlua::Result<Self> {
         let libraries = StdLib::COROUTINE | StdLib::TABLE | StdLib::OS | StdLib::STRING | StdLib::UTF8 | StdLib::BIT;
         let lua = Lua::new_with(libraries | StdLib::MATH, LuaOptions::new())?;
         let budget = Rc::new(Budget::new(clock));

@@ -69,9 +69,7 @@ pub(super) fn is_numeric(lua: &Lua, value: &Value) -> bool {
 pub(super) fn text(lua: &Lua, value: &Value) -> Option<Vec<u8>> {
     match value {
         Value::String(text) => Some(text.as_bytes().to_vec()),
-        Value::Integer(_) | Value::Number(_) => {
-            Some(lua.coerce_string(value.clone()).ok()??.as_bytes().to_vec())
-        }
+        Value::Integer(_) | Value::Number(_) => Some(lua.coerce_string(value.clone()).ok()??.as_bytes().to_vec()),
         _ => None,
     }
 }
@@ -121,9 +119,9 @@ fn ipv4(text: &[u8]) -> Option<Ipv4Addr> {
     let mut parts = text.trim_ascii().split(|octet| *octet == b'.');
     for octet in &mut octets {
         let digits = parts.next().filter(|digits| (1..=3).contains(&digits.len()))?;
-        let value = digits.iter().try_fold(0u16, |value, digit| {
-            digit.is_ascii_digit().then(|| value * 10 + u16::from(digit - b'0'))
-        });
+        let value = digits
+            .iter()
+            .try_fold(0u16, |value, digit| digit.is_ascii_digit().then(|| value * 10 + u16::from(digit - b'0')));
         *octet = u8::try_from(value?).ok()?;
     }
     parts.next().is_none().then_some(octets.into())

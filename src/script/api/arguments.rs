@@ -82,7 +82,8 @@ impl<'l> Arguments<'l> {
         if let Some(flat) = list(self.lua, &value) {
             return Ok(vec![flat]);
         }
-        let groups = entries(self.lua, &value).and_then(|groups| groups.iter().map(|group| list(self.lua, group)).collect());
+        let groups =
+            entries(self.lua, &value).and_then(|groups| groups.iter().map(|group| list(self.lua, group)).collect());
         groups.ok_or_else(|| self.refuse("a list of addresses or a list of such lists", &value))
     }
 
@@ -135,8 +136,9 @@ impl Options<'_> {
         if let Value::Boolean(boolean) = value {
             return Ok(Some(boolean.to_string()));
         }
-        let text = string(self.lua, &value)
-            .ok_or_else(|| CallError::refused(format!("needs a string for the option `{name}`, and got {}", kind(&value))))?;
+        let text = string(self.lua, &value).ok_or_else(|| {
+            CallError::refused(format!("needs a string for the option `{name}`, and got {}", kind(&value)))
+        })?;
         Ok(Some(text.to_string_lossy()))
     }
 
@@ -194,9 +196,8 @@ fn list(lua: &Lua, value: &Value) -> Option<Vec<LuaString>> {
 fn read_weight(lua: &Lua, value: &Value) -> Result<u32, CallError> {
     let text = string(lua, value).ok_or_else(|| CallError::refused(format!("got {} for a weight", kind(value))))?;
     let text = text.to_string_lossy();
-    let refusal = || {
-        CallError::refused(format!("got the weight `{text}`; a weight is a whole number from 1 to {}", u32::MAX))
-    };
+    let refusal =
+        || CallError::refused(format!("got the weight `{text}`; a weight is a whole number from 1 to {}", u32::MAX));
     let digits = text.trim_start().trim_start_matches('+');
     let end = digits.find(|character: char| !character.is_ascii_digit()).unwrap_or(digits.len());
     let weight: u32 = digits[..end].parse().map_err(|_| refusal())?;

@@ -68,7 +68,9 @@ fn answer(
 ) -> Result<Vec<String>, CallError> {
     let states: Vec<Vec<(IpAddr, State)>> = groups
         .iter()
-        .map(|group| group.iter().map(|target| (target.ip(), context.slot(&choice.check(kind(*target))).state())).collect())
+        .map(|group| {
+            group.iter().map(|target| (target.ip(), context.slot(&choice.check(kind(*target))).state())).collect()
+        })
         .collect();
     let addresses = |group: &[(IpAddr, State)], only_up: bool| -> Vec<IpAddr> {
         group.iter().filter(|(_, state)| !only_up || *state == State::Up).map(|(address, _)| *address).collect()
@@ -78,7 +80,9 @@ fn answer(
     }
     let unprobed = states.iter().flatten().all(|(_, state)| *state == State::Unknown);
     if choice.fail_on_incomplete && unprobed {
-        return Err(CallError::refused("has no target whose first check has ended, and `failOnIncompleteCheck` is set"));
+        return Err(CallError::refused(
+            "has no target whose first check has ended, and `failOnIncompleteCheck` is set",
+        ));
     }
     match states.iter().find(|group| !group.is_empty()) {
         Some(group) => Ok(choice.backup.select(context, addresses(group, false))),

@@ -1,1 +1,0 @@
-//! Wiring: build the World, start workers, sources and checker; reload; shut down.

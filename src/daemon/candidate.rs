@@ -1,0 +1,107 @@
+//! A zone's text to a zone that could be served: parsed, judged, built, its scripts compiled and tried.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::answer::Programs;
+use crate::config::Config;
+use crate::diagnostic::Diagnostic;
+use crate::dns::{Name, Now};
+use crate::health::Check;
+use crate::health::table::Table;
+use crate::script::{Program, Vm};
+use crate::source::{Loaded, Text, ZoneReader};
+use crate::zone::parser::{self, Included, Input, Options};
+use crate::zone::{Zone, check};
+
+/// How many errors of scripts are told for one zone; the rest are counted.
+const SCRIPT_ERRORS_MAX: usize = 100;
+
+/// A zone that could be served.
+pub struct Candidate {
+    /// The zone.
+    pub zone: Arc<Zone>,
+    /// Its scripts, compiled.
+    pub programs: Programs,
+    /// The checks they asked for in a trial run.
+    pub checks: Vec<Check>,
+}
+
+/// Makes a candidate of a zone's text; tells every fault there is.
+///
+/// Trial runs use a VM and a health table of their own: nothing is probed for a zone that may be refused.
+pub fn load(config: &Config, apex: &Name, text: &Text, reader: &mut ZoneReader) -> Loaded<Candidate> {
+    let input = Input { file: text.file.clone(), text: &text.octets };
+    let mut include = |path: &str, from: &crate::diagnostic::Position| {
+        let text = reader.include(&from.file, path).map_err(|error| error.to_string())?;
+        Ok(Included { file: text.file, text: text.octets })
+    };
+    let parsed = parser::parse(&input, &Options::new(apex.clone()), &mut include);
+    let mut diagnostics = parsed.diagnostics;
+    // Records that could not be read would only lead to faults that are none.
+    if !diagnostics.iter().any(Diagnostic::is_error) {
+        diagnostics.extend(check::check(apex, &parsed.records));
+    }
+    if diagnostics.iter().any(Diagnostic::is_error) {
+        return Err(diagnostics);
+    }
+    let of_zone = config.zone.iter().find(|zone| zone.name == *apex).and_then(|zone| zone.lua);
+    let lua = of_zone.unwrap_or(config.lua.enabled);
+    let Some(zone) = Zone::build(apex, parsed.records, lua, config.lua.insert_whitespace) else {
+        diagnostics.push(Diagnostic::error(None, format!("zone `{apex}` has no SOA record")));
+        return Err(diagnostics);
+    };
+    let programs = match compile(&zone) {
+        Ok(programs) => programs,
+        Err(errors) => {
+            diagnostics.extend(errors);
+            return Err(diagnostics);
+        }
+    };
+    let checks = match try_out(config, &zone, &programs) {
+        Ok((checks, warnings)) => {
+            diagnostics.extend(warnings);
+            checks
+        }
+        Err(error) => {
+            diagnostics.push(error);
+            return Err(diagnostics);
+        }
+    };
+    Ok((Candidate { zone: Arc::new(zone), programs, checks }, diagnostics))
+}
+
+/// Compiles every script of a zone.
+fn compile(zone: &Zone) -> Result<Programs, Vec<Diagnostic>> {
+    let (mut programs, mut errors) = (Vec::with_capacity(zone.scripts().len()), Vec::new());
+    for script in zone.scripts() {
+        match Program::compile(script) {
+            Ok(program) => programs.push(Arc::new(program)),
+            Err(error) => errors.push(error),
+        }
+    }
+    if errors.is_empty() {
+        return Ok(programs.into());
+    }
+    let untold = errors.len().saturating_sub(SCRIPT_ERRORS_MAX);
+    errors.truncate(SCRIPT_ERRORS_MAX);
+    if untold > 0 {
+        errors.push(Diagnostic::error(None, format!("{untold} more scripts of zone `{}` do not compile", zone.apex())));
+    }
+    Err(errors)
+}
+
+/// Runs every script once: finds the checks they ask for, and what an operator should know before a client does.
+fn try_out(config: &Config, zone: &Zone, programs: &Programs) -> Result<(Vec<Check>, Vec<Diagnostic>), Diagnostic> {
+    if programs.is_empty() {
+        return Ok((Vec::new(), Vec::new()));
+    }
+    let start = Instant::now();
+    let table = Arc::new(Table::new(config.health.checks_max));
+    let mut vm = Vm::new(config.lua.clone(), table, 0, Box::new(move || start.elapsed()))
+        .map_err(|error| Diagnostic::error(None, error.to_string()))?;
+    let unix = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let now = Now { unix_secs: unix.as_secs(), monotonic: Duration::ZERO };
+    let discovery = vm.discover(programs, zone.apex().as_ref(), now);
+    Ok((discovery.checks, discovery.warnings))
+}

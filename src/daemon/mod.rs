@@ -1,0 +1,345 @@
+//! Wiring: build the World, start workers, source and checker; reload; shut down.
+//!
+//! Read [`run`] for the life of the process and `Stage` for the way of a zone from its file to the workers:
+//! `candidate.rs` makes it of its text, its checks are claimed and probed, and only then it goes live.
+
+pub mod candidate;
+
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rand::TryRng;
+use rand::rngs::SysRng;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{Notify, mpsc, watch};
+
+use crate::answer::{Programs, Responder, World};
+use crate::config::{Config, SOURCE_EVENTS_MAX};
+use crate::diagnostic::{Diagnostic, Severity};
+use crate::dns::Name;
+use crate::dns::wire::Limits;
+use crate::health::checker::{Checker, Settings as CheckerSettings};
+use crate::health::probe::Prober;
+use crate::health::table::{Claims, Table};
+use crate::script::Vm;
+use crate::server::{self, Clock};
+use crate::source::{Event, FileSource};
+use crate::zone::{Zone, ZoneSet};
+use candidate::Candidate;
+
+/// Serves until a signal says stop; returns why it could not go on.
+///
+/// SIGTERM and SIGINT stop, SIGHUP reads every zone again, SIGUSR1 logs the counters.
+pub fn run(config: &Config) -> Result<(), Vec<Diagnostic>> {
+    let workers = match config.server.workers {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        workers => workers,
+    };
+    let listeners = server::bind(&config.server.listen, workers)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(system("cannot start"))?;
+    runtime.block_on(serve(config, listeners))
+}
+
+async fn serve(config: &Config, listeners: server::Listeners) -> Result<(), Vec<Diagnostic>> {
+    let mut signals = Signals::new().map_err(system("cannot listen for signals"))?;
+    let table = Arc::new(Table::new(config.health.checks_max));
+    let stopping = Arc::new(Notify::new());
+    let checker = start_checker(config, &table, &stopping);
+    let shared = Arc::new(config.clone());
+    let mut source = FileSource::new(&config.zones, &config.zone, move |name, text, reader| {
+        candidate::load(&shared, name, text, reader)
+    });
+    let (source, events) = tokio::task::spawn_blocking(move || {
+        let events = source.load_all();
+        (source, events)
+    })
+    .await
+    .expect("reading zones does not panic, and nothing stops the runtime meanwhile");
+
+    let mut stage = Stage::new(config, table.clone());
+    for event in events {
+        if let Some(claimed) = stage.take(event) {
+            stage.live.insert(claimed.name, claimed.hosted);
+        }
+    }
+    let slots: Vec<_> = stage.live.values().flat_map(|hosted| hosted.claims.slots()).cloned().collect();
+    let unprobed = tokio::select! {
+        unprobed = checker.warm(&slots, config.health.warmup) => unprobed,
+        () = signals.stop() => return Ok(()),
+    };
+    if unprobed > 0 {
+        tracing::warn!(checks = slots.len(), unprobed, "checks without a result yet count as down");
+    }
+
+    let (publish, world) = watch::channel(stage.world());
+    let clock = Clock::start();
+    let addresses = listeners.addresses().to_vec();
+    let started = server::start(listeners, settings(config), clock, worker_factory(config, table, world)?);
+    let workers = started.map_err(|error| vec![Diagnostic::error(None, error.to_string())])?;
+    let zones = stage.live.len();
+    tracing::info!(?addresses, zones, checks = slots.len(), "serving");
+
+    let (events_in, mut events) = mpsc::channel(SOURCE_EVENTS_MAX);
+    let (ready_in, mut ready) = mpsc::channel(SOURCE_EVENTS_MAX);
+    let reload = Arc::new(Notify::new());
+    let watching = tokio::spawn(source.watch(events_in, reload.clone()));
+    let checker = Arc::new(checker);
+    let stop = workers.stop();
+    loop {
+        tokio::select! {
+            Some(event) = events.recv() => match event {
+                Event::Removed { ref name } => {
+                    stage.remove(name);
+                    publish.send_replace(stage.world());
+                }
+                event => if let Some(claimed) = stage.take(event) {
+                    tokio::spawn(warm(claimed, checker.clone(), config.health.warmup, ready_in.clone()));
+                },
+            },
+            Some(claimed) = ready.recv() => {
+                stage.publish(claimed);
+                while let Ok(claimed) = ready.try_recv() {
+                    stage.publish(claimed);
+                }
+                publish.send_replace(stage.world());
+            }
+            order = signals.next() => match order {
+                Order::Stop => break,
+                Order::Reload => {
+                    tracing::info!("reading every zone again");
+                    reload.notify_one();
+                }
+                Order::Count => tracing::info!(counters = %workers.counters().snapshot(), "counted so far"),
+            },
+            () = stop.requested() => break,
+        }
+    }
+    tracing::info!(counters = %workers.counters().snapshot(), "stopping");
+    stop.request();
+    watching.abort();
+    stopping.notify_waiters();
+    let joined = tokio::task::spawn_blocking(move || workers.join()).await;
+    let joined = joined.expect("joining threads does not panic, and nothing stops the runtime meanwhile");
+    joined.map_err(|error| vec![Diagnostic::error(None, error.to_string())])
+}
+
+/// The zones on their way to the workers, and those that are there.
+struct Stage<'c> {
+    config: &'c Config,
+    table: Arc<Table>,
+    live: BTreeMap<Name, Hosted>,
+    /// The newest version of each zone seen, so that a slow older one does not replace it.
+    versions: HashMap<Name, u64>,
+    versions_seen: u64,
+}
+
+/// A zone with what keeps its checks alive.
+struct Hosted {
+    zone: Arc<Zone>,
+    programs: Programs,
+    claims: Claims,
+}
+
+/// A zone whose checks are claimed and may still want a first probe.
+struct Claimed {
+    name: Name,
+    version: u64,
+    hosted: Hosted,
+}
+
+impl<'c> Stage<'c> {
+    fn new(config: &'c Config, table: Arc<Table>) -> Self {
+        Self { config, table, live: BTreeMap::new(), versions: HashMap::new(), versions_seen: 0 }
+    }
+
+    /// Logs what an event tells, and claims the checks of a zone that came with it.
+    fn take(&mut self, event: Event<Candidate>) -> Option<Claimed> {
+        log_diagnostics(event.diagnostics());
+        match event {
+            Event::Changed { name, zone: Candidate { zone, programs, checks }, .. } => {
+                self.versions_seen += 1;
+                self.versions.insert(name.clone(), self.versions_seen);
+                let hosted = Hosted { zone, programs, claims: self.table.claim(&checks) };
+                Some(Claimed { name, version: self.versions_seen, hosted })
+            }
+            Event::Failed { name: Some(name), .. } => {
+                match self.live.get(&name) {
+                    Some(old) => {
+                        tracing::error!(zone = %name, serial = old.zone.serial(), "zone refused, the old one serves on")
+                    }
+                    None => tracing::error!(zone = %name, "zone refused, it is not served"),
+                }
+                None
+            }
+            Event::Failed { name: None, .. } => None,
+            Event::Removed { name } => {
+                self.remove(&name);
+                None
+            }
+        }
+    }
+
+    /// Takes a zone into the next world, unless a newer version of it was seen.
+    fn publish(&mut self, Claimed { name, version, hosted }: Claimed) {
+        if self.versions.get(&name) != Some(&version) {
+            return;
+        }
+        let (serial, records, checks) = (hosted.zone.serial(), hosted.zone.record_count(), hosted.claims.slots().len());
+        tracing::info!(zone = %name, serial, records, checks, "zone published");
+        self.live.insert(name, hosted);
+    }
+
+    fn remove(&mut self, name: &Name) {
+        self.versions.remove(name);
+        if self.live.remove(name).is_some() {
+            tracing::warn!(zone = %name, "zone withdrawn: its file is gone");
+        }
+    }
+
+    /// What answers are made from, with the zones as they are now.
+    fn world(&self) -> Arc<World> {
+        let zones = self.live.values().map(|hosted| (hosted.zone.clone(), hosted.programs.clone()));
+        Arc::new(World {
+            zones: ZoneSet::new(zones),
+            limits: Limits {
+                udp_payload_max: self.config.server.udp_payload_max,
+                client_subnet: self.config.edns.client_subnet,
+            },
+            any_to_tcp: self.config.server.any_to_tcp,
+        })
+    }
+}
+
+/// Waits for the first probes of a zone's checks, up to `deadline`, and hands it on.
+async fn warm(claimed: Claimed, checker: Arc<Checker>, deadline: Duration, ready: mpsc::Sender<Claimed>) {
+    let unprobed = checker.warm(claimed.hosted.claims.slots(), deadline).await;
+    if unprobed > 0 {
+        tracing::warn!(zone = %claimed.name, unprobed, "checks without a result yet count as down");
+    }
+    // Nobody listens any more when the server is stopping.
+    let _ = ready.send(claimed).await;
+}
+
+fn start_checker(config: &Config, table: &Arc<Table>, stopping: &Arc<Notify>) -> Checker {
+    let settings = CheckerSettings {
+        interval: config.health.interval,
+        forget: config.health.forget,
+        concurrency: config.health.concurrency,
+    };
+    let prober = Arc::new(Prober::new(Vec::new()));
+    let probe = move |slot: Arc<crate::health::table::Slot>| {
+        let prober = prober.clone();
+        async move { prober.probe(slot.check()).await }
+    };
+    let stopping = stopping.clone();
+    Checker::spawn(table.clone(), settings, probe, async move { stopping.notified().await })
+}
+
+fn settings(config: &Config) -> server::Settings {
+    server::Settings {
+        udp_batch: config.server.udp_batch,
+        tcp_connections_max: config.server.tcp_connections_max,
+        tcp_idle_timeout: config.server.tcp_idle_timeout,
+        tcp_write_timeout: config.server.tcp_idle_timeout,
+        stop_timeout: crate::config::STOP_TIMEOUT,
+    }
+}
+
+/// What makes each worker's responder, on the worker's own thread.
+///
+/// A first VM is made here, so that a machine without room for one says so before it serves.
+fn worker_factory(
+    config: &Config,
+    table: Arc<Table>,
+    world: watch::Receiver<Arc<World>>,
+) -> Result<impl Fn(usize) -> Respond + Send + Sync + 'static, Vec<Diagnostic>> {
+    let lua = config.lua.clone();
+    let start = Instant::now();
+    let seed =
+        || SysRng.try_next_u64().map_err(|error| vec![Diagnostic::error(None, format!("no random numbers: {error}"))]);
+    let seed = seed()?;
+    let vm = move |index: usize| {
+        // One draw of the system's, spread over the workers: each has its own sequence.
+        let seed = seed.wrapping_add((index as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        Vm::new(lua.clone(), table.clone(), seed, Box::new(move || start.elapsed()))
+    };
+    vm(0).map_err(|error| vec![Diagnostic::error(None, error.to_string())])?;
+    Ok(move |index| -> Respond {
+        let mut world = world.clone();
+        let vm = vm(index).expect("a VM was made just before, and a worker without one is no worker");
+        let mut responder = Responder::new(world.borrow_and_update().clone(), vm);
+        Box::new(move |now, client, octets, out| {
+            if world.has_changed().unwrap_or(false) {
+                responder.swap(world.borrow_and_update().clone());
+            }
+            responder.respond(now, client, octets, out)
+        })
+    })
+}
+
+/// A worker's way from requests to replies.
+type Respond =
+    Box<dyn FnMut(crate::answer::Now, &crate::answer::Client, &[u8], &mut Vec<u8>) -> crate::answer::Outcome>;
+
+/// The signals the process heeds.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    reload: Signal,
+    count: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            reload: signal(SignalKind::hangup())?,
+            count: signal(SignalKind::user_defined1())?,
+        })
+    }
+
+    /// Waits for the next one.
+    async fn next(&mut self) -> Order {
+        tokio::select! {
+            _ = self.terminate.recv() => Order::Stop,
+            _ = self.interrupt.recv() => Order::Stop,
+            _ = self.reload.recv() => Order::Reload,
+            _ = self.count.recv() => Order::Count,
+        }
+    }
+
+    /// Waits for one that says stop; the others have no meaning yet.
+    async fn stop(&mut self) {
+        while self.next().await != Order::Stop {}
+    }
+}
+
+/// What a signal asks for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Order {
+    /// Stop serving.
+    Stop,
+    /// Read every zone again.
+    Reload,
+    /// Log the counters.
+    Count,
+}
+
+/// Logs diagnostics, each on a line of its own.
+fn log_diagnostics(diagnostics: &[Diagnostic]) {
+    for Diagnostic { severity, position, message, help } in diagnostics {
+        let position = position.as_ref().map(tracing::field::display);
+        match severity {
+            Severity::Error => tracing::error!(position, help, "{message}"),
+            Severity::Warning => tracing::warn!(position, help, "{message}"),
+        }
+    }
+}
+
+/// A failure of the system as a diagnostic.
+fn system(what: &'static str) -> impl Fn(io::Error) -> Vec<Diagnostic> {
+    move |error| vec![Diagnostic::error(None, format!("{what}: {error}"))]
+}
