@@ -4,6 +4,7 @@ mod support; // a server on a free port, questions to it, fake backends that can
 
 mod config; // what files and the environment may say, and the manual that tells it
 mod health; // fake backends fail and recover: up, down, up
+mod query; // the answering rules: RFC 1034, 2308, 4592 and those that amend them
 mod source; // zone files that come, change, break and go
 mod transport; // UDP, TCP pipelining, slow clients, octet noise
 mod zonefile; // zone files good and bad, and the messages they earn
