@@ -35,10 +35,7 @@ impl Authority {
         let zones: Vec<_> = zones.into_iter().map(|(apex, text)| load(&config, apex, text)).collect();
         let world = World {
             zones: ZoneSet::new(zones),
-            limits: Limits {
-                udp_payload_max: config.server.udp_payload_max,
-                client_subnet: config.edns.client_subnet,
-            },
+            limits: Limits { udp_payload_max: config.server.udp_payload_max, client_subnet: config.edns.client_subnet },
             any_to_tcp: config.server.any_to_tcp,
         };
         // A clock that stands still never ends a run: how fast the machine is decides no test.

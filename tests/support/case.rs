@@ -29,7 +29,8 @@ use super::authority::Authority;
 /// Runs every case in a directory below `tests/cases`, and fails with all that went wrong.
 pub(crate) fn run(directory: &str) {
     let update = std::env::var_os("UPDATE").is_some_and(|value| value == "1");
-    let mut files: Vec<_> = std::fs::read_dir(root().join(directory)).unwrap().map(|file| file.unwrap().path()).collect();
+    let mut files: Vec<_> =
+        std::fs::read_dir(root().join(directory)).unwrap().map(|file| file.unwrap().path()).collect();
     files.sort();
     let mut differences = String::new();
     for file in files {
@@ -42,7 +43,10 @@ pub(crate) fn run(directory: &str) {
             differences.push_str(&differs);
         }
     }
-    assert!(differences.is_empty(), "\n{differences}with UPDATE=1 in the environment, what came becomes what is expected");
+    assert!(
+        differences.is_empty(),
+        "\n{differences}with UPDATE=1 in the environment, what came becomes what is expected"
+    );
 }
 
 /// The directories below `tests/cases`, sorted.
