@@ -33,7 +33,8 @@ const RDATA_OCTETS_MAX: usize = u16::MAX as usize;
 pub struct Field<'t> {
     /// The octets of the word, or those between the quotes; escapes are not decoded.
     ///
-    /// Quotes inside a word, as in `alpn="h2,h3"`, belong to the word.
+    /// A parameter of SVCB as in `alpn="h2,h3"` may be one word that has the quotes inside, or the
+    /// word `alpn=` and right behind it, by line and column, a field in quotes.
     pub text: &'t [u8],
     /// Whether it stood in quotes.
     pub quoted: bool,
@@ -140,12 +141,12 @@ fn walk(rtype: Rtype, wire: &[u8]) -> Option<Writer<'_>> {
         Some(parts) => {
             for (_, kind) in parts {
                 kind.write(&mut writer)?;
+                if writer.has_given_up() {
+                    break;
+                }
             }
         }
-        None => {
-            writer.take_rest();
-            writer.has_no_text();
-        }
+        None => writer.give_up(),
     }
     writer.is_at_end().then_some(writer)
 }

@@ -26,7 +26,10 @@ pub(super) fn read_relay(name: &str, reader: &mut Reader<'_>) -> Result<(), Rdat
     let discovery: u8 = match word {
         b"0" => 0,
         b"1" => 0x80,
-        _ => return Err(reader.not("discovery flag", word, "0 or 1")),
+        _ => {
+            let help = "write 1 if a gateway may skip the discovery, else 0 (RFC 8777 section 4.2.2)";
+            return Err(reader.not("discovery flag", word, "0 or 1").help(help));
+        }
     };
     let word = reader.word("relay type")?;
     let kind = match word {
@@ -80,11 +83,7 @@ fn write_kind(kind: u8, writer: &mut Writer<'_>) -> Option<()> {
         1 => writer.array::<4>().map(|octets| writer.word(Ipv4Addr::from(octets)))?,
         2 => writer.array::<16>().map(|octets| writer.word(Ipv6Addr::from(octets)))?,
         3 => writer.name().map(|name| writer.word(name))?,
-        _ => {
-            // Nothing can be said of what follows, not even where it ends.
-            writer.take_rest();
-            writer.has_no_text();
-        }
+        _ => writer.give_up(),
     }
     Some(())
 }

@@ -23,6 +23,8 @@ pub(super) enum Kind {
     U64,
     /// A number of 8 bits that may be given by mnemonic; written as the number.
     Code(&'static Codes),
+    /// A number of 8 bits that is written by mnemonic if it has one.
+    Named(&'static Codes),
     /// A certificate type, by mnemonic or number (RFC 4398 section 2.1).
     CertType,
     /// A record type, by mnemonic.
@@ -65,6 +67,8 @@ pub(super) enum Kind {
     Base64,
     /// The rest in base64.
     OptionalBase64,
+    /// The rest in base64, empty only if the third octet of the RDATA, the algorithm, is 0 (RFC 4025 section 2.4).
+    IpsecKey,
     /// The rest: a bitmap of at least one record type (RFC 4034 section 4.1.2).
     Types,
     /// The rest: a bitmap of record types.
@@ -245,7 +249,7 @@ pub(super) fn layout(rtype: Rtype) -> Option<&'static [Part]> {
         }
         Rtype::CSYNC => &[("serial", U32), ("flags", U16), ("type", OptionalTypes)],
         Rtype::ZONEMD => &[("serial", U32), ("scheme", U8), ("hash algorithm", U8), ("digest", Digest(ZONEMD_LENGTHS))],
-        Rtype::DSYNC => &[("type", Type), ("scheme", Code(SCHEMES)), ("port", U16), ("target", Name)],
+        Rtype::DSYNC => &[("type", Type), ("scheme", Named(SCHEMES)), ("port", U16), ("target", Name)],
         Rtype::SSHFP => &[("algorithm", U8), ("fingerprint type", U8), ("fingerprint", Digest(SSHFP_LENGTHS))],
         Rtype::TLSA | Rtype::SMIMEA => &[("usage", U8), ("selector", U8), ("matching type", U8), ("data", Hex)],
         Rtype::CERT => {
@@ -253,13 +257,9 @@ pub(super) fn layout(rtype: Rtype) -> Option<&'static [Part]> {
         }
         Rtype::OPENPGPKEY => &[("key", Base64)],
         Rtype::DHCID | Rtype::HHIT | Rtype::BRID => &[("data", Base64)],
-        Rtype::IPSECKEY => &[
-            ("precedence", U8),
-            ("gateway type", U8),
-            ("algorithm", U8),
-            ("gateway", Gateway),
-            ("key", OptionalBase64),
-        ],
+        Rtype::IPSECKEY => {
+            &[("precedence", U8), ("gateway type", U8), ("algorithm", U8), ("gateway", Gateway), ("key", IpsecKey)]
+        }
         Rtype::AMTRELAY => &[("precedence", U8), ("relay", Relay)],
         Rtype::HIP => &[("host identity", HostIdentity), ("rendezvous server", Names)],
         _ => return None,
@@ -282,7 +282,12 @@ impl Kind {
     fn outline(self, name: &str) -> String {
         match self {
             Self::Texts | Self::Hex | Self::Digest(_) | Self::Base64 | Self::Types => format!("<{name}>..."),
-            Self::Names | Self::OptionalBase64 | Self::OptionalTypes | Self::Prefixes | Self::Parameters => {
+            Self::Names
+            | Self::OptionalBase64
+            | Self::IpsecKey
+            | Self::OptionalTypes
+            | Self::Prefixes
+            | Self::Parameters => {
                 format!("[<{name}>...]")
             }
             Self::OptionalText => format!("[<{name}>]"),
@@ -296,6 +301,7 @@ impl Kind {
             | Self::U32
             | Self::U64
             | Self::Code(_)
+            | Self::Named(_)
             | Self::CertType
             | Self::Type
             | Self::Seconds

@@ -51,8 +51,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Result<(), RdataError> {
 pub(super) fn write(writer: &mut Writer<'_>) -> Option<()> {
     if writer.u8()? != VERSION {
         // The version tells the layout of all that follows (RFC 1876 section 2).
-        writer.take_rest();
-        writer.has_no_text();
+        writer.give_up();
         return Some(());
     }
     let precisions: [u8; 3] = writer.array()?;
@@ -89,7 +88,8 @@ impl Axis {
         }
         let is_positive = self.half(word).ok_or_else(|| self.not(word, "a half", reader))?;
         if angle > self.degrees_max * DEGREE {
-            return Err(reader.error(format!("{name} is more than {} degrees", self.degrees_max)));
+            let message = format!("{name} is more than {} degrees", self.degrees_max);
+            return Err(reader.error(message).help("look at the degrees; the latitude comes first"));
         }
         Ok(if is_positive { ANGLE_ZERO + angle } else { ANGLE_ZERO - angle })
     }
@@ -151,12 +151,9 @@ fn read_precision(name: &str, reader: &mut Reader<'_>) -> Result<u8, RdataError>
 
 fn write_precision(precision: u8, writer: &mut Writer<'_>) -> Option<()> {
     let (mantissa, exponent) = (u64::from(precision >> 4), u32::from(precision & 0xf));
-    if mantissa > 9 || exponent > 9 {
+    // Zero has one form only: with another power of ten it would not read back.
+    if mantissa > 9 || exponent > 9 || (mantissa == 0 && exponent > 0) {
         return None;
-    }
-    if mantissa == 0 && exponent > 0 {
-        // Zero times a power of ten is zero, and would be read back without the power.
-        writer.has_no_text();
     }
     let centimetres = mantissa * 10u64.pow(exponent);
     match centimetres % 100 {

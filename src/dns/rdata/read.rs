@@ -7,7 +7,7 @@ use data_encoding::{BASE32_DNSSEC, BASE64, HEXUPPER_PERMISSIVE};
 use super::layout::{Codes, DigestLengths, Kind, outline};
 use super::{Field, NameRef, RdataError, Rtype, apl, bitmap, gateway, loc, svcb, time};
 use crate::dns::Name;
-use crate::dns::name::unescape_one;
+use crate::dns::name::{NameError, unescape_one};
 
 /// The longest character-string, in octets (RFC 1035 section 3.3).
 const TEXT_OCTETS_MAX: usize = 255;
@@ -117,18 +117,34 @@ impl<'r> Reader<'r> {
         u64: From<T>,
     {
         let word = self.word(name)?;
-        parse_number(word)
-            .and_then(|value| T::try_from(value).ok())
-            .ok_or_else(|| self.not(name, word, format!("a number from 0 to {}", u64::from(max))))
+        parse_number(word).and_then(|value| T::try_from(value).ok()).ok_or_else(|| {
+            let refusal = self.not(name, word, format!("a number from 0 to {}", u64::from(max)));
+            refusal.help(format!("write `{}`", outline(self.rtype)))
+        })
     }
 
     /// Takes a domain name and completes it.
     pub(super) fn name(&mut self, name: &str) -> Result<Name, RdataError> {
         let word = self.word(name)?;
         Name::parse(word, Some(self.origin)).map_err(|error| {
-            let mut refusal = self.not(name, word, "a domain name");
-            refusal.message = format!("{}: {error}", refusal.message);
-            refusal
+            let help = match error {
+                NameError::LabelTooLong | NameError::NameTooLong => "shorten it; labels end at dots",
+                NameError::EmptyLabel => "put one dot between labels, and none before the first",
+                NameError::BadEscape => {
+                    "write `\\.` for a dot in a label and `\\DDD` with three decimal digits up to 255"
+                }
+                NameError::Empty => "write `.` for the root, `@` for the origin",
+                NameError::NoOrigin | NameError::Malformed => "write it in full, with a dot at the end",
+            };
+            self.not(name, word, format!("a domain name: {error}")).help(help)
+        })
+    }
+
+    /// Takes a record type.
+    pub(super) fn rtype(&mut self, name: &str) -> Result<Rtype, RdataError> {
+        let word = self.word(name)?;
+        Rtype::parse(word).ok_or_else(|| {
+            self.not(name, word, "a record type").help("write a mnemonic as in `AAAA`, or `TYPE` and the number")
         })
     }
 
@@ -194,7 +210,7 @@ impl Kind {
             Self::U16 => reader.number(name, u16::MAX).map(|value| reader.push(&value.to_be_bytes())),
             Self::U32 => reader.number(name, u32::MAX).map(|value| reader.push(&value.to_be_bytes())),
             Self::U64 => reader.number(name, u64::MAX).map(|value| reader.push(&value.to_be_bytes())),
-            Self::Code(codes) => read_code(name, codes, reader),
+            Self::Code(codes) | Self::Named(codes) => read_code(name, codes, reader),
             Self::CertType => read_cert_type(name, reader),
             Self::Type => read_type(name, reader),
             Self::Seconds => read_seconds(name, reader),
@@ -230,6 +246,10 @@ impl Kind {
                 let digits = reader.joined(name)?;
                 reader.decode_base64(name, &digits).map(|octets| reader.push(&octets))
             }
+            Self::IpsecKey => match reader.written()[2] {
+                0 => Self::OptionalBase64.read(name, reader),
+                _ => Self::Base64.read(name, reader),
+            },
             Self::Types => {
                 if !reader.has_more() {
                     return Err(reader.missing(name));
@@ -268,7 +288,11 @@ fn read_code(name: &str, codes: &Codes, reader: &mut Reader<'_>) -> Result<(), R
         Some((_, code)) => Some(*code),
         None => parse_number(word).and_then(|value| u8::try_from(value).ok()),
     };
-    let code = code.ok_or_else(|| reader.not(name, word, "a known mnemonic or a number from 0 to 255"))?;
+    let code = code.ok_or_else(|| {
+        let known: Vec<String> = codes.iter().map(|(mnemonic, code)| format!("{code} {mnemonic}")).collect();
+        let refusal = reader.not(name, word, "a known mnemonic or a number from 0 to 255");
+        refusal.help(format!("the known ones are {}", known.join(", ")))
+    })?;
     reader.push(&[code]);
     Ok(())
 }
@@ -302,8 +326,7 @@ fn read_cert_type(name: &str, reader: &mut Reader<'_>) -> Result<(), RdataError>
 }
 
 fn read_type(name: &str, reader: &mut Reader<'_>) -> Result<(), RdataError> {
-    let word = reader.word(name)?;
-    let rtype = Rtype::parse(word).ok_or_else(|| reader.not(name, word, "a record type"))?;
+    let rtype = reader.rtype(name)?;
     reader.push(&rtype.0.to_be_bytes());
     Ok(())
 }
@@ -473,7 +496,10 @@ fn read_nsap(name: &str, reader: &mut Reader<'_>) -> Result<(), RdataError> {
             reader.push(&octets);
             Ok(())
         }
-        None => Err(reader.not(name, word, "in hexadecimal after `0x`")),
+        None => {
+            let refusal = reader.not(name, word, "in hexadecimal after `0x`");
+            Err(refusal.help("write it as in `0x47.0005.80`; dots may stand anywhere"))
+        }
     }
 }
 

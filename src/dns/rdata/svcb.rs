@@ -78,8 +78,7 @@ pub(super) fn read(name: &str, reader: &mut Reader<'_>) -> Result<(), RdataError
         }
     }
     let borrowed: Vec<(u16, &[u8])> = parameters.iter().map(|p| (p.key, &p.value[..])).collect();
-    let is_alias = reader.written().starts_with(&[0, 0]);
-    check_together(is_alias, &borrowed).map_err(|(at, error)| RdataError { field: parameters[at].field, ..error })?;
+    check_together(&borrowed).map_err(|(at, error)| RdataError { field: parameters[at].field, ..error })?;
     for parameter in &parameters {
         reader.push(&parameter.key.to_be_bytes());
         let length = u16::try_from(parameter.value.len()).map_err(|_| {
@@ -93,7 +92,6 @@ pub(super) fn read(name: &str, reader: &mut Reader<'_>) -> Result<(), RdataError
 
 /// Writes all parameters.
 pub(super) fn write(writer: &mut Writer<'_>) -> Option<()> {
-    let is_alias = writer.rdata().starts_with(&[0, 0]);
     let mut parameters: Vec<(u16, &[u8])> = Vec::new();
     while !writer.is_at_end() {
         let key = writer.u16()?;
@@ -109,24 +107,20 @@ pub(super) fn write(writer: &mut Writer<'_>) -> Option<()> {
         }
         parameters.push((key, value));
     }
-    if check_together(is_alias, &parameters).is_err() {
-        // Resolvers skip such a record but do not call it malformed; text may not say it.
+    if check_together(&parameters).is_err() {
+        // Such a record is well-formed but no resolver uses it; a text that says it is a mistake.
         writer.has_no_text();
     }
     Some(())
 }
 
 /// Checks the rules between parameters; an error names the index of the one at fault.
-fn check_together(is_alias: bool, parameters: &[(u16, &[u8])]) -> Result<(), (usize, RdataError)> {
+///
+/// An alias (priority 0) with parameters passes: it should have none, and resolvers skip them (RFC 9460
+/// section 2.4.2).
+fn check_together(parameters: &[(u16, &[u8])]) -> Result<(), (usize, RdataError)> {
     let has = |key: u16| parameters.iter().any(|(other, _)| *other == key);
     let refuse = |at: usize, message: String, help: String| Err((at, RdataError::new(0, message).help(help)));
-    if is_alias && !parameters.is_empty() {
-        return refuse(
-            0,
-            format!("`{}` stands in a record of priority 0", key_text(parameters[0].0)),
-            "priority 0 makes an alias, which has no parameters (RFC 9460 section 2.4.2); use 1 or more".to_owned(),
-        );
-    }
     for (at, (key, value)) in parameters.iter().enumerate() {
         if *key == NO_DEFAULT_ALPN && !has(ALPN) {
             return refuse(
@@ -156,10 +150,12 @@ fn read_parameter(name: &str, reader: &mut Reader<'_>) -> Result<Parameter, Rdat
     };
     let field = reader.taken() - 1;
     let (key, shape) = parse_key(key_word).ok_or_else(|| {
+        let error = reader.error(format!("{name} {} is not known", quote(key_word)));
+        if parse_key(&key_word.to_ascii_lowercase()).is_some() {
+            return error.help("write it in lower case");
+        }
         let names: Vec<&str> = KEYS.iter().map(|(name, ..)| *name).collect();
-        reader
-            .error(format!("{name} {} is not known", quote(key_word)))
-            .help(format!("the keys are {}, and `key0` to `key65534`", names.join(", ")))
+        error.help(format!("the keys are {}, and `key0` to `key65534`", names.join(", ")))
     })?;
     let raw = match raw {
         Some(b"") => reader.take_adjacent_quoted().unwrap_or_default(),
@@ -167,6 +163,10 @@ fn read_parameter(name: &str, reader: &mut Reader<'_>) -> Result<Parameter, Rdat
         None => b"",
     };
     let text = unescape(raw).ok_or_else(|| bad_escape(name, raw, reader))?;
+    if has_bare_quote(raw) {
+        let error = RdataError::new(field, format!("value {} of `{}` has a quote inside", quote(raw), key_text(key)));
+        return Err(error.help("put the quotes around the whole value, or write `\\\"` for a quote in it"));
+    }
     // Reading checks the grammar of the text, writing that of the octets: `key1=...` skips the first.
     let value = shape.read(&text).filter(|value| shape_of(key).write(value).is_some());
     value.map(|value| Parameter { key, value, field }).ok_or_else(|| {
@@ -176,8 +176,25 @@ fn read_parameter(name: &str, reader: &mut Reader<'_>) -> Result<Parameter, Rdat
             Some((known, _, _, value)) => format!("write it as in `{known}={value}`"),
             None => "write the octets of the wire form, with `\\DDD` for those that have no character".to_owned(),
         };
-        RdataError::new(field, format!("{} is not a value of `{}`", quote(raw), key_text(key))).help(help)
+        let message = match raw {
+            b"" => format!("`{}` lacks its value", key_text(key)),
+            raw => format!("{} is not a value of `{}`", quote(raw), key_text(key)),
+        };
+        RdataError::new(field, message).help(help)
     })
+}
+
+/// Whether a text has a quote that no backslash precedes.
+fn has_bare_quote(text: &[u8]) -> bool {
+    let mut octets = text.iter();
+    while let Some(octet) = octets.next() {
+        match octet {
+            b'"' => return true,
+            b'\\' => _ = octets.next(),
+            _ => {}
+        }
+    }
+    false
 }
 
 /// Reads a key by name or as `keyNNNNN`, whose value is then that of the wire form (RFC 9460 section 2.1).

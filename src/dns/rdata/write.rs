@@ -35,6 +35,17 @@ impl<'w> Writer<'w> {
         self.has_text = false;
     }
 
+    /// Takes all octets left without a look: what stands there depends on a code that is not known.
+    pub(super) fn give_up(&mut self) {
+        self.take_rest();
+        self.has_no_text();
+    }
+
+    /// Whether no field is to be written any more.
+    pub(super) fn has_given_up(&self) -> bool {
+        !self.has_text && self.is_at_end()
+    }
+
     /// The whole RDATA, taken or not.
     pub(super) fn rdata(&self) -> &'w [u8] {
         self.rdata
@@ -106,6 +117,10 @@ impl Kind {
     pub(super) fn write(self, writer: &mut Writer<'_>) -> Option<()> {
         match self {
             Self::U8 | Self::Code(_) => writer.u8().map(|value| writer.word(value)),
+            Self::Named(codes) => writer.u8().map(|code| match codes.iter().find(|(_, known)| *known == code) {
+                Some((mnemonic, _)) => writer.word(mnemonic),
+                None => writer.word(code),
+            }),
             Self::U16 => writer.u16().map(|value| writer.word(value)),
             Self::U32 | Self::Seconds => writer.u32().map(|value| writer.word(value)),
             Self::U64 => writer.array().map(|octets| writer.word(u64::from_be_bytes(octets))),
@@ -155,6 +170,10 @@ impl Kind {
             Self::OptionalBase64 => match writer.is_at_end() {
                 true => Some(()),
                 false => Self::Base64.write(writer),
+            },
+            Self::IpsecKey => match writer.rdata().get(2)? {
+                0 => Self::OptionalBase64.write(writer),
+                _ => Self::Base64.write(writer),
             },
             Self::Types => match writer.is_at_end() {
                 true => None,
