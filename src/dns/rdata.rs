@@ -1,7 +1,7 @@
 //! One table, type to fields, that reads and writes presentation and wire form of RDATA.
 //!
-//! `layout.rs` is the table. `read.rs` and `write.rs` take each kind of field one way; kinds with a
-//! grammar of their own (`svcb.rs`, `loc.rs`, `apl.rs`, `bitmap.rs`, `gateway.rs`, `time.rs`) have both ways
+//! `layout.rs` is the table. `read.rs` and `write.rs` take each kind of field one way, with the cursors of
+//! `reader.rs` and `writer.rs`; kinds with a grammar of their own (`svcb.rs`, `loc.rs`, `apl.rs`, `bitmap.rs`, `gateway.rs`, `time.rs`) have both ways
 //! in one file. Absent on purpose: LUA, whose text is a script, and types without a presentation
 //! format, which only have the form of RFC 3597.
 
@@ -11,18 +11,20 @@ mod gateway;
 mod layout;
 mod loc;
 mod read;
+mod reader;
 mod svcb;
 mod time;
 mod write;
+mod writer;
 
 use std::ops::Range;
 
 use data_encoding::HEXUPPER;
 
 use self::layout::{Kind, layout, outline};
-use self::read::{Reader, quote};
+use self::reader::{Reader, quote};
 pub use self::time::{TTL_SECS_MAX, parse_ttl};
-use self::write::Writer;
+use self::writer::Writer;
 use super::{NameRef, Rtype};
 
 /// The longest RDATA, in octets: its length has 16 bits on the wire.
@@ -158,13 +160,14 @@ pub fn names_in(rtype: Rtype, wire: &[u8]) -> impl Iterator<Item = Range<usize>>
     let mut parts = layout(rtype).unwrap_or_default().iter();
     let mut at = 0;
     std::iter::from_fn(move || {
-        loop {
-            match parts.next()?.1 {
-                Kind::CompressibleName => break,
-                Kind::U16 => at += 2,
-                // No other kind stands before a compressible name.
-                _ => return None,
-            }
+        let mut kind = parts.next()?.1;
+        if matches!(kind, Kind::U16) {
+            at += 2;
+            kind = parts.next()?.1;
+        }
+        // Only a preference stands before compressible names, so any other kind ends them.
+        if !matches!(kind, Kind::CompressibleName) {
+            return None;
         }
         let (name, _) = NameRef::split_from(wire.get(at..)?).ok()?;
         let start = at;

@@ -3,8 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::RdataError;
-use super::read::{Reader, parse_ascii, parse_number};
-use super::write::Writer;
+use super::reader::{Reader, parse_ascii, parse_number};
+use super::writer::Writer;
 
 /// The address families that have a text (RFC 3123 section 4).
 const FAMILY_IPV4: u16 = 1;

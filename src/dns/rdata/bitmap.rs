@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::read::Reader;
-use super::write::Writer;
+use super::reader::Reader;
+use super::writer::Writer;
 use super::{RdataError, Rtype};
 
 /// Octets of bits in the longest window block.

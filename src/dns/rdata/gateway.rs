@@ -5,8 +5,8 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use data_encoding::{BASE64, HEXUPPER};
 
 use super::RdataError;
-use super::read::Reader;
-use super::write::Writer;
+use super::reader::Reader;
+use super::writer::Writer;
 
 /// Reads a gateway; its kind is the second octet of the RDATA (RFC 4025 section 2.1).
 pub(super) fn read(name: &str, reader: &mut Reader<'_>) -> Result<(), RdataError> {

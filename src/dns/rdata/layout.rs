@@ -102,6 +102,18 @@ pub(super) struct DigestLengths {
     pub(super) least: usize,
 }
 
+impl DigestLengths {
+    /// Checks the length of a digest of kind `code`; an error says what it should be.
+    pub(super) fn check(&self, code: u8, length: usize) -> Result<(), String> {
+        match self.known.iter().find(|(known, _)| *known == code) {
+            Some((_, expected)) if *expected == length => Ok(()),
+            Some((_, expected)) => Err(expected.to_string()),
+            None if length >= self.least => Ok(()),
+            None => Err(format!("{} or more", self.least)),
+        }
+    }
+}
+
 /// Algorithms of keys and signatures (IANA, DNS Security Algorithm Numbers).
 const ALGORITHMS: &Codes = &[
     ("DELETE", 0),
@@ -147,11 +159,27 @@ const NAME_HASHES: &Codes = &[("SHA-1", 1), ("SHA1", 1)];
 /// Ways to announce a change (RFC 9859 section 2.1).
 const SCHEMES: &Codes = &[("NOTIFY", 1)];
 
+/// Lengths of DS digests, which are those of the digest types.
 const DS_LENGTHS: &DigestLengths =
     &DigestLengths { known: &[(1, 20), (2, 32), (3, 32), (4, 48), (5, 32), (6, 32)], least: 1 };
+/// Lengths of SSH fingerprints (RFC 4255 section 3.1.2, RFC 6594).
 const SSHFP_LENGTHS: &DigestLengths = &DigestLengths { known: &[(1, 20), (2, 32)], least: 1 };
-// The least length is RFC 8976 section 2.2.4's.
+/// Lengths of zone digests (RFC 8976 section 2.2.4).
 const ZONEMD_LENGTHS: &DigestLengths = &DigestLengths { known: &[(1, 48), (2, 64)], least: 12 };
+
+/// Certificate types (RFC 4398 section 2.1).
+pub(super) const CERT_TYPES: [(&str, u16); 10] = [
+    ("PKIX", 1),
+    ("SPKI", 2),
+    ("PGP", 3),
+    ("IPKIX", 4),
+    ("ISPKI", 5),
+    ("IPGP", 6),
+    ("ACPKIX", 7),
+    ("IACPKIX", 8),
+    ("URI", 253),
+    ("OID", 254),
+];
 
 /// Returns the fields of a type; `None` if only the form of RFC 3597 exists for it here.
 ///

@@ -3,8 +3,8 @@
 use std::fmt::Display;
 
 use super::RdataError;
-use super::read::{Reader, parse_number};
-use super::write::Writer;
+use super::reader::{Reader, parse_number};
+use super::writer::Writer;
 
 /// The only version there is.
 const VERSION: u8 = 0;

@@ -5,8 +5,8 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use data_encoding::BASE64;
 
 use super::RdataError;
-use super::read::{Reader, bad_escape, parse_ascii, parse_number, quote, unescape};
-use super::write::{Writer, quoted};
+use super::reader::{Reader, bad_escape, parse_ascii, parse_number, quote, unescape};
+use super::writer::{Writer, quoted};
 
 const MANDATORY: u16 = 0;
 const ALPN: u16 = 1;
@@ -63,7 +63,7 @@ struct Parameter {
     field: usize,
 }
 
-/// Reads all parameters; they are sorted, and checked for the rules between them.
+/// Reads all parameters, in any order.
 pub(super) fn read(name: &str, reader: &mut Reader<'_>) -> Result<(), RdataError> {
     let mut parameters = Vec::new();
     while reader.has_more() {
@@ -78,7 +78,12 @@ pub(super) fn read(name: &str, reader: &mut Reader<'_>) -> Result<(), RdataError
         }
     }
     let borrowed: Vec<(u16, &[u8])> = parameters.iter().map(|p| (p.key, &p.value[..])).collect();
-    check_together(&borrowed).map_err(|(at, error)| RdataError { field: parameters[at].field, ..error })?;
+    if let Some(missing) = find_missing(&borrowed) {
+        let field = parameters.iter().find(|p| p.key == missing.needed_by).map_or(0, |p| p.field);
+        let (needed_by, key) = (key_text(missing.needed_by), key_text(missing.key));
+        let error = RdataError::new(field, format!("`{needed_by}` needs `{key}`, which is not there"));
+        return Err(error.help(format!("add `{key}`, or take out what needs it (RFC 9460 sections 7.1.1 and 8)")));
+    }
     for parameter in &parameters {
         reader.push(&parameter.key.to_be_bytes());
         let length = u16::try_from(parameter.value.len()).map_err(|_| {
@@ -107,38 +112,33 @@ pub(super) fn write(writer: &mut Writer<'_>) -> Option<()> {
         }
         parameters.push((key, value));
     }
-    if check_together(&parameters).is_err() {
+    if find_missing(&parameters).is_some() {
         // Such a record is well-formed but no resolver uses it; a text that says it is a mistake.
         writer.has_no_text();
     }
     Some(())
 }
 
-/// Checks the rules between parameters; an error names the index of the one at fault.
+/// A key that another one needs and that is not there.
+struct Missing {
+    key: u16,
+    needed_by: u16,
+}
+
+/// Checks the rules between parameters.
 ///
 /// An alias (priority 0) with parameters passes: it should have none, and resolvers skip them (RFC 9460
 /// section 2.4.2).
-fn check_together(parameters: &[(u16, &[u8])]) -> Result<(), (usize, RdataError)> {
+fn find_missing(parameters: &[(u16, &[u8])]) -> Option<Missing> {
     let has = |key: u16| parameters.iter().any(|(other, _)| *other == key);
-    let refuse = |at: usize, message: String, help: String| Err((at, RdataError::new(0, message).help(help)));
-    for (at, (key, value)) in parameters.iter().enumerate() {
-        if *key == NO_DEFAULT_ALPN && !has(ALPN) {
-            return refuse(
-                at,
-                "`no-default-alpn` stands without `alpn`".to_owned(),
-                "add the protocols that are offered, as in `alpn=h3` (RFC 9460 section 7.1.1)".to_owned(),
-            );
-        }
-        let absent = value.chunks_exact(2).map(|key| u16::from_be_bytes([key[0], key[1]])).find(|key| !has(*key));
-        if let (MANDATORY, Some(absent)) = (*key, absent) {
-            return refuse(
-                at,
-                format!("`mandatory` names `{}`, which is not there", key_text(absent)),
-                format!("add `{}` or take it from the list (RFC 9460 section 8)", key_text(absent)),
-            );
-        }
-    }
-    Ok(())
+    parameters.iter().find_map(|&(needed_by, value)| {
+        let key = match needed_by {
+            MANDATORY => value.as_chunks().0.iter().map(|key| u16::from_be_bytes(*key)).find(|key| !has(*key)),
+            NO_DEFAULT_ALPN => Some(ALPN).filter(|key| !has(*key)),
+            _ => None,
+        };
+        key.map(|key| Missing { key, needed_by })
+    })
 }
 
 /// Reads `key` or `key=value`; the value may stand in quotes.
@@ -218,6 +218,7 @@ fn key_text(key: u16) -> String {
     }
 }
 
+/// How the value of a key looks in text.
 fn shape_of(key: u16) -> Shape {
     KEYS.get(usize::from(key)).map_or(Shape::Opaque, |(_, _, shape, _)| *shape)
 }
@@ -288,6 +289,7 @@ fn split_value_list(text: &[u8]) -> Option<Vec<Vec<u8>>> {
     Some(items)
 }
 
+/// Reads items between commas.
 fn read_list<const N: usize>(text: &[u8], read: impl Fn(&[u8]) -> Option<[u8; N]>) -> Option<Vec<u8>> {
     let items: Option<Vec<[u8; N]>> = text.split(|octet| *octet == b',').map(read).collect();
     Some(items?.concat())
@@ -299,6 +301,7 @@ fn write_list<const N: usize, T>(value: &[u8], item: impl Fn([u8; N]) -> T) -> O
     (!items.is_empty() && rest.is_empty()).then(|| items.iter().map(|octets| item(*octets)).collect())
 }
 
+/// Writes protocol identifiers between commas.
 fn write_protocols(value: &[u8]) -> Option<String> {
     let mut list = Vec::with_capacity(value.len());
     let mut rest = value;
@@ -329,6 +332,7 @@ fn is_doh_template(value: &[u8]) -> bool {
         })
 }
 
+/// Puts commas between items.
 fn join(items: impl IntoIterator<Item = impl ToString>) -> String {
     items.into_iter().map(|item| item.to_string()).collect::<Vec<_>>().join(",")
 }

@@ -786,8 +786,8 @@ SVCB 1 foo.example.com. no-default-alpn="abc"
   2: `abc` is not a value of `no-default-alpn`
   help: write `no-default-alpn` without a value
 SVCB 1 foo.example.com. mandatory=key123
-  2: `mandatory` names `key123`, which is not there
-  help: add `key123` or take it from the list (RFC 9460 section 8)
+  2: `mandatory` needs `key123`, which is not there
+  help: add `key123`, or take out what needs it (RFC 9460 sections 7.1.1 and 8)
 SVCB 1 foo.example.com. mandatory=mandatory
   2: `mandatory` is not a value of `mandatory`
   help: write it as in `mandatory=alpn,port`
@@ -795,8 +795,8 @@ SVCB 1 foo.example.com. mandatory=key123,key123 key123=abc
   2: `key123,key123` is not a value of `mandatory`
   help: write it as in `mandatory=alpn,port`
 SVCB 1 foo.example.com. no-default-alpn
-  2: `no-default-alpn` stands without `alpn`
-  help: add the protocols that are offered, as in `alpn=h3` (RFC 9460 section 7.1.1)
+  2: `no-default-alpn` needs `alpn`, which is not there
+  help: add `alpn`, or take out what needs it (RFC 9460 sections 7.1.1 and 8)
 HTTPS 1 . ech=
   2: `ech` lacks its value
   help: write it as in `ech=AEj+DQ==`
@@ -942,8 +942,8 @@ HTTPS 1 . ipv6hint=1.2.3.4
   2: `1.2.3.4` is not a value of `ipv6hint`
   help: write it as in `ipv6hint=2001:db8::1,2001:db8::2`
 HTTPS 1 . mandatory=alpn,port alpn=h2
-  2: `mandatory` names `port`, which is not there
-  help: add `port` or take it from the list (RFC 9460 section 8)
+  2: `mandatory` needs `port`, which is not there
+  help: add `port`, or take out what needs it (RFC 9460 sections 7.1.1 and 8)
 DSYNC CDS PING 5359 x
   1: scheme `PING` is not a known mnemonic or a number from 0 to 255
   help: the known ones are 1 NOTIFY
