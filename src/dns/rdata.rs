@@ -1,9 +1,9 @@
 //! One table, type to fields, that reads and writes presentation and wire form of RDATA.
 //!
 //! `layout.rs` is the table. `read.rs` and `write.rs` take each kind of field one way, with the cursors of
-//! `reader.rs` and `writer.rs`; kinds with a grammar of their own (`svcb.rs`, `loc.rs`, `apl.rs`, `bitmap.rs`, `gateway.rs`, `time.rs`) have both ways
-//! in one file. Absent on purpose: LUA, whose text is a script, and types without a presentation
-//! format, which only have the form of RFC 3597.
+//! `reader.rs` and `writer.rs`; kinds with a grammar of their own (`svcb.rs`, `loc.rs`, `apl.rs`, `bitmap.rs`,
+//! `gateway.rs`, `time.rs`) have both ways in one file. Absent on purpose: LUA, whose text is a script, and
+//! types without a presentation format, which only have the form of RFC 3597.
 
 mod apl;
 mod bitmap;
@@ -59,10 +59,12 @@ pub struct RdataError {
 }
 
 impl RdataError {
+    /// An error about one field.
     fn new(field: usize, message: impl Into<String>) -> Self {
         Self { field, message: message.into(), help: None }
     }
 
+    /// The same error with advice.
     fn help(self, help: impl Into<String>) -> Self {
         Self { help: Some(help.into()), ..self }
     }
@@ -89,14 +91,15 @@ pub fn read(
             }
         }
         (_, None) => {
-            let help = format!("write `{rtype} \\# <length> <hexadecimal digits>` (RFC 3597 section 5)");
+            let help = format!("write `{}` (RFC 3597 section 5)", outline(rtype));
             return Err(RdataError::new(0, format!("`{rtype}` has no presentation form of its own")).help(help));
         }
     }
     reader.finish()?;
     let length = wire.len() - start;
     if length > RDATA_OCTETS_MAX {
-        return Err(RdataError::new(0, format!("the data is {length} octets long; at most {RDATA_OCTETS_MAX} fit")));
+        let message = format!("the data is {length} octets long; at most {RDATA_OCTETS_MAX} fit");
+        return Err(RdataError::new(0, message).help("spread it over several records"));
     }
     Ok(())
 }

@@ -297,12 +297,11 @@ pub(super) fn layout(rtype: Rtype) -> Option<&'static [Part]> {
 
 /// Returns a type's presentation form in outline, for a message's help: `MX <preference> <exchange>`.
 pub(super) fn outline(rtype: Rtype) -> String {
-    let mut text = rtype.to_string();
-    for &(name, kind) in layout(rtype).unwrap_or(&[("\\# <length> <hexadecimal digits>", Kind::Hex)]) {
-        text.push(' ');
-        text.push_str(&kind.outline(name));
-    }
-    text
+    let Some(parts) = layout(rtype) else {
+        return format!("{rtype} \\# <length> <hexadecimal digits>...");
+    };
+    let parts = parts.iter().map(|(name, kind)| format!(" {}", kind.outline(name)));
+    std::iter::once(rtype.to_string()).chain(parts).collect()
 }
 
 impl Kind {

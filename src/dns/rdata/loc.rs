@@ -28,7 +28,9 @@ struct Axis {
     negative: u8,
 }
 
+/// North and south.
 const LATITUDE: Axis = Axis { name: "latitude", degrees_max: 90, positive: b'N', negative: b'S' };
+/// East and west.
 const LONGITUDE: Axis = Axis { name: "longitude", degrees_max: 180, positive: b'E', negative: b'W' };
 
 /// Reads a whole RDATA.
@@ -103,6 +105,7 @@ impl Axis {
         }
     }
 
+    /// The error that `word` is not `expected`.
     fn not(&self, word: &[u8], expected: impl Display, reader: &Reader<'_>) -> RdataError {
         let (positive, negative) = (char::from(self.positive), char::from(self.negative));
         reader
@@ -110,6 +113,7 @@ impl Axis {
             .help(format!("write it as in `52 22 23.000 {positive}`; the halves are `{positive}` and `{negative}`"))
     }
 
+    /// Writes degrees, minutes, seconds and the half.
     fn write(&self, writer: &mut Writer<'_>) -> Option<()> {
         let value = writer.u32()?;
         let angle = value.abs_diff(ANGLE_ZERO);
@@ -124,6 +128,7 @@ impl Axis {
     }
 }
 
+/// Reads an altitude.
 fn read_altitude(reader: &mut Reader<'_>) -> Result<u32, RdataError> {
     let word = reader.word("altitude")?;
     parse_centimetres(word).and_then(|altitude| u32::try_from(altitude + ALTITUDE_BASE).ok()).ok_or_else(|| {
@@ -133,6 +138,7 @@ fn read_altitude(reader: &mut Reader<'_>) -> Result<u32, RdataError> {
     })
 }
 
+/// Reads a size or a precision.
 fn read_precision(name: &str, reader: &mut Reader<'_>) -> Result<u8, RdataError> {
     let word = reader.word(name)?;
     let centimetres = parse_centimetres(word).filter(|n| (0..=PRECISION_MAX).contains(n));
@@ -149,6 +155,7 @@ fn read_precision(name: &str, reader: &mut Reader<'_>) -> Result<u8, RdataError>
     Ok(u8::try_from(mantissa << 4).expect("one digit in the upper half") | exponent)
 }
 
+/// Writes a size or a precision.
 fn write_precision(precision: u8, writer: &mut Writer<'_>) -> Option<()> {
     let (mantissa, exponent) = (u64::from(precision >> 4), u32::from(precision & 0xf));
     // Zero has one form only: with another power of ten it would not read back.

@@ -79,8 +79,9 @@ impl<'r> Reader<'r> {
 
     /// Appends a length octet and what it counts; errors if that is more than 255 octets.
     pub(super) fn push_counted(&mut self, name: &str, octets: &[u8]) -> Result<(), RdataError> {
-        let length = u8::try_from(octets.len())
-            .map_err(|_| self.error(format!("{name} is {} octets long; at most 255 fit", octets.len())))?;
+        let length = u8::try_from(octets.len()).map_err(|_| {
+            self.error(format!("{name} is {} octets long; at most 255 fit", octets.len())).help("shorten it")
+        })?;
         self.push(&[length]);
         self.push(octets);
         Ok(())

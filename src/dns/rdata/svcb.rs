@@ -8,15 +8,12 @@ use super::RdataError;
 use super::reader::{Reader, bad_escape, parse_ascii, parse_number, quote, unescape};
 use super::writer::{Writer, quoted};
 
+/// The keys that a client must know to use the record (RFC 9460 section 8).
 const MANDATORY: u16 = 0;
+/// The protocols on offer (RFC 9460 section 7.1).
 const ALPN: u16 = 1;
+/// The service's default protocol is not on offer (RFC 9460 section 7.1).
 const NO_DEFAULT_ALPN: u16 = 2;
-const PORT: u16 = 3;
-const IPV4HINT: u16 = 4;
-const ECH: u16 = 5;
-const IPV6HINT: u16 = 6;
-const DOHPATH: u16 = 7;
-const OHTTP: u16 = 8;
 /// Reserved so that it is never a key (RFC 9460 section 14.3.2).
 const INVALID: u16 = 65535;
 
@@ -45,21 +42,24 @@ enum Shape {
 
 /// The keys that have a name, each at the index that is its number, with a value as an example.
 const KEYS: [(&str, u16, Shape, &str); 9] = [
-    ("mandatory", MANDATORY, Shape::Keys, "alpn,port"),
-    ("alpn", ALPN, Shape::Protocols, "h2,h3"),
-    ("no-default-alpn", NO_DEFAULT_ALPN, Shape::Nothing, ""),
-    ("port", PORT, Shape::Port, "8443"),
-    ("ipv4hint", IPV4HINT, Shape::Ipv4s, "192.0.2.1,192.0.2.2"),
-    ("ech", ECH, Shape::Base64, "AEj+DQ=="),
-    ("ipv6hint", IPV6HINT, Shape::Ipv6s, "2001:db8::1,2001:db8::2"),
-    ("dohpath", DOHPATH, Shape::Template, "/dns-query{?dns}"),
-    ("ohttp", OHTTP, Shape::Nothing, ""),
+    ("mandatory", 0, Shape::Keys, "alpn,port"),
+    ("alpn", 1, Shape::Protocols, "h2,h3"),
+    ("no-default-alpn", 2, Shape::Nothing, ""),
+    ("port", 3, Shape::Port, "8443"),
+    ("ipv4hint", 4, Shape::Ipv4s, "192.0.2.1,192.0.2.2"),
+    ("ech", 5, Shape::Base64, "AEj+DQ=="),
+    ("ipv6hint", 6, Shape::Ipv6s, "2001:db8::1,2001:db8::2"),
+    ("dohpath", 7, Shape::Template, "/dns-query{?dns}"),
+    ("ohttp", 8, Shape::Nothing, ""),
 ];
 
 /// One parameter, and where it stood in the text.
 struct Parameter {
+    /// Its number.
     key: u16,
+    /// Its value in wire form.
     value: Vec<u8>,
+    /// The field that its key stood in.
     field: usize,
 }
 
@@ -87,7 +87,8 @@ pub(super) fn read(name: &str, reader: &mut Reader<'_>) -> Result<(), RdataError
     for parameter in &parameters {
         reader.push(&parameter.key.to_be_bytes());
         let length = u16::try_from(parameter.value.len()).map_err(|_| {
-            RdataError::new(parameter.field, format!("`{}` is longer than 65535 octets", key_text(parameter.key)))
+            let message = format!("`{}` is longer than 65535 octets", key_text(parameter.key));
+            RdataError::new(parameter.field, message).help("shorten it")
         })?;
         reader.push(&length.to_be_bytes());
         reader.push(&parameter.value);
@@ -121,7 +122,9 @@ pub(super) fn write(writer: &mut Writer<'_>) -> Option<()> {
 
 /// A key that another one needs and that is not there.
 struct Missing {
+    /// The one that is not there.
     key: u16,
+    /// The one that needs it.
     needed_by: u16,
 }
 
@@ -335,4 +338,14 @@ fn is_doh_template(value: &[u8]) -> bool {
 /// Puts commas between items.
 fn join(items: impl IntoIterator<Item = impl ToString>) -> String {
     items.into_iter().map(|item| item.to_string()).collect::<Vec<_>>().join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_named_key_stands_at_the_index_that_is_its_number() {
+        assert!(KEYS.iter().enumerate().all(|(at, (_, key, ..))| at == usize::from(*key)));
+    }
 }

@@ -714,8 +714,8 @@ IPSECKEY 10 0 2 .
   4: `IPSECKEY` lacks its key
   help: write `IPSECKEY <precedence> <gateway type> <algorithm> <gateway> [<key>...]`
 IPSECKEY 10 4 2 . AQID
-  2: gateway type `4` is not a known kind
-  help: write 0 for none, 1 for an IPv4 address, 2 for an IPv6 address, 3 for a name; others only as `\# length hex`
+  1: gateway of kind `4` has no text
+  help: write kind 0 for none, 1 for an IPv4 address, 2 for an IPv6 address, 3 for a name; others only as `\# length hex`
 IPSECKEY 10 0 2 foo AQID
   3: gateway `foo` is not `.`
   help: kind 0 means that there is none, which is written `.`
@@ -873,8 +873,8 @@ AMTRELAY 10 2 0 .
   1: discovery flag `2` is not 0 or 1
   help: write 1 if a gateway may skip the discovery, else 0 (RFC 8777 section 4.2.2)
 AMTRELAY 10 0 4 .
-  2: relay type `4` is not a known kind
-  help: write 0 for none, 1 for an IPv4 address, 2 for an IPv6 address, 3 for a name; others only as `\# length hex`
+  2: relay of kind `4` has no text
+  help: write kind 0 for none, 1 for an IPv4 address, 2 for an IPv6 address, 3 for a name; others only as `\# length hex`
 TYPE65280 \# 4 01 02 03
   1: length `4` is not that of the 3 octets after it
   help: write `\# 3`
@@ -886,7 +886,10 @@ TYPE65280 \# 1 0g
   help: write an even number of digits from `0` to `9` and `a` to `f`
 TYPE65280 foo
   0: `TYPE65280` has no presentation form of its own
-  help: write `TYPE65280 \# <length> <hexadecimal digits>` (RFC 3597 section 5)
+  help: write `TYPE65280 \# <length> <hexadecimal digits>...` (RFC 3597 section 5)
+TYPE65280 \#
+  1: `TYPE65280` lacks its length
+  help: write `TYPE65280 \# <length> <hexadecimal digits>...`
 TXT \# 3 0161
   1: length `3` is not that of the 2 octets after it
   help: write `\# 2`
