@@ -1,11 +1,12 @@
 //! Where zones come from; publishes whole zones, knows nothing of queries.
 //!
 //! A source is first read whole and then watched: it sends an [`Event`] for each zone that comes, changes, goes or
-//! cannot be had. What a zone is made into is up to the function the source is given, so that nothing here parses.
+//! cannot be had. What a zone is made into is up to the function the source is given.
 //!
 //! - `file.rs`: zones in files; read this first
 //! - `place.rs`: which files there are, and for which zones
 //! - `read.rs`: reading them with their includes, without ever waiting for one
+//! - `records.rs`: what they say, as records
 //! - `notice.rs`: the system's word that something changed
 //!
 //! Absent on purpose: the zones themselves (who receives them keeps them), and logging of what an event says.
@@ -14,9 +15,12 @@ mod file;
 mod notice;
 mod place;
 mod read;
+mod records;
 
 pub use file::{FileSource, Load, Loaded};
+pub use place::zone_of;
 pub use read::{ReadError, Text, ZoneReader};
+pub use records::read_records;
 
 use crate::diagnostic::Diagnostic;
 use crate::dns::Name;

@@ -88,7 +88,7 @@ impl Places {
 /// The zone a file in the directory holds, by its name; `None` if it is no zone file.
 ///
 /// `root.zone` is the root. A final dot before the suffix changes nothing else, and so `root..zone` is the zone `root`.
-pub(super) fn zone_of(file_name: &OsStr) -> Option<Result<Name, NameError>> {
+pub fn zone_of(file_name: &OsStr) -> Option<Result<Name, NameError>> {
     let octets = file_name.as_encoded_bytes();
     // Hidden files, and the locks and copies that editors make.
     if octets.starts_with(b".") || octets.starts_with(b"#") {
