@@ -6,7 +6,7 @@ use crate::diagnostic::Diagnostic;
 /// Serves by `config` until it is told to stop.
 ///
 /// Errors if nothing can be served, with every reason.
-pub fn run(config: Config) -> Result<(), Vec<Diagnostic>> {
+pub fn run(config: &Config) -> Result<(), Vec<Diagnostic>> {
     let addresses: Vec<String> = config.server.listen.iter().map(|address| format!("`{address}`")).collect();
     let message = format!("this build has no server to listen on {}", addresses.join(", "));
     Err(vec![Diagnostic::error(None, message).help("`perigee check` works")])

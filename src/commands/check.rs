@@ -13,7 +13,9 @@ use serde_json::json;
 use crate::config::{self, Config};
 use crate::diagnostic::Diagnostic;
 use crate::dns::Name;
-use crate::source::{self, FileSource};
+use crate::source::{self, FileSource, Loaded, Text, ZoneReader};
+use crate::zone::Record;
+use crate::zone::parser::{Included, Input, Options, parse};
 
 /// What `perigee check` is told.
 #[derive(Args, Debug)]
@@ -81,6 +83,26 @@ impl Subject {
     }
 }
 
+/// A configuration with the rules of another, for these zones alone.
+fn only(rules: &Config, directory: &Path, zone: Vec<config::Zone>) -> Config {
+    let zones = config::Zones { directory: directory.into(), ..rules.zones.clone() };
+    Config { zones, zone, ..rules.clone() }
+}
+
+/// Makes of a zone's text what a server would, as far as that can fail.
+fn load(_: &Config, apex: &Name, text: &Text, reader: &mut ZoneReader) -> Loaded<Vec<Record>> {
+    let input = Input { file: text.file.clone(), text: &text.octets };
+    let parsed = parse(&input, &Options::new(apex.clone()), &mut |path, from| {
+        let text = reader.include(&from.file, path).map_err(|error| error.to_string())?;
+        Ok(Included { file: text.file, text: text.octets })
+    });
+    if parsed.diagnostics.iter().any(Diagnostic::is_error) {
+        Err(parsed.diagnostics)
+    } else {
+        Ok((parsed.records, parsed.diagnostics))
+    }
+}
+
 /// What was read, and what is wrong with it.
 #[derive(Default)]
 struct Report {
@@ -92,31 +114,31 @@ impl Report {
     fn add_subjects(&mut self, config: Option<&Path>, subjects: &[Subject], origin: Option<&Name>) {
         if subjects.is_empty() {
             if let Some(config) = self.add_configuration(config, std::env::vars_os()) {
-                self.add_zones(&config.zones, &config.zone);
+                self.add_zones(config);
             }
             return;
         }
-        // Zones are read within the limits of a configuration that is named; one that merely lies about is not meant.
-        let limits = match config {
+        // Zones are read by the rules of a configuration that is named; one that merely lies about is not meant.
+        let rules = match config {
             Some(path) => self.add_configuration(Some(path), std::env::vars_os()),
             None => Some(Config::default()),
         };
-        let limits = limits.unwrap_or_default().zones;
+        let rules = rules.unwrap_or_default();
         for subject in subjects {
             match subject {
                 Subject::Configuration(path) => {
                     // What the environment overrides is not what the file says.
                     if let Some(config) = self.add_configuration(Some(path), []) {
-                        self.add_zones(&config.zones, &config.zone);
+                        self.add_zones(config);
                     }
                 }
                 Subject::Directory(path) => {
-                    self.add_zones(&config::Zones { directory: path.clone(), ..limits.clone() }, &[]);
+                    self.add_zones(only(&rules, path, vec![]));
                 }
                 Subject::ZoneFile(path) => {
                     if let Some(name) = self.zone_name(path, origin) {
                         let zone = config::Zone { name, file: path.clone(), lua: None, position: None };
-                        self.add_zones(&config::Zones { directory: PathBuf::new(), ..limits.clone() }, &[zone]);
+                        self.add_zones(only(&rules, Path::new(""), vec![zone]));
                     }
                 }
             }
@@ -136,9 +158,12 @@ impl Report {
         config
     }
 
-    /// Reads zones as a server does that starts.
-    fn add_zones(&mut self, zones: &config::Zones, configured: &[config::Zone]) {
-        for event in FileSource::new(zones, configured, source::read_records).load_all() {
+    /// Reads the zones of a configuration as a server does that starts.
+    fn add_zones(&mut self, config: Config) {
+        let (zones, configured) = (config.zones.clone(), config.zone.clone());
+        let mut source =
+            FileSource::new(&zones, &configured, move |apex, text, reader| load(&config, apex, text, reader));
+        for event in source.load_all() {
             self.zones += usize::from(event.name().is_some());
             self.diagnostics.extend_from_slice(event.diagnostics());
         }

@@ -18,7 +18,7 @@ pub fn run(config: Option<&Path>) -> ExitCode {
             let position = position.map(|position| position.to_string());
             tracing::warn!(position, help, "{message}");
         }
-        daemon::run(config)
+        daemon::run(&config)
     });
     match result {
         Ok(()) => ExitCode::SUCCESS,

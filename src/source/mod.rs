@@ -6,7 +6,6 @@
 //! - `file.rs`: zones in files; read this first
 //! - `place.rs`: which files there are, and for which zones
 //! - `read.rs`: reading them with their includes, without ever waiting for one
-//! - `records.rs`: what they say, as records
 //! - `notice.rs`: the system's word that something changed
 //!
 //! Absent on purpose: the zones themselves (who receives them keeps them), and logging of what an event says.
@@ -15,12 +14,10 @@ mod file;
 mod notice;
 mod place;
 mod read;
-mod records;
 
 pub use file::{FileSource, Load, Loaded};
 pub use place::zone_of;
 pub use read::{ReadError, Text, ZoneReader};
-pub use records::read_records;
 
 use crate::diagnostic::Diagnostic;
 use crate::dns::Name;
