@@ -7,9 +7,11 @@ use std::process::{Command, Output};
 use tempfile::TempDir;
 
 const SOUND: &str = "\
-@ 3600 IN SOA ns.example.org. hostmaster.example.org. 1 7200 900 1209600 300
-@ 3600 IN NS ns.example.org.
-ns.example.org. 3600 IN A 192.0.2.53
+@ 3600 IN SOA ns1 hostmaster 1 7200 900 1209600 300
+@ 3600 IN NS ns1
+@ 3600 IN NS ns2
+ns1 3600 IN A 192.0.2.53
+ns2 3600 IN A 198.51.100.53
 ";
 
 /// A directory with these files; `zones/` is there in any case.
