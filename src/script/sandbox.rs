@@ -8,6 +8,7 @@ use std::time::Duration;
 use mlua::{Lua, LuaOptions, MultiValue, StdLib, Table, Value, VmState};
 
 use super::context::Context;
+use super::value;
 use crate::config;
 
 /// The globals of Lua a script sees; everything else of Luau's is left out.
@@ -276,7 +277,7 @@ pub(super) fn is_memory_error(error: &mlua::Error) -> bool {
 
 /// `math.random`: a fraction, a whole number up to the first bound, or one between both.
 fn draw(context: &Context, bounds: &MultiValue) -> mlua::Result<f64> {
-    let bound = |index: usize| bounds.get(index).and_then(Value::as_f64).map(f64::trunc);
+    let bound = |index: usize| bounds.get(index).and_then(value::number).map(f64::trunc);
     let (low, high) = match (bounds.len(), bound(0), bound(1)) {
         (0, ..) => return Ok(context.random_fraction()),
         (1, Some(high), _) => (1.0, high),
