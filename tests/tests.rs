@@ -2,9 +2,14 @@
 
 mod support; // a server on a free port, questions to it, fake backends that can be told to fail
 
+mod command_line; // what `perigee check` tells, and exit codes
 mod config; // what files and the environment may say, and the manual that tells it
+mod failover; // health to answers: right from the first one, following a fall and a return
+mod founding; // the story perigee was founded on
 mod health; // fake backends fail and recover: up, down, up
 mod query; // the answering rules: RFC 1034, 2308, 4592 and those that amend them
+mod reload; // zones swapped under load: wholly old or wholly new, none lost
+mod sandbox; // scripts that would take everything
 mod source; // zone files that come, change, break and go
 mod transport; // UDP, TCP pipelining, slow clients, octet noise
 mod zonefile; // zone files good and bad, and the messages they earn

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::answer::Programs;
 use crate::config::Config;
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Position};
 use crate::dns::{Name, Now};
 use crate::health::Check;
 use crate::health::table::Table;
@@ -31,8 +31,22 @@ pub struct Candidate {
 ///
 /// Trial runs use a VM and a health table of their own: nothing is probed for a zone that may be refused.
 pub fn load(config: &Config, apex: &Name, text: &Text, reader: &mut ZoneReader) -> Loaded<Candidate> {
+    // What concerns the zone as a whole is told of its first line.
+    let place = |mut diagnostic: Diagnostic| {
+        diagnostic.position.get_or_insert_with(|| Position::new(text.file.clone(), 1, 1));
+        diagnostic
+    };
+    let place_all = |diagnostics: Vec<Diagnostic>| diagnostics.into_iter().map(place).collect();
+    match read(config, apex, text, reader) {
+        Ok((candidate, warnings)) => Ok((candidate, place_all(warnings))),
+        Err(diagnostics) => Err(place_all(diagnostics)),
+    }
+}
+
+/// Makes a candidate; what concerns the zone as a whole has no position yet.
+fn read(config: &Config, apex: &Name, text: &Text, reader: &mut ZoneReader) -> Loaded<Candidate> {
     let input = Input { file: text.file.clone(), text: &text.octets };
-    let mut include = |path: &str, from: &crate::diagnostic::Position| {
+    let mut include = |path: &str, from: &Position| {
         let text = reader.include(&from.file, path).map_err(|error| error.to_string())?;
         Ok(Included { file: text.file, text: text.octets })
     };

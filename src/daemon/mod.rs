@@ -91,19 +91,23 @@ async fn serve(config: &Config, listeners: server::Listeners) -> Result<(), Vec<
         tokio::select! {
             Some(event) = events.recv() => match event {
                 Event::Removed { ref name } => {
-                    stage.remove(name);
-                    publish.send_replace(stage.world());
+                    if stage.remove(name) {
+                        publish.send_replace(stage.world());
+                        tracing::warn!(zone = %name, "zone withdrawn: its file is gone");
+                    }
                 }
                 event => if let Some(claimed) = stage.take(event) {
                     tokio::spawn(warm(claimed, checker.clone(), config.health.warmup, ready_in.clone()));
                 },
             },
             Some(claimed) = ready.recv() => {
-                stage.publish(claimed);
+                let mut names: Vec<Name> = stage.accept(claimed).into_iter().collect();
                 while let Ok(claimed) = ready.try_recv() {
-                    stage.publish(claimed);
+                    names.extend(stage.accept(claimed));
                 }
                 publish.send_replace(stage.world());
+                // Said once it is so: who reads this may ask at once.
+                names.iter().for_each(|name| stage.announce(name));
             }
             order = signals.next() => match order {
                 Order::Stop => break,
@@ -181,21 +185,27 @@ impl<'c> Stage<'c> {
         }
     }
 
-    /// Takes a zone into the next world, unless a newer version of it was seen.
-    fn publish(&mut self, Claimed { name, version, hosted }: Claimed) {
+    /// Takes a zone into the next world, unless a newer version of it was seen; returns its name if so.
+    fn accept(&mut self, Claimed { name, version, hosted }: Claimed) -> Option<Name> {
         if self.versions.get(&name) != Some(&version) {
-            return;
+            return None;
         }
-        let (serial, records, checks) = (hosted.zone.serial(), hosted.zone.record_count(), hosted.claims.slots().len());
-        tracing::info!(zone = %name, serial, records, checks, "zone published");
-        self.live.insert(name, hosted);
+        self.live.insert(name.clone(), hosted);
+        Some(name)
     }
 
-    fn remove(&mut self, name: &Name) {
-        self.versions.remove(name);
-        if self.live.remove(name).is_some() {
-            tracing::warn!(zone = %name, "zone withdrawn: its file is gone");
+    /// Logs that a zone is served from now on.
+    fn announce(&self, name: &Name) {
+        if let Some(Hosted { zone, claims, .. }) = self.live.get(name) {
+            let (serial, records, checks) = (zone.serial(), zone.record_count(), claims.slots().len());
+            tracing::info!(zone = %name, serial, records, checks, "zone published");
         }
+    }
+
+    /// Takes a zone out; returns whether it was served.
+    fn remove(&mut self, name: &Name) -> bool {
+        self.versions.remove(name);
+        self.live.remove(name).is_some()
     }
 
     /// What answers are made from, with the zones as they are now.

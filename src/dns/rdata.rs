@@ -1,9 +1,9 @@
 //! One table, type to fields, that reads and writes presentation and wire form of RDATA.
 //!
-//! `layout.rs` is the table. `read.rs` and `write.rs` take each kind of field one way; kinds with a
-//! grammar of their own (`svcb.rs`, `loc.rs`, `apl.rs`, `bitmap.rs`, `gateway.rs`, `time.rs`) have both ways
-//! in one file. Absent on purpose: LUA, whose text is a script, and types without a presentation
-//! format, which only have the form of RFC 3597.
+//! `layout.rs` is the table. `read.rs` and `write.rs` take each kind of field one way, with the cursors of
+//! `reader.rs` and `writer.rs`; kinds with a grammar of their own (`svcb.rs`, `loc.rs`, `apl.rs`, `bitmap.rs`,
+//! `gateway.rs`, `time.rs`) have both ways in one file. Absent on purpose: LUA, whose text is a script, and
+//! types without a presentation format, which only have the form of RFC 3597.
 
 mod apl;
 mod bitmap;
@@ -11,18 +11,20 @@ mod gateway;
 mod layout;
 mod loc;
 mod read;
+mod reader;
 mod svcb;
 mod time;
 mod write;
+mod writer;
 
 use std::ops::Range;
 
 use data_encoding::HEXUPPER;
 
 use self::layout::{Kind, layout, outline};
-use self::read::{Reader, quote};
+use self::reader::{Reader, quote};
 pub use self::time::{TTL_SECS_MAX, parse_ttl};
-use self::write::Writer;
+use self::writer::Writer;
 use super::{NameRef, Rtype};
 
 /// The longest RDATA, in octets: its length has 16 bits on the wire.
@@ -33,7 +35,8 @@ const RDATA_OCTETS_MAX: usize = u16::MAX as usize;
 pub struct Field<'t> {
     /// The octets of the word, or those between the quotes; escapes are not decoded.
     ///
-    /// Quotes inside a word, as in `alpn="h2,h3"`, belong to the word.
+    /// A parameter of SVCB as in `alpn="h2,h3"` may be one word that has the quotes inside, or the
+    /// word `alpn=` and right behind it, by line and column, a field in quotes.
     pub text: &'t [u8],
     /// Whether it stood in quotes.
     pub quoted: bool,
@@ -56,10 +59,12 @@ pub struct RdataError {
 }
 
 impl RdataError {
+    /// An error about one field.
     fn new(field: usize, message: impl Into<String>) -> Self {
         Self { field, message: message.into(), help: None }
     }
 
+    /// The same error with advice.
     fn help(self, help: impl Into<String>) -> Self {
         Self { help: Some(help.into()), ..self }
     }
@@ -86,14 +91,15 @@ pub fn read(
             }
         }
         (_, None) => {
-            let help = format!("write `{rtype} \\# <length> <hexadecimal digits>` (RFC 3597 section 5)");
+            let help = format!("write `{}` (RFC 3597 section 5)", outline(rtype));
             return Err(RdataError::new(0, format!("`{rtype}` has no presentation form of its own")).help(help));
         }
     }
     reader.finish()?;
     let length = wire.len() - start;
     if length > RDATA_OCTETS_MAX {
-        return Err(RdataError::new(0, format!("the data is {length} octets long; at most {RDATA_OCTETS_MAX} fit")));
+        let message = format!("the data is {length} octets long; at most {RDATA_OCTETS_MAX} fit");
+        return Err(RdataError::new(0, message).help("spread it over several records"));
     }
     Ok(())
 }
@@ -140,12 +146,12 @@ fn walk(rtype: Rtype, wire: &[u8]) -> Option<Writer<'_>> {
         Some(parts) => {
             for (_, kind) in parts {
                 kind.write(&mut writer)?;
+                if writer.has_given_up() {
+                    break;
+                }
             }
         }
-        None => {
-            writer.take_rest();
-            writer.has_no_text();
-        }
+        None => writer.give_up(),
     }
     writer.is_at_end().then_some(writer)
 }
@@ -157,13 +163,14 @@ pub fn names_in(rtype: Rtype, wire: &[u8]) -> impl Iterator<Item = Range<usize>>
     let mut parts = layout(rtype).unwrap_or_default().iter();
     let mut at = 0;
     std::iter::from_fn(move || {
-        loop {
-            match parts.next()?.1 {
-                Kind::CompressibleName => break,
-                Kind::U16 => at += 2,
-                // No other kind stands before a compressible name.
-                _ => return None,
-            }
+        let mut kind = parts.next()?.1;
+        if matches!(kind, Kind::U16) {
+            at += 2;
+            kind = parts.next()?.1;
+        }
+        // Only a preference stands before compressible names, so any other kind ends them.
+        if !matches!(kind, Kind::CompressibleName) {
+            return None;
         }
         let (name, _) = NameRef::split_from(wire.get(at..)?).ok()?;
         let start = at;

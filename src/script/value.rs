@@ -65,6 +65,15 @@ pub(super) fn is_numeric(lua: &Lua, value: &Value) -> bool {
     lua.coerce_number(value.clone()).is_ok_and(|number| number.is_some())
 }
 
+/// A number as a fraction; Luau hands over whole ones as integers.
+pub(super) fn number(value: &Value) -> Option<f64> {
+    match value {
+        Value::Integer(number) => Some(*number as f64),
+        Value::Number(number) => Some(*number),
+        _ => None,
+    }
+}
+
 /// The octets of a string, or of a number's text.
 pub(super) fn text(lua: &Lua, value: &Value) -> Option<Vec<u8>> {
     match value {

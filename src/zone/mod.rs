@@ -122,7 +122,7 @@ pub struct Script {
 impl Zone {
     /// Builds a zone from records that [`check::check`] found sound.
     ///
-    /// Duplicates are dropped; an RRset whose TTLs differ takes the lowest (RFC 2181 section 5.2), and so do
+    /// Duplicates and records that are not in the zone are dropped; an RRset whose TTLs differ takes the lowest (RFC 2181 section 5.2), and so do
     /// scripts and records that answer for the same type. LUA records are left out when `lua` is false: a
     /// name that has nothing else does not exist. `insert_whitespace` is `lua.insert-whitespace`.
     ///
@@ -140,7 +140,8 @@ impl Zone {
         zone.node_or_insert(apex.as_ref());
         let mut held: Vec<(u32, Record)> = Vec::with_capacity(records.len());
         for record in records {
-            if !lua && matches!(record.data, Data::Lua(_)) {
+            let is_out_of_zone = !record.owner.as_ref().is_in(apex.as_ref());
+            if is_out_of_zone || !lua && matches!(record.data, Data::Lua(_)) {
                 continue;
             }
             let node = zone.node_or_insert(record.owner.as_ref());

@@ -3,11 +3,12 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::RdataError;
-use super::read::{Reader, parse_ascii, parse_number};
-use super::write::Writer;
+use super::reader::{Reader, parse_ascii, parse_number};
+use super::writer::Writer;
 
-/// The address families that have a text (RFC 3123 section 4).
+/// IPv4; with IPv6 the only address family that has a text (RFC 3123 section 4).
 const FAMILY_IPV4: u16 = 1;
+/// IPv6.
 const FAMILY_IPV6: u16 = 2;
 /// The bit that excludes the prefix; the other seven are the length.
 const NEGATION: u8 = 0x80;
@@ -24,6 +25,7 @@ pub(super) fn read(name: &str, reader: &mut Reader<'_>) -> Result<(), RdataError
     Ok(())
 }
 
+/// Encodes one item; `None` if it is not one.
 fn parse_item(word: &[u8]) -> Option<Vec<u8>> {
     let (negation, item) = match word.strip_prefix(b"!") {
         Some(item) => (NEGATION, item),

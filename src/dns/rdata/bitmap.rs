@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::read::Reader;
-use super::write::Writer;
+use super::reader::Reader;
+use super::writer::Writer;
 use super::{RdataError, Rtype};
 
 /// Octets of bits in the longest window block.
@@ -13,8 +13,7 @@ const BLOCK_OCTETS_MAX: usize = 32;
 pub(super) fn read(name: &str, reader: &mut Reader<'_>) -> Result<(), RdataError> {
     let mut types = BTreeSet::new();
     while reader.has_more() {
-        let word = reader.word(name)?;
-        types.insert(Rtype::parse(word).ok_or_else(|| reader.not(name, word, "a record type"))?.0.to_be_bytes());
+        types.insert(reader.rtype(name)?.0.to_be_bytes());
     }
     let types: Vec<[u8; 2]> = types.into_iter().collect();
     for window in types.chunk_by(|a, b| a[0] == b[0]) {

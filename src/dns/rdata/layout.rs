@@ -23,6 +23,8 @@ pub(super) enum Kind {
     U64,
     /// A number of 8 bits that may be given by mnemonic; written as the number.
     Code(&'static Codes),
+    /// A number of 8 bits that is written by mnemonic if it has one.
+    Named(&'static Codes),
     /// A certificate type, by mnemonic or number (RFC 4398 section 2.1).
     CertType,
     /// A record type, by mnemonic.
@@ -65,6 +67,8 @@ pub(super) enum Kind {
     Base64,
     /// The rest in base64.
     OptionalBase64,
+    /// The rest in base64, empty only if the third octet of the RDATA, the algorithm, is 0 (RFC 4025 section 2.4).
+    IpsecKey,
     /// The rest: a bitmap of at least one record type (RFC 4034 section 4.1.2).
     Types,
     /// The rest: a bitmap of record types.
@@ -96,6 +100,18 @@ pub(super) struct DigestLengths {
     pub(super) known: &'static [(u8, usize)],
     /// The least length of any other.
     pub(super) least: usize,
+}
+
+impl DigestLengths {
+    /// Checks the length of a digest of kind `code`; an error says what it should be.
+    pub(super) fn check(&self, code: u8, length: usize) -> Result<(), String> {
+        match self.known.iter().find(|(known, _)| *known == code) {
+            Some((_, expected)) if *expected == length => Ok(()),
+            Some((_, expected)) => Err(expected.to_string()),
+            None if length >= self.least => Ok(()),
+            None => Err(format!("{} or more", self.least)),
+        }
+    }
 }
 
 /// Algorithms of keys and signatures (IANA, DNS Security Algorithm Numbers).
@@ -143,11 +159,27 @@ const NAME_HASHES: &Codes = &[("SHA-1", 1), ("SHA1", 1)];
 /// Ways to announce a change (RFC 9859 section 2.1).
 const SCHEMES: &Codes = &[("NOTIFY", 1)];
 
+/// Lengths of DS digests, which are those of the digest types.
 const DS_LENGTHS: &DigestLengths =
     &DigestLengths { known: &[(1, 20), (2, 32), (3, 32), (4, 48), (5, 32), (6, 32)], least: 1 };
+/// Lengths of SSH fingerprints (RFC 4255 section 3.1.2, RFC 6594).
 const SSHFP_LENGTHS: &DigestLengths = &DigestLengths { known: &[(1, 20), (2, 32)], least: 1 };
-// The least length is RFC 8976 section 2.2.4's.
+/// Lengths of zone digests (RFC 8976 section 2.2.4).
 const ZONEMD_LENGTHS: &DigestLengths = &DigestLengths { known: &[(1, 48), (2, 64)], least: 12 };
+
+/// Certificate types (RFC 4398 section 2.1).
+pub(super) const CERT_TYPES: [(&str, u16); 10] = [
+    ("PKIX", 1),
+    ("SPKI", 2),
+    ("PGP", 3),
+    ("IPKIX", 4),
+    ("ISPKI", 5),
+    ("IPGP", 6),
+    ("ACPKIX", 7),
+    ("IACPKIX", 8),
+    ("URI", 253),
+    ("OID", 254),
+];
 
 /// Returns the fields of a type; `None` if only the form of RFC 3597 exists for it here.
 ///
@@ -245,7 +277,7 @@ pub(super) fn layout(rtype: Rtype) -> Option<&'static [Part]> {
         }
         Rtype::CSYNC => &[("serial", U32), ("flags", U16), ("type", OptionalTypes)],
         Rtype::ZONEMD => &[("serial", U32), ("scheme", U8), ("hash algorithm", U8), ("digest", Digest(ZONEMD_LENGTHS))],
-        Rtype::DSYNC => &[("type", Type), ("scheme", Code(SCHEMES)), ("port", U16), ("target", Name)],
+        Rtype::DSYNC => &[("type", Type), ("scheme", Named(SCHEMES)), ("port", U16), ("target", Name)],
         Rtype::SSHFP => &[("algorithm", U8), ("fingerprint type", U8), ("fingerprint", Digest(SSHFP_LENGTHS))],
         Rtype::TLSA | Rtype::SMIMEA => &[("usage", U8), ("selector", U8), ("matching type", U8), ("data", Hex)],
         Rtype::CERT => {
@@ -253,13 +285,9 @@ pub(super) fn layout(rtype: Rtype) -> Option<&'static [Part]> {
         }
         Rtype::OPENPGPKEY => &[("key", Base64)],
         Rtype::DHCID | Rtype::HHIT | Rtype::BRID => &[("data", Base64)],
-        Rtype::IPSECKEY => &[
-            ("precedence", U8),
-            ("gateway type", U8),
-            ("algorithm", U8),
-            ("gateway", Gateway),
-            ("key", OptionalBase64),
-        ],
+        Rtype::IPSECKEY => {
+            &[("precedence", U8), ("gateway type", U8), ("algorithm", U8), ("gateway", Gateway), ("key", IpsecKey)]
+        }
         Rtype::AMTRELAY => &[("precedence", U8), ("relay", Relay)],
         Rtype::HIP => &[("host identity", HostIdentity), ("rendezvous server", Names)],
         _ => return None,
@@ -269,12 +297,11 @@ pub(super) fn layout(rtype: Rtype) -> Option<&'static [Part]> {
 
 /// Returns a type's presentation form in outline, for a message's help: `MX <preference> <exchange>`.
 pub(super) fn outline(rtype: Rtype) -> String {
-    let mut text = rtype.to_string();
-    for &(name, kind) in layout(rtype).unwrap_or(&[("\\# <length> <hexadecimal digits>", Kind::Hex)]) {
-        text.push(' ');
-        text.push_str(&kind.outline(name));
-    }
-    text
+    let Some(parts) = layout(rtype) else {
+        return format!("{rtype} \\# <length> <hexadecimal digits>...");
+    };
+    let parts = parts.iter().map(|(name, kind)| format!(" {}", kind.outline(name)));
+    std::iter::once(rtype.to_string()).chain(parts).collect()
 }
 
 impl Kind {
@@ -282,7 +309,12 @@ impl Kind {
     fn outline(self, name: &str) -> String {
         match self {
             Self::Texts | Self::Hex | Self::Digest(_) | Self::Base64 | Self::Types => format!("<{name}>..."),
-            Self::Names | Self::OptionalBase64 | Self::OptionalTypes | Self::Prefixes | Self::Parameters => {
+            Self::Names
+            | Self::OptionalBase64
+            | Self::IpsecKey
+            | Self::OptionalTypes
+            | Self::Prefixes
+            | Self::Parameters => {
                 format!("[<{name}>...]")
             }
             Self::OptionalText => format!("[<{name}>]"),
@@ -296,6 +328,7 @@ impl Kind {
             | Self::U32
             | Self::U64
             | Self::Code(_)
+            | Self::Named(_)
             | Self::CertType
             | Self::Type
             | Self::Seconds

@@ -3,8 +3,8 @@
 use std::fmt::Display;
 
 use super::RdataError;
-use super::read::{Reader, parse_number};
-use super::write::Writer;
+use super::reader::{Reader, parse_number};
+use super::writer::Writer;
 
 /// The only version there is.
 const VERSION: u8 = 0;
@@ -28,7 +28,9 @@ struct Axis {
     negative: u8,
 }
 
+/// North and south.
 const LATITUDE: Axis = Axis { name: "latitude", degrees_max: 90, positive: b'N', negative: b'S' };
+/// East and west.
 const LONGITUDE: Axis = Axis { name: "longitude", degrees_max: 180, positive: b'E', negative: b'W' };
 
 /// Reads a whole RDATA.
@@ -51,8 +53,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Result<(), RdataError> {
 pub(super) fn write(writer: &mut Writer<'_>) -> Option<()> {
     if writer.u8()? != VERSION {
         // The version tells the layout of all that follows (RFC 1876 section 2).
-        writer.take_rest();
-        writer.has_no_text();
+        writer.give_up();
         return Some(());
     }
     let precisions: [u8; 3] = writer.array()?;
@@ -89,7 +90,8 @@ impl Axis {
         }
         let is_positive = self.half(word).ok_or_else(|| self.not(word, "a half", reader))?;
         if angle > self.degrees_max * DEGREE {
-            return Err(reader.error(format!("{name} is more than {} degrees", self.degrees_max)));
+            let message = format!("{name} is more than {} degrees", self.degrees_max);
+            return Err(reader.error(message).help("look at the degrees; the latitude comes first"));
         }
         Ok(if is_positive { ANGLE_ZERO + angle } else { ANGLE_ZERO - angle })
     }
@@ -103,6 +105,7 @@ impl Axis {
         }
     }
 
+    /// The error that `word` is not `expected`.
     fn not(&self, word: &[u8], expected: impl Display, reader: &Reader<'_>) -> RdataError {
         let (positive, negative) = (char::from(self.positive), char::from(self.negative));
         reader
@@ -110,6 +113,7 @@ impl Axis {
             .help(format!("write it as in `52 22 23.000 {positive}`; the halves are `{positive}` and `{negative}`"))
     }
 
+    /// Writes degrees, minutes, seconds and the half.
     fn write(&self, writer: &mut Writer<'_>) -> Option<()> {
         let value = writer.u32()?;
         let angle = value.abs_diff(ANGLE_ZERO);
@@ -124,6 +128,7 @@ impl Axis {
     }
 }
 
+/// Reads an altitude.
 fn read_altitude(reader: &mut Reader<'_>) -> Result<u32, RdataError> {
     let word = reader.word("altitude")?;
     parse_centimetres(word).and_then(|altitude| u32::try_from(altitude + ALTITUDE_BASE).ok()).ok_or_else(|| {
@@ -133,6 +138,7 @@ fn read_altitude(reader: &mut Reader<'_>) -> Result<u32, RdataError> {
     })
 }
 
+/// Reads a size or a precision.
 fn read_precision(name: &str, reader: &mut Reader<'_>) -> Result<u8, RdataError> {
     let word = reader.word(name)?;
     let centimetres = parse_centimetres(word).filter(|n| (0..=PRECISION_MAX).contains(n));
@@ -149,14 +155,12 @@ fn read_precision(name: &str, reader: &mut Reader<'_>) -> Result<u8, RdataError>
     Ok(u8::try_from(mantissa << 4).expect("one digit in the upper half") | exponent)
 }
 
+/// Writes a size or a precision.
 fn write_precision(precision: u8, writer: &mut Writer<'_>) -> Option<()> {
     let (mantissa, exponent) = (u64::from(precision >> 4), u32::from(precision & 0xf));
-    if mantissa > 9 || exponent > 9 {
+    // Zero has one form only: with another power of ten it would not read back.
+    if mantissa > 9 || exponent > 9 || (mantissa == 0 && exponent > 0) {
         return None;
-    }
-    if mantissa == 0 && exponent > 0 {
-        // Zero times a power of ten is zero, and would be read back without the power.
-        writer.has_no_text();
     }
     let centimetres = mantissa * 10u64.pow(exponent);
     match centimetres % 100 {

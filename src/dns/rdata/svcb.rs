@@ -5,18 +5,15 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use data_encoding::BASE64;
 
 use super::RdataError;
-use super::read::{Reader, bad_escape, parse_ascii, parse_number, quote, unescape};
-use super::write::{Writer, quoted};
+use super::reader::{Reader, bad_escape, parse_ascii, parse_number, quote, unescape};
+use super::writer::{Writer, quoted};
 
+/// The keys that a client must know to use the record (RFC 9460 section 8).
 const MANDATORY: u16 = 0;
+/// The protocols on offer (RFC 9460 section 7.1).
 const ALPN: u16 = 1;
+/// The service's default protocol is not on offer (RFC 9460 section 7.1).
 const NO_DEFAULT_ALPN: u16 = 2;
-const PORT: u16 = 3;
-const IPV4HINT: u16 = 4;
-const ECH: u16 = 5;
-const IPV6HINT: u16 = 6;
-const DOHPATH: u16 = 7;
-const OHTTP: u16 = 8;
 /// Reserved so that it is never a key (RFC 9460 section 14.3.2).
 const INVALID: u16 = 65535;
 
@@ -45,25 +42,28 @@ enum Shape {
 
 /// The keys that have a name, each at the index that is its number, with a value as an example.
 const KEYS: [(&str, u16, Shape, &str); 9] = [
-    ("mandatory", MANDATORY, Shape::Keys, "alpn,port"),
-    ("alpn", ALPN, Shape::Protocols, "h2,h3"),
-    ("no-default-alpn", NO_DEFAULT_ALPN, Shape::Nothing, ""),
-    ("port", PORT, Shape::Port, "8443"),
-    ("ipv4hint", IPV4HINT, Shape::Ipv4s, "192.0.2.1,192.0.2.2"),
-    ("ech", ECH, Shape::Base64, "AEj+DQ=="),
-    ("ipv6hint", IPV6HINT, Shape::Ipv6s, "2001:db8::1,2001:db8::2"),
-    ("dohpath", DOHPATH, Shape::Template, "/dns-query{?dns}"),
-    ("ohttp", OHTTP, Shape::Nothing, ""),
+    ("mandatory", 0, Shape::Keys, "alpn,port"),
+    ("alpn", 1, Shape::Protocols, "h2,h3"),
+    ("no-default-alpn", 2, Shape::Nothing, ""),
+    ("port", 3, Shape::Port, "8443"),
+    ("ipv4hint", 4, Shape::Ipv4s, "192.0.2.1,192.0.2.2"),
+    ("ech", 5, Shape::Base64, "AEj+DQ=="),
+    ("ipv6hint", 6, Shape::Ipv6s, "2001:db8::1,2001:db8::2"),
+    ("dohpath", 7, Shape::Template, "/dns-query{?dns}"),
+    ("ohttp", 8, Shape::Nothing, ""),
 ];
 
 /// One parameter, and where it stood in the text.
 struct Parameter {
+    /// Its number.
     key: u16,
+    /// Its value in wire form.
     value: Vec<u8>,
+    /// The field that its key stood in.
     field: usize,
 }
 
-/// Reads all parameters; they are sorted, and checked for the rules between them.
+/// Reads all parameters, in any order.
 pub(super) fn read(name: &str, reader: &mut Reader<'_>) -> Result<(), RdataError> {
     let mut parameters = Vec::new();
     while reader.has_more() {
@@ -78,12 +78,17 @@ pub(super) fn read(name: &str, reader: &mut Reader<'_>) -> Result<(), RdataError
         }
     }
     let borrowed: Vec<(u16, &[u8])> = parameters.iter().map(|p| (p.key, &p.value[..])).collect();
-    let is_alias = reader.written().starts_with(&[0, 0]);
-    check_together(is_alias, &borrowed).map_err(|(at, error)| RdataError { field: parameters[at].field, ..error })?;
+    if let Some(missing) = find_missing(&borrowed) {
+        let field = parameters.iter().find(|p| p.key == missing.needed_by).map_or(0, |p| p.field);
+        let (needed_by, key) = (key_text(missing.needed_by), key_text(missing.key));
+        let error = RdataError::new(field, format!("`{needed_by}` needs `{key}`, which is not there"));
+        return Err(error.help(format!("add `{key}`, or take out what needs it (RFC 9460 sections 7.1.1 and 8)")));
+    }
     for parameter in &parameters {
         reader.push(&parameter.key.to_be_bytes());
         let length = u16::try_from(parameter.value.len()).map_err(|_| {
-            RdataError::new(parameter.field, format!("`{}` is longer than 65535 octets", key_text(parameter.key)))
+            let message = format!("`{}` is longer than 65535 octets", key_text(parameter.key));
+            RdataError::new(parameter.field, message).help("shorten it")
         })?;
         reader.push(&length.to_be_bytes());
         reader.push(&parameter.value);
@@ -93,7 +98,6 @@ pub(super) fn read(name: &str, reader: &mut Reader<'_>) -> Result<(), RdataError
 
 /// Writes all parameters.
 pub(super) fn write(writer: &mut Writer<'_>) -> Option<()> {
-    let is_alias = writer.rdata().starts_with(&[0, 0]);
     let mut parameters: Vec<(u16, &[u8])> = Vec::new();
     while !writer.is_at_end() {
         let key = writer.u16()?;
@@ -109,42 +113,35 @@ pub(super) fn write(writer: &mut Writer<'_>) -> Option<()> {
         }
         parameters.push((key, value));
     }
-    if check_together(is_alias, &parameters).is_err() {
-        // Resolvers skip such a record but do not call it malformed; text may not say it.
+    if find_missing(&parameters).is_some() {
+        // Such a record is well-formed but no resolver uses it; a text that says it is a mistake.
         writer.has_no_text();
     }
     Some(())
 }
 
-/// Checks the rules between parameters; an error names the index of the one at fault.
-fn check_together(is_alias: bool, parameters: &[(u16, &[u8])]) -> Result<(), (usize, RdataError)> {
+/// A key that another one needs and that is not there.
+struct Missing {
+    /// The one that is not there.
+    key: u16,
+    /// The one that needs it.
+    needed_by: u16,
+}
+
+/// Checks the rules between parameters.
+///
+/// An alias (priority 0) with parameters passes: it should have none, and resolvers skip them (RFC 9460
+/// section 2.4.2).
+fn find_missing(parameters: &[(u16, &[u8])]) -> Option<Missing> {
     let has = |key: u16| parameters.iter().any(|(other, _)| *other == key);
-    let refuse = |at: usize, message: String, help: String| Err((at, RdataError::new(0, message).help(help)));
-    if is_alias && !parameters.is_empty() {
-        return refuse(
-            0,
-            format!("`{}` stands in a record of priority 0", key_text(parameters[0].0)),
-            "priority 0 makes an alias, which has no parameters (RFC 9460 section 2.4.2); use 1 or more".to_owned(),
-        );
-    }
-    for (at, (key, value)) in parameters.iter().enumerate() {
-        if *key == NO_DEFAULT_ALPN && !has(ALPN) {
-            return refuse(
-                at,
-                "`no-default-alpn` stands without `alpn`".to_owned(),
-                "add the protocols that are offered, as in `alpn=h3` (RFC 9460 section 7.1.1)".to_owned(),
-            );
-        }
-        let absent = value.chunks_exact(2).map(|key| u16::from_be_bytes([key[0], key[1]])).find(|key| !has(*key));
-        if let (MANDATORY, Some(absent)) = (*key, absent) {
-            return refuse(
-                at,
-                format!("`mandatory` names `{}`, which is not there", key_text(absent)),
-                format!("add `{}` or take it from the list (RFC 9460 section 8)", key_text(absent)),
-            );
-        }
-    }
-    Ok(())
+    parameters.iter().find_map(|&(needed_by, value)| {
+        let key = match needed_by {
+            MANDATORY => value.as_chunks().0.iter().map(|key| u16::from_be_bytes(*key)).find(|key| !has(*key)),
+            NO_DEFAULT_ALPN => Some(ALPN).filter(|key| !has(*key)),
+            _ => None,
+        };
+        key.map(|key| Missing { key, needed_by })
+    })
 }
 
 /// Reads `key` or `key=value`; the value may stand in quotes.
@@ -156,10 +153,12 @@ fn read_parameter(name: &str, reader: &mut Reader<'_>) -> Result<Parameter, Rdat
     };
     let field = reader.taken() - 1;
     let (key, shape) = parse_key(key_word).ok_or_else(|| {
+        let error = reader.error(format!("{name} {} is not known", quote(key_word)));
+        if parse_key(&key_word.to_ascii_lowercase()).is_some() {
+            return error.help("write it in lower case");
+        }
         let names: Vec<&str> = KEYS.iter().map(|(name, ..)| *name).collect();
-        reader
-            .error(format!("{name} {} is not known", quote(key_word)))
-            .help(format!("the keys are {}, and `key0` to `key65534`", names.join(", ")))
+        error.help(format!("the keys are {}, and `key0` to `key65534`", names.join(", ")))
     })?;
     let raw = match raw {
         Some(b"") => reader.take_adjacent_quoted().unwrap_or_default(),
@@ -167,6 +166,10 @@ fn read_parameter(name: &str, reader: &mut Reader<'_>) -> Result<Parameter, Rdat
         None => b"",
     };
     let text = unescape(raw).ok_or_else(|| bad_escape(name, raw, reader))?;
+    if has_bare_quote(raw) {
+        let error = RdataError::new(field, format!("value {} of `{}` has a quote inside", quote(raw), key_text(key)));
+        return Err(error.help("put the quotes around the whole value, or write `\\\"` for a quote in it"));
+    }
     // Reading checks the grammar of the text, writing that of the octets: `key1=...` skips the first.
     let value = shape.read(&text).filter(|value| shape_of(key).write(value).is_some());
     value.map(|value| Parameter { key, value, field }).ok_or_else(|| {
@@ -176,8 +179,25 @@ fn read_parameter(name: &str, reader: &mut Reader<'_>) -> Result<Parameter, Rdat
             Some((known, _, _, value)) => format!("write it as in `{known}={value}`"),
             None => "write the octets of the wire form, with `\\DDD` for those that have no character".to_owned(),
         };
-        RdataError::new(field, format!("{} is not a value of `{}`", quote(raw), key_text(key))).help(help)
+        let message = match raw {
+            b"" => format!("`{}` lacks its value", key_text(key)),
+            raw => format!("{} is not a value of `{}`", quote(raw), key_text(key)),
+        };
+        RdataError::new(field, message).help(help)
     })
+}
+
+/// Whether a text has a quote that no backslash precedes.
+fn has_bare_quote(text: &[u8]) -> bool {
+    let mut octets = text.iter();
+    while let Some(octet) = octets.next() {
+        match octet {
+            b'"' => return true,
+            b'\\' => _ = octets.next(),
+            _ => {}
+        }
+    }
+    false
 }
 
 /// Reads a key by name or as `keyNNNNN`, whose value is then that of the wire form (RFC 9460 section 2.1).
@@ -201,6 +221,7 @@ fn key_text(key: u16) -> String {
     }
 }
 
+/// How the value of a key looks in text.
 fn shape_of(key: u16) -> Shape {
     KEYS.get(usize::from(key)).map_or(Shape::Opaque, |(_, _, shape, _)| *shape)
 }
@@ -271,6 +292,7 @@ fn split_value_list(text: &[u8]) -> Option<Vec<Vec<u8>>> {
     Some(items)
 }
 
+/// Reads items between commas.
 fn read_list<const N: usize>(text: &[u8], read: impl Fn(&[u8]) -> Option<[u8; N]>) -> Option<Vec<u8>> {
     let items: Option<Vec<[u8; N]>> = text.split(|octet| *octet == b',').map(read).collect();
     Some(items?.concat())
@@ -282,6 +304,7 @@ fn write_list<const N: usize, T>(value: &[u8], item: impl Fn([u8; N]) -> T) -> O
     (!items.is_empty() && rest.is_empty()).then(|| items.iter().map(|octets| item(*octets)).collect())
 }
 
+/// Writes protocol identifiers between commas.
 fn write_protocols(value: &[u8]) -> Option<String> {
     let mut list = Vec::with_capacity(value.len());
     let mut rest = value;
@@ -312,6 +335,17 @@ fn is_doh_template(value: &[u8]) -> bool {
         })
 }
 
+/// Puts commas between items.
 fn join(items: impl IntoIterator<Item = impl ToString>) -> String {
     items.into_iter().map(|item| item.to_string()).collect::<Vec<_>>().join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_named_key_stands_at_the_index_that_is_its_number() {
+        assert!(KEYS.iter().enumerate().all(|(at, (_, key, ..))| at == usize::from(*key)));
+    }
 }

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
-use super::read::parse_number;
+use super::reader::parse_number;
 
 /// The longest TTL, in seconds (RFC 2181 section 8).
 pub const TTL_SECS_MAX: u32 = i32::MAX as u32;
