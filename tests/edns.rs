@@ -44,10 +44,9 @@ fn answer(authority: &mut Authority, name: &str, address: IpAddr, length: u8) ->
     (reply.answers.iter().map(record_text).collect(), subnet.scope_prefix())
 }
 
-/// An address with the first bits of one and the other bits of another; and with the last bits all zero.
+/// An address with the first `shared` bits of one and the others of another, all zero behind `length`.
 fn spliced(first: u128, other: u128, shared: u8, length: u8, bits: u8) -> IpAddr {
-    let mask =
-        |ones: u8| (u128::MAX << (128 - bits)).wrapping_shl(0) & !u128::MAX.checked_shr(u32::from(ones)).unwrap_or(0);
+    let mask = |ones: u8| !u128::MAX.checked_shr(u32::from(ones)).unwrap_or(0);
     let address = (first & mask(shared) | other & !mask(shared)) & mask(length);
     if bits == 32 {
         IpAddr::V4(Ipv4Addr::from_bits(u32::try_from(address >> 96).expect("the high 32 bits")))

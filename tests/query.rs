@@ -12,40 +12,8 @@ use proptest::prelude::*;
 
 use crate::support::authority::Authority;
 
-/// Zones with something of everything: cuts, wildcards, aliases, scripts, RRsets too large for a datagram.
-const ZONE: &str = r#"
-$TTL 300
-@ SOA ns hostmaster 1 7200 3600 1209600 60
-@ NS ns
-@ NS ns.sub
-@ MX 10 mail
-@ MX 20 x.w
-ns A 192.0.2.53
-ns AAAA 2001:db8::53
-mail A 192.0.2.25
-*.w A 192.0.2.1
-*.w MX 10 mail
-*.w LUA TXT "qname:toString()"
-sub NS ns.sub
-sub NS ns2.sub
-sub DS 60485 5 1 2BB183AF5F22588179A53B0A98631FAD1A292118
-ns.sub A 192.0.2.61
-ns2.sub AAAA 2001:db8::62
-a CNAME b
-b CNAME a
-c CNAME x.w
-d DNAME w
-s LUA A "pickhashed({'192.0.2.1', '192.0.2.2'})"
-v LUA A "view({ {{'192.0.0.0/8'}, {'192.0.2.1'}}, {{'0.0.0.0/0', '::/0'}, {'192.0.2.2'}} })"
-e LUA A "error('no')"
-l LUA CNAME "'ns.example'"
-h HTTPS 1 . alpn=h2
-h A 192.0.2.1
-$GENERATE 1-70 t TXT "record $ of seventy"
-$GENERATE 1-13 g NS ns$.g
-$GENERATE 1-13 ns$.g A 192.0.2.$
-$GENERATE 1-13 ns$.g AAAA 2001:db8::$
-"#;
+/// A zone with something of everything.
+const ZONE: &str = include_str!("data/example.zone");
 
 thread_local! {
     static AUTHORITY: RefCell<Authority> = RefCell::new(Authority::new("", [("example", ZONE)]));
