@@ -9,6 +9,7 @@ mod edns; // what the cases cannot say of EDNS
 mod failover; // health to answers: right from the first one, following a fall and a return
 mod founding; // the story perigee was founded on
 mod health; // fake backends fail and recover: up, down, up
+mod interop; // what dig, kdig, drill and dnspython make of our responses
 mod query; // what holds for every message whatever
 mod reload; // zones swapped under load: wholly old or wholly new, none lost
 mod sandbox; // scripts that would take everything
