@@ -8,6 +8,7 @@ mod failover; // health to answers: right from the first one, following a fall a
 mod founding; // the story perigee was founded on
 mod health; // fake backends fail and recover: up, down, up
 mod reload; // zones swapped under load: wholly old or wholly new, none lost
+mod samples; // zones/ and lua/ do what their headers promise
 mod sandbox; // scripts that would take everything
 mod source; // zone files that come, change, break and go
 mod transport; // UDP, TCP pipelining, slow clients, octet noise
