@@ -233,10 +233,6 @@ impl Parser<'_, '_> {
             rdata::read(rtype, fields, Some(scope.origin.as_ref()), &mut self.wire)
                 .map(|()| Data::Wire(self.wire.as_slice().into()))
         };
-        if self.wire.len() > usize::from(u16::MAX) {
-            let message = format!("the data takes {} octets on the wire", self.wire.len());
-            return Err(scope.error(type_field, message, "a record holds at most 65,535 octets of data"));
-        }
         data.map_err(|error| rdata_fault(scope, type_field, fields, error))
     }
 
