@@ -412,7 +412,7 @@ fn read_lua(
         return LuaData::read(fields, file);
     }
     rdata::read(Rtype::LUA, fields, None, wire)?;
-    LuaData::from_wire(wire, &position).ok_or_else(|| RdataError {
+    LuaData::from_wire(wire, &position).filter(|data| !data.covered.is_meta()).ok_or_else(|| RdataError {
         field: 2,
         message: "the octets are not the type and the code of a LUA record".to_owned(),
         help: Some("give two octets of type, then character-strings that are not all empty".to_owned()),
