@@ -94,6 +94,8 @@ pub(super) struct Budget {
     deadline: Cell<Option<Duration>>,
     clock: Box<dyn Fn() -> Duration>,
     spent: Cell<Option<Spent>>,
+    /// The script's line at which it was spent, where that is known.
+    line: Cell<Option<usize>>,
 }
 
 impl Budget {
@@ -106,23 +108,25 @@ impl Budget {
             deadline: Cell::new(None),
             clock,
             spent: Cell::new(None),
+            line: Cell::new(None),
         }
     }
 
-    /// Grants a new run what `limits` say, and takes its first step.
-    pub(super) fn open(&self, limits: &config::Lua) -> Result<(), Spent> {
+    /// Grants a new run what `limits` say, and takes its first step; false when there is none to take.
+    pub(super) fn open(&self, limits: &config::Lua) -> bool {
         self.steps.set(0);
         self.steps_max.set(if limits.exec_limit == 0 { usize::MAX } else { limits.exec_limit });
         self.memory_max.set(limits.memory_limit);
         self.time_max.set(limits.time_limit);
         self.deadline.set(None);
         self.spent.set(None);
-        if self.step() { Ok(()) } else { Err(self.close().unwrap_or(Spent::Steps(1))) }
+        self.line.set(None);
+        self.step()
     }
 
-    /// Ends the run; tells what it used up, if anything.
-    pub(super) fn close(&self) -> Option<Spent> {
-        self.spent.take()
+    /// Ends the run; tells what it used up, if anything, and at which line of the script if that is known.
+    pub(super) fn close(&self) -> Option<(Spent, Option<usize>)> {
+        Some((self.spent.take()?, self.line.take()))
     }
 
     /// Takes a step; false when there is none left, then and ever after.
@@ -203,10 +207,28 @@ impl Sandbox {
         let budget = Rc::clone(&self.budget);
         // A script can catch one error with `pcall` and run on, so once the budget is spent the interrupt fires at
         // every step: the error then also strikes outside the `pcall`.
-        self.lua.set_interrupt(move |_| {
-            if budget.step() { Ok(VmState::Continue) } else { Err(mlua::Error::runtime("the budget is spent")) }
+        self.lua.set_interrupt(move |lua| {
+            if budget.step() {
+                return Ok(VmState::Continue);
+            }
+            if budget.line.get().is_none() {
+                budget.line.set(current_line(lua));
+            }
+            Err(mlua::Error::runtime("the budget is spent"))
         });
     }
+}
+
+/// The line at which the script is: that of the innermost function that is the script's own.
+fn current_line(lua: &Lua) -> Option<usize> {
+    /// How many callers are looked through: the prelude's wrappers are two deep.
+    const DEPTH_MAX: usize = 8;
+    (0..DEPTH_MAX).find_map(|level| {
+        lua.inspect_stack(level, |call| {
+            let is_script = call.source().short_src.is_some_and(|source| source == CHUNK);
+            call.current_line().filter(|_| is_script)
+        })?
+    })
 }
 
 /// What `lua/prelude.lua` gets from us.

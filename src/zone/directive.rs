@@ -147,7 +147,7 @@ impl Parser<'_, '_> {
         let place = |error: GenerateError| scope.generate_error(error);
         let range = Range::parse(range_field).map_err(place)?;
         let owner_template = Template::owner(owner_field).map_err(place)?;
-        let header = read_header(scope, fields, owner_field)?;
+        let header = read_header(scope, Some(owner_field), fields)?;
         check_multiline(scope, entry, header.rtype)?;
         let (type_field, data_fields) = (&fields[header.at], &fields[header.at + 1..]);
         let data_template = DataTemplate::parse(header.rtype, data_fields).map_err(place)?;

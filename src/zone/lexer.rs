@@ -165,7 +165,7 @@ impl<'t> Lexer<'t> {
                 }
                 Kind::Close => {
                     if !depth.close() {
-                        fault = fault.or(Some(self.blame(LexFault::UnopenedParenthesis)));
+                        fault = fault.or_else(|| Some(self.blame(LexFault::UnopenedParenthesis)));
                     }
                     self.at += 1;
                 }

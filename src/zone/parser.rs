@@ -78,7 +78,8 @@ pub fn parse(input: &Input<'_>, options: &Options, include: &mut Include<'_>) ->
         wire: Vec::new(),
     };
     let file = input.file.clone();
-    let scope = Scope { file, origin: options.origin.clone(), owner: LastOwner::None, origin_is_new: false };
+    let origin = options.origin.clone();
+    let scope = Scope { file, origin, owner: LastOwner::None, origin_is_new: false, is_hopeless: false };
     parser.file(scope, input.text);
     Parsed { records: parser.records, diagnostics: parser.findings.finish() }
 }
@@ -105,6 +106,8 @@ pub(super) struct Scope {
     owner: LastOwner,
     /// Whether the origin changed since an owner was written.
     origin_is_new: bool,
+    /// Whether advice that takes time to find is not worth it: nobody will read it.
+    is_hopeless: bool,
 }
 
 /// Whose record an entry without an owner is.
@@ -152,6 +155,7 @@ impl Parser<'_, '_> {
             };
             if let Err(fault) = outcome {
                 self.findings.push(*fault);
+                scope.is_hopeless = self.findings.is_full();
             }
         }
     }
@@ -161,16 +165,16 @@ impl Parser<'_, '_> {
         if first.text.starts_with(b"$") && !first.quoted && !entry.owner_omitted {
             return self.directive(scope, entry);
         }
-        let fields = if entry.owner_omitted {
+        let (owner, fields) = if entry.owner_omitted {
             self.keep_owner(scope, first)?;
-            &entry.fields[..]
+            (None, &entry.fields[..])
         } else {
             scope.origin_is_new = false;
             scope.owner = LastOwner::Unreadable;
             scope.owner = LastOwner::Name(scope.name(first)?);
-            &entry.fields[1..]
+            (Some(first), &entry.fields[1..])
         };
-        let header = read_header(scope, fields, first)?;
+        let header = read_header(scope, owner, fields)?;
         check_multiline(scope, entry, header.rtype)?;
         // Records of an unreadable owner are lost; what else is wrong with them is not worth telling.
         let LastOwner::Name(owner) = scope.owner.clone() else { return Ok(()) };
@@ -327,10 +331,8 @@ impl Scope {
     }
 }
 
-/// Reads TTL and class, in either order, and the type.
-///
-/// `before` is what a missing type is missed behind, when there is no field at all.
-pub(super) fn read_header(scope: &Scope, fields: &[Field<'_>], before: &Field<'_>) -> Result<Header, Fault> {
+/// Reads TTL and class, in either order, and the type; `owner` is the field before, if there is one.
+pub(super) fn read_header(scope: &Scope, owner: Option<&Field<'_>>, fields: &[Field<'_>]) -> Result<Header, Fault> {
     let (mut ttl, mut class) = (None, None);
     for (at, field) in fields.iter().enumerate() {
         if field.quoted {
@@ -348,39 +350,41 @@ pub(super) fn read_header(scope: &Scope, fields: &[Field<'_>], before: &Field<'_
             class = Some(found);
         } else if ttl.is_none() && field.text[0].is_ascii_digit() {
             ttl = Some(read_ttl(scope, field)?);
+        } else if let Some(rtype) = Rtype::parse(field.text) {
+            if rtype.is_meta() {
+                let message = format!("a zone cannot hold a record of type `{}`", excerpt(field.text));
+                let help = "the type is for questions and messages only: remove the record";
+                return Err(scope.error(field, message, help));
+            }
+            return Ok(Header { ttl, rtype, at });
         } else {
-            return Ok(Header { ttl, rtype: read_rtype(scope, field, fields.get(at + 1))?, at });
+            let may_be_owner = owner.is_none() && at == 0;
+            let next = fields.get(at + 1).filter(|_| may_be_owner);
+            let message = format!("`{}` is not a record type", excerpt(field.text));
+            return Err(scope.error(field, message, help_for_type(scope, field, next)));
         }
     }
-    let last = fields.last().unwrap_or(before);
-    let message = "the record ends before its type";
-    Err(Box::new(Diagnostic::error(scope.position_behind(last), message).help(EXPECTED)))
+    let last = fields.last().or(owner).expect("an entry has a field");
+    Err(Box::new(Diagnostic::error(scope.position_behind(last), "the record ends before its type").help(RECORD_FORM)))
 }
 
-const EXPECTED: &str = "a record is `owner [TTL] [class] type data`, as in `www 3600 IN A 192.0.2.1`";
+const RECORD_FORM: &str = "a record is `owner [TTL] [class] type data`, as in `www 3600 IN A 192.0.2.1`";
 
-fn read_rtype(scope: &Scope, field: &Field<'_>, next: Option<&Field<'_>>) -> Result<Rtype, Fault> {
-    let shown = excerpt(field.text);
-    match Rtype::parse(field.text) {
-        Some(rtype) if rtype.is_meta() => {
-            let message = format!("a zone cannot hold a record of type `{shown}`");
-            Err(scope.error(field, message, "the type is for questions and messages only: remove the record"))
-        }
-        Some(rtype) => Ok(rtype),
-        None => {
-            let help = if field.text.starts_with(b"$") {
-                "a directive begins in the first column".to_owned()
-            } else if next.is_some_and(|next| Rtype::parse(next.text).is_some()) {
-                format!("if `{shown}` is the owner, remove the blank before it")
-            } else if let Some(near) = nearest_mnemonic(field.text) {
-                format!("did you mean `{near}`?")
-            } else {
-                "write `TYPE` and its number if it is a new type, and the data as `\\# length hex` (RFC 3597)"
-                    .to_owned()
-            };
-            Err(scope.error(field, format!("`{shown}` is not a record type"), help))
-        }
+/// What to do about a word that is no type; `next` follows it if it may have been meant as the owner.
+fn help_for_type(scope: &Scope, field: &Field<'_>, next: Option<&Field<'_>>) -> String {
+    if field.text.starts_with(b"$") {
+        return "a directive begins in the first column".to_owned();
     }
+    if next.is_some_and(|next| Rtype::parse(next.text).is_some() || Class::parse(next.text).is_some()) {
+        return format!("if `{}` is the owner, remove the blank before it", excerpt(field.text));
+    }
+    if field.text[0].is_ascii_digit() || scope.is_hopeless {
+        return RECORD_FORM.to_owned();
+    }
+    nearest_mnemonic(field.text).map_or_else(
+        || "write a new type as `TYPE` and its number, and the data as `\\# length hex` (RFC 3597)".to_owned(),
+        |near| format!("did you mean `{near}`?"),
+    )
 }
 
 pub(super) fn read_ttl(scope: &Scope, field: &Field<'_>) -> Result<u32, Fault> {
