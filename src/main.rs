@@ -29,7 +29,7 @@ fn main() -> ExitCode {
     let line = CommandLine::parse();
     // Not by clap: for an option that may stand behind the subcommand, it would refuse a variable that is set to nothing.
     let variable = std::env::var_os("PERIGEE_CONFIG").filter(|path| !path.is_empty());
-    let config = line.config.or(variable.map(PathBuf::from));
+    let config = line.config.or_else(|| variable.map(PathBuf::from));
     match line.command {
         Command::Serve => serve::run(config.as_deref()),
         Command::Check(arguments) => check::run(config.as_deref(), &arguments),

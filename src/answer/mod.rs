@@ -72,7 +72,7 @@ impl Responder {
             }
         };
         let response = match gate::admit(&self.world, &request) {
-            Err(refusal) => refusal,
+            Err(rejection) => rejection.response(),
             Ok(zones) => {
                 let mut synthesizer =
                     synthesize::Synthesizer::new(&mut self.vm, &self.arena, now, client, &request, &self.world);

@@ -441,6 +441,6 @@ mod tests {
         let client = Client { address, local: address, transport: Transport::Udp };
         let now = Now { unix_secs: 0, monotonic: Duration::ZERO };
         let query = Query { now, client: &client, subnet: None, qname: NameRef::ROOT, zone: NameRef::ROOT };
-        vm(config::Lua::default()).run(&program, &query).err().expect("the script fails")
+        vm(config::Lua::default()).run(&program, &query).expect_err("the script fails")
     }
 }

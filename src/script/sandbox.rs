@@ -262,7 +262,7 @@ fn host_table(lua: &Lua, context: &Rc<Context>, budget: &Rc<Budget>) -> mlua::Re
         "spent",
         lua.create_function(move |_, problem: Value| {
             if problem.as_string().is_some_and(|text| text.as_bytes() == MEMORY_ERROR.as_bytes())
-                || problem.as_error().is_some_and(|error| is_memory_error(error))
+                || problem.as_error().is_some_and(is_memory_error)
             {
                 spent.spend_memory();
             }
