@@ -2,7 +2,11 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::path::Path;
+use std::process::ExitCode;
 use std::time::Duration;
+
+use clap::Args;
 
 use crate::config::Config;
 use crate::diagnostic::Diagnostic;
@@ -18,11 +22,34 @@ const ID: u16 = 0;
 /// The longest response to a question without EDNS, in octets (RFC 1035 section 2.3.4).
 const RESPONSE_OCTETS_MAX: usize = 512;
 
+/// What `perigee health` is told.
+#[derive(Args, Debug)]
+pub struct Arguments {
+    /// The server's address and port [default: the first that the configuration listens on]
+    #[arg(value_name = "ADDRESS")]
+    pub address: Option<SocketAddr>,
+}
+
+/// Asks the running server one question; exits with 1 and a message if it does not answer.
+pub fn run(config: Option<&Path>, arguments: &Arguments) -> ExitCode {
+    let asked = Config::load(config, std::env::vars_os())
+        .and_then(|(config, _)| check(&config, arguments.address).map_err(|ailment| vec![ailment]));
+    match asked {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(diagnostics) => {
+            for diagnostic in diagnostics {
+                eprintln!("{diagnostic}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
 /// Asks the server at `address` by UDP and returns why it is unwell.
 ///
 /// Without an address, asks the first one that the configuration listens on, by loopback if it is a wildcard. Any
 /// well-formed response will do, REFUSED included: it has passed through a worker. Takes 3 seconds at the most.
-pub fn run(config: &Config, address: Option<SocketAddr>) -> Result<(), Diagnostic> {
+fn check(config: &Config, address: Option<SocketAddr>) -> Result<(), Diagnostic> {
     let first = || *config.server.listen.first().expect("a checked configuration listens on an address at least");
     let server = address.unwrap_or_else(|| reachable(first()));
     ask(server, PATIENCE).map_err(|ailment| ailment.explain(server))
@@ -135,7 +162,7 @@ mod tests {
     }
 
     fn health_of(address: SocketAddr) -> Result<(), String> {
-        run(&Config::default(), Some(address)).map_err(|diagnostic| diagnostic.to_string())
+        check(&Config::default(), Some(address)).map_err(|diagnostic| diagnostic.to_string())
     }
 
     #[test]
@@ -206,6 +233,6 @@ mod tests {
         answer_one(socket, 0, respond(0));
         let mut config = Config::default();
         config.server.listen = vec![SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port()), address];
-        run(&config, None).unwrap();
+        check(&config, None).unwrap();
     }
 }
