@@ -33,6 +33,7 @@ RUN useradd --system --uid "$UID" --user-group --no-create-home --home-dir /none
 # Whom checks by HTTPS with `verify` trust.
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY compose/perigee.toml /etc/perigee/perigee.toml
+COPY lua/lib /etc/perigee/lua/lib
 COPY --from=build /build/target/release/perigee /usr/local/bin/perigee
 
 USER $UID

@@ -3,7 +3,7 @@
 #
 #   tests/compose.sh
 #
-# Needs an engine, `docker compose` or `docker-compose`, and dig. Works on a copy of zones/ and compose/, and leaves
+# Needs an engine, `docker compose` or `docker-compose`, and dig. Works on a copy of what is mounted, and leaves
 # nothing but the images. From the environment:
 #
 #   DOCKER_BUILD_OPTIONS   more options of `docker build`, such as `--network host` or `--build-arg http_proxy=…`
@@ -92,7 +92,7 @@ start() {
     trap clean_up EXIT
     # The container's user reads it too.
     chmod 755 "$work"
-    cp --recursive docker-compose.yml compose zones "$work"
+    cp --recursive docker-compose.yml compose lua zones "$work"
     compose up --detach --no-build
     perigee=$(compose ps --quiet perigee)
     eventually 30 healthy
