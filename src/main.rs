@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use perigee::commands::{check, serve};
+use perigee::commands::{check, health, serve};
 
 /// An authoritative DNS server whose records can be small Lua scripts.
 #[derive(Parser)]
@@ -23,6 +23,8 @@ enum Command {
     Serve,
     /// Reads configuration and zones, tells all that is wrong, and exits with 1 if any of it is an error
     Check(check::Arguments),
+    /// Asks the running server one question by UDP, and exits with 1 if it does not answer
+    Health(health::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -33,5 +35,6 @@ fn main() -> ExitCode {
     match line.command {
         Command::Serve => serve::run(config.as_deref()),
         Command::Check(arguments) => check::run(config.as_deref(), &arguments),
+        Command::Health(arguments) => health::run(config.as_deref(), &arguments),
     }
 }

@@ -67,7 +67,7 @@ impl Responder {
             Ok(request) => request,
             Err(Refusal::Silence) => return Outcome::Silence,
             Err(Refusal::Rcode(rcode)) => {
-                wire::encode_refusal(octets, rcode, out);
+                wire::encode_refusal(octets, rcode, self.world.limits, out);
                 return Outcome::Reply;
             }
         };

@@ -197,6 +197,13 @@ impl Zone {
         self.index_of(lower).map(|index| &self.nodes[index as usize])
     }
 
+    /// The RRset of `rtype` at a node, unless a script may add to it or redirect it: what holds for every client.
+    pub fn settled_rrset<'z>(&self, node: &'z Node, rtype: Rtype) -> Option<&'z Rrset> {
+        let unsettles = |script: &Script| script.covered == rtype || script.covered == Rtype::CNAME;
+        let settled = !node.scripts.iter().any(|index| unsettles(&self.scripts[*index as usize]));
+        node.rrset(rtype).filter(|_| settled)
+    }
+
     fn index_of(&self, lower: &[u8]) -> Option<u32> {
         let found = |index: &u32| self.nodes[*index as usize].owner.wire().eq_ignore_ascii_case(lower);
         self.by_owner.find(self.hasher.hash_one(lower), found).copied()

@@ -233,10 +233,6 @@ impl Parser<'_, '_> {
             rdata::read(rtype, fields, Some(scope.origin.as_ref()), &mut self.wire)
                 .map(|()| Data::Wire(self.wire.as_slice().into()))
         };
-        if self.wire.len() > usize::from(u16::MAX) {
-            let message = format!("the data takes {} octets on the wire", self.wire.len());
-            return Err(scope.error(type_field, message, "a record holds at most 65,535 octets of data"));
-        }
         data.map_err(|error| rdata_fault(scope, type_field, fields, error))
     }
 
@@ -416,7 +412,7 @@ fn read_lua(
         return LuaData::read(fields, file);
     }
     rdata::read(Rtype::LUA, fields, None, wire)?;
-    LuaData::from_wire(wire, &position).ok_or_else(|| RdataError {
+    LuaData::from_wire(wire, &position).filter(|data| !data.covered.is_meta()).ok_or_else(|| RdataError {
         field: 2,
         message: "the octets are not the type and the code of a LUA record".to_owned(),
         help: Some("give two octets of type, then character-strings that are not all empty".to_owned()),
