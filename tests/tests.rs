@@ -9,6 +9,7 @@ mod config; // what files and the environment may say, and the manual that tells
 mod failover; // health to answers: right from the first one, following a fall and a return
 mod founding; // the story perigee was founded on
 mod health; // fake backends fail and recover: up, down, up
+mod lua_manual; // the manual of LUA records, its examples, and the list for editors
 mod reload; // zones swapped under load: wholly old or wholly new, none lost
 mod samples; // zones/ and lua/ do what their headers promise
 mod sandbox; // scripts that would take everything
