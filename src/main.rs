@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use perigee::commands::{check, serve};
+use perigee::commands::{check, health, serve};
 
 /// An authoritative DNS server whose records can be small Lua scripts.
 #[derive(Parser)]
@@ -23,15 +23,18 @@ enum Command {
     Serve,
     /// Reads configuration and zones, tells all that is wrong, and exits with 1 if any of it is an error
     Check(check::Arguments),
+    /// Asks the running server one question by UDP, and exits with 1 if it does not answer
+    Health(health::Arguments),
 }
 
 fn main() -> ExitCode {
     let line = CommandLine::parse();
     // Not by clap: for an option that may stand behind the subcommand, it would refuse a variable that is set to nothing.
     let variable = std::env::var_os("PERIGEE_CONFIG").filter(|path| !path.is_empty());
-    let config = line.config.or(variable.map(PathBuf::from));
+    let config = line.config.or_else(|| variable.map(PathBuf::from));
     match line.command {
         Command::Serve => serve::run(config.as_deref()),
         Command::Check(arguments) => check::run(config.as_deref(), &arguments),
+        Command::Health(arguments) => health::run(config.as_deref(), &arguments),
     }
 }

@@ -115,7 +115,7 @@ impl Interop {
 fn check_for_complaints(tool: &str, output: &str) {
     for line in output.lines().filter(|line| line.contains(";;") && !line.contains(TRUNCATED)) {
         let complaint = COMPLAINTS.iter().find(|complaint| line.to_ascii_lowercase().contains(*complaint));
-        assert!(complaint.is_none(), "{tool} complains: {line}");
+        assert!(complaint.is_none(), "{tool} complains: {line}\n{output}");
     }
 }
 

@@ -11,7 +11,7 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use crate::config::{self, Config};
-use crate::daemon::candidate;
+use crate::daemon::{candidate, library};
 use crate::diagnostic::Diagnostic;
 use crate::dns::Name;
 use crate::source::{self, FileSource};
@@ -145,9 +145,14 @@ impl Report {
 
     /// Reads the zones of a configuration as a server does that starts.
     fn add_zones(&mut self, config: Config) {
+        let library = match library::load(&config) {
+            Ok(library) => library,
+            // A server would not start, and what scripts miss without it is no news.
+            Err(diagnostics) => return self.diagnostics.extend(diagnostics),
+        };
         let (zones, configured) = (config.zones.clone(), config.zone.clone());
         let mut source = FileSource::new(&zones, &configured, move |apex, text, reader| {
-            candidate::load(&config, apex, text, reader)
+            candidate::load(&config, &library, apex, text, reader)
         });
         for event in source.load_all() {
             self.zones += usize::from(event.name().is_some());

@@ -1,116 +1,57 @@
 //! Lua; the only room that names mlua.
 //!
-//! A LUA record becomes a `Program` when its zone is loaded; each worker's `Vm` runs it for a query. Read
-//! `sandbox.rs` (what a script can reach and when it is stopped), `context.rs` (what it may know), `api/` (the
-//! builtins) and `value.rs` (what its result becomes). A script can read the query and the health table; it can
-//! write nothing but its result. There is no file, no socket and no clock here, but for the one clock the `Vm`
-//! is handed to stop what takes too long.
+//! A LUA record becomes a `Program` when its zone is loaded (`program.rs`); each worker's `Vm` runs it for a query.
+//! Read `sandbox.rs` (what a script can reach and when it is stopped), `environment.rs` (its globals), `library.rs`
+//! (what an operator adds to them), `context.rs` (what it may know of the query), `api/` (the builtins), `value.rs`
+//! (what its result becomes) and `failure.rs` (what comes of an error). A script can read the query and the health
+//! table; it can write nothing but its result. There is no file, no socket and no clock here, but for the one clock
+//! the `Vm` is handed to stop what takes too long.
 
 mod api;
 mod context;
+mod environment;
+mod failure;
+mod library;
+mod program;
 mod sandbox;
 mod value;
 
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use mlua::chunk::{ChunkMode, Compiler};
-use mlua::{Function, LuaString, Table, Value};
+use mlua::{Function, Value};
 
 pub use context::Query;
+pub use failure::{Failure, FailureKind};
+pub use library::Library;
+pub use program::Program;
 
 use crate::config;
-use crate::diagnostic::{Diagnostic, Position};
-use crate::dns::Rtype;
+use crate::diagnostic::Diagnostic;
+use crate::dns::{Client, NameRef, Now, Rtype, Transport};
 use crate::health::Check;
-use crate::zone::Script;
+use crate::health::table::Table;
 use context::Context;
+use environment::Environment;
+use failure::describe;
 use sandbox::{CHUNK, Sandbox, is_memory_error};
 
-/// The longest code of a script, in octets: what a message of 65,535 octets could carry and a little more.
-const CODE_OCTETS_MAX: usize = 128 << 10;
-
-/// A LUA record's script, compiled: shared by all workers, never changed.
-pub struct Program {
-    /// Tells programs apart in a worker's store.
-    id: u64,
-    script: Script,
-    bytecode: Vec<u8>,
-    /// What was put in front of the code, less what was taken off: the way back from an octet of the source.
-    prefix: Prefix,
-    /// When a failure of it was last logged, in seconds since 1970.
-    logged: AtomicU64,
-}
-
-/// How the source of a chunk begins.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Prefix {
-    /// With `return `, before an expression.
-    Return,
-    /// With what follows the leading semicolon of statements.
-    Semicolon,
-}
-
-impl Program {
-    /// Compiles a script; the error points at the line of the zone file.
-    pub fn compile(script: &Script) -> Result<Self, Diagnostic> {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        if script.code.len() > CODE_OCTETS_MAX {
-            let message = format!("the script has {} octets, more than {CODE_OCTETS_MAX}", script.code.len());
-            return Err(Diagnostic::error(script.position(), message).help("move what it computes into data"));
-        }
-        let (prefix, source) = match script.code.strip_prefix(b";") {
-            Some(statements) => (Prefix::Semicolon, statements.to_vec()),
-            None => (Prefix::Return, [b"return ", &*script.code].concat()),
-        };
-        let compiler = Compiler::new().set_optimization_level(2).set_debug_level(1);
-        let bytecode = compiler.compile(&source).map_err(|error| {
-            let (line, message) = describe(&error);
-            let position = position_of_line(script, prefix, line);
-            Diagnostic::error(position, format!("the script does not compile: {message}"))
-                .help("an expression needs no `return`; statements begin with `;` and return a value")
-        })?;
-        let id = NEXT.fetch_add(1, Ordering::Relaxed);
-        Ok(Self { id, script: script.clone(), bytecode, prefix, logged: AtomicU64::new(0) })
-    }
-
-    /// The record it was compiled from.
-    pub fn script(&self) -> &Script {
-        &self.script
-    }
-
-    /// Whether a failure at `unix_secs` is to be logged: one a second is, however many there are.
-    pub fn may_log(&self, unix_secs: u64) -> bool {
-        self.logged.swap(unix_secs, Ordering::Relaxed) != unix_secs
-    }
-}
-
-/// Why a run made no records.
-pub struct Failure {
-    /// Which script failed.
-    pub program: Arc<Program>,
-    /// What kind of failure it is.
-    pub kind: FailureKind,
-    /// What happened, for the log.
-    pub message: String,
-    /// Where in the zone file.
-    pub position: Position,
-    /// How many bits of the client subnet were looked at.
-    pub scope: u8,
-}
-
-/// What kind of failure a run ended in.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum FailureKind {
-    /// It used up its steps, time, memory, or a bound on sizes.
-    Budget,
-    /// It raised an error.
-    Error,
-    /// It returned something that is no RDATA of its type.
-    Value,
+/// What a VM is made of.
+pub struct Setup {
+    /// What scripts may do.
+    pub limits: config::Lua,
+    /// What they find beside the builtins.
+    pub library: Arc<Library>,
+    /// The health table they read.
+    pub table: Arc<Table>,
+    /// Where the random source starts.
+    pub seed: u64,
+    /// The time the worker's thread has had; read only to stop a run that takes too long.
+    ///
+    /// Not the time of day's passing: on a machine that is busy with other things, a good script is not to fail.
+    pub clock: Box<dyn Fn() -> Duration>,
 }
 
 /// What a run made.
@@ -127,6 +68,7 @@ pub struct Vm {
     sandbox: Sandbox,
     context: Rc<Context>,
     limits: config::Lua,
+    library: Arc<Library>,
     loaded: HashMap<u64, Loaded>,
     /// The environment of the run, emptied after each; with shared state, that of the zone.
     environment: Environment,
@@ -140,27 +82,22 @@ struct Loaded {
     used: u64,
 }
 
-/// A table of globals over the read-only base.
-#[derive(Clone)]
-struct Environment(Table);
-
 impl Vm {
-    /// Makes a VM over the shared health table.
-    ///
-    /// `seed` starts its random source; `clock` is read only to stop a run that takes too long. Errors only when
-    /// there is no memory for an empty VM.
-    pub fn new(
-        limits: config::Lua,
-        table: Arc<crate::health::table::Table>,
-        seed: u64,
-        clock: Box<dyn Fn() -> Duration>,
-    ) -> Result<Self, VmError> {
+    /// Makes a VM; errors when there is no memory for an empty one, or when the library does not run.
+    pub fn new(setup: Setup) -> Result<Self, Diagnostic> {
+        let Setup { limits, library, table, seed, clock } = setup;
         let context = Rc::new(Context::new(table, seed));
-        let sandbox = Sandbox::new(&context, clock)?;
-        api::install(&sandbox.lua, &sandbox.base, &context)?;
-        sandbox.seal();
-        let environment = Environment::new(&sandbox, &context)?;
-        Ok(Self { sandbox, context, limits, loaded: HashMap::new(), environment, shared: HashMap::new(), runs: 0 })
+        let sandbox = Sandbox::new(&context, clock)
+            .and_then(|sandbox| {
+                api::install(&sandbox.lua, &sandbox.base, &context)?;
+                sandbox.seal();
+                Ok(sandbox)
+            })
+            .map_err(|error| Diagnostic::error(None, format!("cannot make a Lua VM: {error}")))?;
+        let (loaded, shared) = (HashMap::new(), HashMap::new());
+        sandbox.budget.open(&limits);
+        let environment = Environment::new(&sandbox, &library, &context)?;
+        Ok(Self { sandbox, context, limits, library, loaded, environment, shared, runs: 0 })
     }
 
     /// Runs a program for a query.
@@ -174,7 +111,7 @@ impl Vm {
             program: Arc::clone(program),
             kind,
             message,
-            position: position_of_line(&program.script, program.prefix, line),
+            position: program.position_of_line(line),
             scope,
         };
         if let Some((spent, line)) = spent {
@@ -187,7 +124,7 @@ impl Vm {
             let (line, message) = describe(&error);
             fail(FailureKind::Error, message, line)
         })?;
-        let rdata = value::to_rdata(&self.sandbox.lua, &returned, program.script.covered)
+        let rdata = value::to_rdata(&self.sandbox.lua, &returned, program.script().covered)
             .map_err(|error| fail(FailureKind::Value, error.to_string(), None))?;
         Ok(Output { rdata, scope })
     }
@@ -195,18 +132,13 @@ impl Vm {
     /// Runs each program once, and tells which checks they ask for and what an operator should know of them.
     ///
     /// A failure here is a warning and no error: another client, or another time, may get an answer.
-    pub fn discover(
-        &mut self,
-        programs: &[Arc<Program>],
-        zone: crate::dns::NameRef<'_>,
-        now: crate::dns::Now,
-    ) -> Discovery {
+    pub fn discover(&mut self, programs: &[Arc<Program>], zone: NameRef<'_>, now: Now) -> Discovery {
         let nobody = std::net::SocketAddr::from(([0, 0, 0, 0], 0));
-        let client = crate::dns::Client { address: nobody, local: nobody, transport: crate::dns::Transport::Udp };
+        let client = Client { address: nobody, local: nobody, transport: Transport::Udp };
         let mut warnings = Vec::new();
         self.context.discover();
-        for program in programs.iter().filter(|program| program.script.covered != Rtype::LUA) {
-            let qname = program.script.owner.as_ref();
+        for program in programs.iter().filter(|program| program.script().covered != Rtype::LUA) {
+            let qname = program.script().owner.as_ref();
             let query = Query { now, client: &client, subnet: None, qname, zone };
             if let Err(failure) = self.run(program, &query) {
                 let message = format!("the script failed in a trial run: {}", failure.message);
@@ -215,7 +147,7 @@ impl Vm {
                         .help("queries it fails for are answered SERVFAIL; the trial asked as client 0.0.0.0"),
                 );
             }
-            let position = program.script.position();
+            let position = program.script().position();
             warnings.extend(self.context.lints().into_iter().map(|lint| Diagnostic::warning(position.clone(), lint)));
         }
         Discovery { checks: self.context.discovered(), warnings }
@@ -250,7 +182,7 @@ impl Vm {
         if let Some(loaded) = self.loaded.get_mut(&program.id) {
             loaded.used = self.runs;
             if self.limits.shared_state {
-                loaded.function.set_environment(self.environment.0.clone())?;
+                loaded.function.set_environment(self.environment.table().clone())?;
             }
             return Ok(loaded.function.clone());
         }
@@ -260,14 +192,7 @@ impl Vm {
             let (_, &mut oldest, _) = ages.select_nth_unstable(middle);
             self.loaded.retain(|_, loaded| loaded.used > oldest);
         }
-        let function = self
-            .sandbox
-            .lua
-            .load(&program.bytecode[..])
-            .set_name(format!("={CHUNK}"))
-            .set_mode(ChunkMode::Binary)
-            .set_environment(self.environment.0.clone())
-            .into_function()?;
+        let function = self.sandbox.load(&program.bytecode, CHUNK, self.environment.table())?;
         self.loaded.insert(program.id, Loaded { function: function.clone(), used: self.runs });
         Ok(function)
     }
@@ -275,16 +200,15 @@ impl Vm {
     /// Makes the environment of the query's zone the current one; only with shared state.
     fn enter_shared(&mut self, query: &Query<'_>) -> mlua::Result<()> {
         let apex = query.zone.to_lowercase_wire();
-        self.environment = match self.shared.get(&apex) {
-            Some(environment) => environment.clone(),
-            None => {
-                let environment = Environment::new(&self.sandbox, &self.context)?;
-                self.shared.insert(apex, environment.clone());
-                environment
-            }
-        };
-        // The query's variables are set anew before every run.
-        VARIABLES.iter().try_for_each(|name| self.environment.0.raw_set(*name, Value::Nil))
+        if let Some(environment) = self.shared.get(&apex) {
+            self.environment = environment.clone();
+        } else {
+            let environment = Environment::new(&self.sandbox, &self.library, &self.context)
+                .map_err(|error| mlua::Error::runtime(error.message))?;
+            self.shared.insert(apex, environment.clone());
+            self.environment = environment;
+        }
+        self.environment.renew()
     }
 
     /// The scope that the run earned (RFC 7871 section 7.2.1).
@@ -304,114 +228,13 @@ pub struct Discovery {
     pub warnings: Vec<Diagnostic>,
 }
 
-/// A VM could not be made.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot make a Lua VM: {0}")]
-pub struct VmError(#[from] mlua::Error);
-
-/// The query's variables, as scripts name them.
-const VARIABLES: [&str; 7] = ["qname", "zone", "who", "bestwho", "localwho", "ecswho", "tcp"];
-
-impl Environment {
-    /// Makes an empty environment over the base; the variables appear in it as they are asked for.
-    fn new(sandbox: &Sandbox, context: &Rc<Context>) -> mlua::Result<Self> {
-        let lua = &sandbox.lua;
-        let environment = lua.create_table()?;
-        let within = environment.clone();
-        let context = Rc::clone(context);
-        let ask = lua.create_function(move |lua, (_, name): (Value, LuaString)| {
-            if name.as_bytes() == b"_G" {
-                return Ok(Value::Table(within.clone()));
-            }
-            let value = api::variable(lua, &context, &name.as_bytes())?;
-            if !value.is_nil() {
-                // Asked for again it is the same object, changes and all, until the run ends.
-                within.raw_set(name, value.clone())?;
-            }
-            Ok(value)
-        })?;
-        let variables = lua.create_table()?;
-        variables.raw_set("__index", ask)?;
-        let base = lua.create_table()?;
-        for pair in sandbox.base.pairs::<Value, Value>() {
-            let (name, value) = pair?;
-            base.raw_set(name, value)?;
-        }
-        base.set_metatable(Some(variables))?;
-        base.set_readonly(true);
-        let metatable = lua.create_table()?;
-        metatable.raw_set("__index", base)?;
-        metatable.raw_set("__metatable", false)?;
-        metatable.set_readonly(true);
-        environment.set_metatable(Some(metatable))?;
-        Ok(Self(environment))
-    }
-
-    /// Takes out all that a run left.
-    fn empty(&self) -> mlua::Result<()> {
-        if self.0.is_empty() { Ok(()) } else { self.0.clear() }
-    }
-}
-
-/// The line of the script and the words of an error, for an operator.
-///
-/// Luau puts a place in front of the words: `script:3: what happened`. An error that a builtin or the prelude raises
-/// has the script's line only in the trace of calls behind it.
-fn describe(error: &mlua::Error) -> (Option<usize>, String) {
-    let (text, trace) = match error {
-        mlua::Error::CallbackError { cause, traceback } => (describe(cause).1, Some(traceback)),
-        mlua::Error::WithContext { cause, .. } => return describe(cause),
-        // The compiler names no chunk, and its columns are not those of the zone file.
-        mlua::Error::SyntaxError { message, .. } => (without_columns(&format!("{CHUNK}:{message}")), None),
-        mlua::Error::RuntimeError(message) => (message.clone(), None),
-        other => (other.to_string(), None),
-    };
-    let first = text.lines().next().unwrap_or_default();
-    let after_chunk = [CHUNK, "prelude"].iter().find_map(|chunk| first.strip_prefix(chunk)?.strip_prefix(':'));
-    let words = after_chunk.and_then(|rest| rest.split_once(':')).map_or(first, |(_, words)| words);
-    let line = line_in(&text).or_else(|| line_in(trace?));
-    (line, words.trim().to_owned())
-}
-
-/// A message of the compiler without the columns it names.
-fn without_columns(message: &str) -> String {
-    let mut parts = message.split(" at column ");
-    let first = parts.next().unwrap_or_default().to_owned();
-    parts.fold(first, |text, part| text + part.trim_start_matches(|character: char| character.is_ascii_digit()))
-}
-
-/// The first line of the script that a text names.
-fn line_in(text: &str) -> Option<usize> {
-    text.match_indices(CHUNK).find_map(|(at, _)| leading_number(text[at + CHUNK.len()..].strip_prefix(':')?))
-}
-
-/// The number a text begins with.
-fn leading_number(text: &str) -> Option<usize> {
-    let end = text.find(|character: char| !character.is_ascii_digit()).unwrap_or(text.len());
-    text[..end].parse().ok()
-}
-
-/// Where the first word of a line of the source stands in the zone file; the script's begin when no line is known.
-fn position_of_line(script: &Script, prefix: Prefix, line: Option<usize>) -> Position {
-    let first = usize::from(prefix == Prefix::Semicolon && line.is_some());
-    let line_at = match line.unwrap_or(1) {
-        0 | 1 => first,
-        line => {
-            let newlines = script.code.iter().enumerate().filter(|(_, octet)| **octet == b'\n');
-            newlines.map(|(at, _)| at + 1).nth(line - 2).unwrap_or(first)
-        }
-    };
-    let blanks = script.code[line_at.min(script.code.len())..].iter().take_while(|octet| octet.is_ascii_whitespace());
-    script.position_at(line_at + blanks.count())
-}
-
 #[cfg(test)]
 mod tests {
     use std::net::SocketAddr;
 
     use super::*;
-    use crate::dns::{Class, Client, Name, NameRef, Now, Transport};
-    use crate::health::table::Table as HealthTable;
+    use crate::diagnostic::Position;
+    use crate::dns::{Class, Name};
     use crate::zone::{Data, LuaData, Piece, Record, Zone};
 
     /// The program of a LUA TXT record at `www.example.com`, whose code stands in line 7 of a zone file.
@@ -439,7 +262,8 @@ mod tests {
     }
 
     fn vm_with_clock(limits: config::Lua, clock: impl Fn() -> Duration + 'static) -> Vm {
-        Vm::new(limits, Arc::new(HealthTable::new(16)), 7, Box::new(clock)).expect("there is memory for a VM")
+        let (library, table) = (Arc::new(Library::default()), Arc::new(Table::new(16)));
+        Vm::new(Setup { limits, library, table, seed: 7, clock: Box::new(clock) }).expect("there is memory for a VM")
     }
 
     fn run(vm: &mut Vm, code: &str) -> Result<Vec<String>, (FailureKind, String)> {
@@ -617,6 +441,6 @@ mod tests {
         let client = Client { address, local: address, transport: Transport::Udp };
         let now = Now { unix_secs: 0, monotonic: Duration::ZERO };
         let query = Query { now, client: &client, subnet: None, qname: NameRef::ROOT, zone: NameRef::ROOT };
-        vm(config::Lua::default()).run(&program, &query).err().expect("the script fails")
+        vm(config::Lua::default()).run(&program, &query).expect_err("the script fails")
     }
 }

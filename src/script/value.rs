@@ -38,7 +38,7 @@ pub(super) enum ValueError {
 pub(super) fn to_rdata(lua: &Lua, value: &Value, covered: Rtype) -> Result<Vec<Vec<u8>>, ValueError> {
     match value {
         Value::Table(list) => list_to_rdata(lua, list, covered),
-        other => Ok(vec![one_to_rdata(&text(lua, other).ok_or(ValueError::Kind(kind(other)))?, covered)?]),
+        other => Ok(vec![one_to_rdata(&text(lua, other).ok_or_else(|| ValueError::Kind(kind(other)))?, covered)?]),
     }
 }
 

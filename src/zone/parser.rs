@@ -84,12 +84,14 @@ pub fn parse(input: &Input<'_>, options: &Options, include: &mut Include<'_>) ->
     Parsed { records: parser.records, diagnostics: parser.findings.finish() }
 }
 
+/// Reads the files of one zone, one entry after the other.
 pub(super) struct Parser<'i, 'c> {
     pub(super) include: &'i mut Include<'c>,
     /// How many files were included.
     pub(super) includes: usize,
     /// The files being read, the outermost first, each with the place that includes it.
     pub(super) open: Vec<(Arc<str>, Option<Position>)>,
+    /// What `$GENERATE` may still make.
     pub(super) generated_octets_left: usize,
     pub(super) ttls: Ttls,
     records: Vec<Record>,
@@ -160,6 +162,7 @@ impl Parser<'_, '_> {
         }
     }
 
+    /// Reads one entry: a directive, or a record of an owner that may be omitted.
     fn entry(&mut self, scope: &mut Scope, entry: &Entry<'_>) -> Result<(), Fault> {
         let first = &entry.fields[0];
         if first.text.starts_with(b"$") && !first.quoted && !entry.owner_omitted {
@@ -233,10 +236,6 @@ impl Parser<'_, '_> {
             rdata::read(rtype, fields, Some(scope.origin.as_ref()), &mut self.wire)
                 .map(|()| Data::Wire(self.wire.as_slice().into()))
         };
-        if self.wire.len() > usize::from(u16::MAX) {
-            let message = format!("the data takes {} octets on the wire", self.wire.len());
-            return Err(scope.error(type_field, message, "a record holds at most 65,535 octets of data"));
-        }
         data.map_err(|error| rdata_fault(scope, type_field, fields, error))
     }
 
@@ -291,6 +290,7 @@ impl Scope {
         self.origin_is_new = true;
     }
 
+    /// The place of a field.
     pub(super) fn position(&self, field: &Field<'_>) -> Position {
         Position { file: self.file.clone(), line: field.line, column: field.column }
     }
@@ -302,15 +302,18 @@ impl Scope {
         Position { column: field.column.saturating_add(length), ..self.position(field) }
     }
 
+    /// An error at a field, with advice.
     pub(super) fn error(&self, field: &Field<'_>, message: impl Into<String>, help: impl Into<String>) -> Fault {
         Box::new(Diagnostic::error(self.position(field), message).help(help))
     }
 
+    /// Places what is wrong with the text itself.
     pub(super) fn lex_error(&self, error: LexError) -> Fault {
         let position = Position { file: self.file.clone(), line: error.line, column: error.column };
         Box::new(Diagnostic::error(position, error.to_string()).help(error.fault.help()))
     }
 
+    /// Places what is wrong with a `$GENERATE`.
     pub(super) fn generate_error(&self, error: GenerateError) -> Fault {
         let position = Position { file: self.file.clone(), line: error.line, column: error.column };
         Box::new(Diagnostic::error(position, error.message).help(error.help))
@@ -368,6 +371,7 @@ pub(super) fn read_header(scope: &Scope, owner: Option<&Field<'_>>, fields: &[Fi
     Err(Box::new(Diagnostic::error(scope.position_behind(last), "the record ends before its type").help(RECORD_FORM)))
 }
 
+/// What to do about an entry of which too little can be made out.
 const RECORD_FORM: &str = "a record is `owner [TTL] [class] type data`, as in `www 3600 IN A 192.0.2.1`";
 
 /// What to do about a word that is no type; `next` follows it if it may have been meant as the owner.
@@ -387,6 +391,7 @@ fn help_for_type(scope: &Scope, field: &Field<'_>, next: Option<&Field<'_>>) -> 
     )
 }
 
+/// Reads a TTL of an entry or of `$TTL`.
 pub(super) fn read_ttl(scope: &Scope, field: &Field<'_>) -> Result<u32, Fault> {
     rdata::parse_ttl(field.text).ok_or_else(|| {
         let help = "write seconds up to 2147483647, or numbers with the units w d h m s as in `1h30m`";
@@ -416,7 +421,7 @@ fn read_lua(
         return LuaData::read(fields, file);
     }
     rdata::read(Rtype::LUA, fields, None, wire)?;
-    LuaData::from_wire(wire, &position).ok_or_else(|| RdataError {
+    LuaData::from_wire(wire, &position).filter(|data| !data.covered.is_meta()).ok_or_else(|| RdataError {
         field: 2,
         message: "the octets are not the type and the code of a LUA record".to_owned(),
         help: Some("give two octets of type, then character-strings that are not all empty".to_owned()),

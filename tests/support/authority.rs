@@ -11,7 +11,7 @@ use perigee::diagnostic::Diagnostic;
 use perigee::dns::Name;
 use perigee::dns::wire::Limits;
 use perigee::health::table::Table;
-use perigee::script::{Program, Vm};
+use perigee::script::{Program, Setup, Vm};
 use perigee::zone::parser::{self, Input, Options};
 use perigee::zone::{Zone, ZoneSet, check};
 
@@ -39,7 +39,8 @@ impl Authority {
             any_to_tcp: config.server.any_to_tcp,
         };
         // A clock that stands still never ends a run: how fast the machine is decides no test.
-        let vm = Vm::new(config.lua, Arc::new(Table::new(16)), 7, Box::new(|| Duration::ZERO));
+        let (library, table) = (Arc::default(), Arc::new(Table::new(16)));
+        let vm = Vm::new(Setup { limits: config.lua, library, table, seed: 7, clock: Box::new(|| Duration::ZERO) });
         let vm = vm.unwrap_or_else(|error| panic!("{error}"));
         Self { responder: Responder::new(Arc::new(world), vm) }
     }

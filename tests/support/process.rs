@@ -156,9 +156,14 @@ impl Question {
         Self { name: name.to_owned(), rtype: RecordType::A, subnet: None }
     }
 
-    /// Asks for TXT instead.
+    /// Asks for the TXT records of a name.
     pub(crate) fn txt(name: &str) -> Self {
         Self { rtype: RecordType::TXT, ..Self::a(name) }
+    }
+
+    /// Asks for the records of a name whose type has this mnemonic.
+    pub(crate) fn of_type(name: &str, rtype: &str) -> Self {
+        Self { rtype: rtype.parse().expect("a type"), ..Self::a(name) }
     }
 
     /// Says which network the client is in.
