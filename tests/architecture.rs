@@ -74,11 +74,11 @@ const ROOMS: &[Room] = &[
             "source",
             "zone",
         ],
-        crates: &["rand", "tokio", "tracing"],
+        crates: &["rand", "rustix", "tokio", "tracing"],
     },
     Room {
         name: "commands",
-        rooms: &["config", "daemon", "diagnostic", "dns", "source"],
+        rooms: &["config", "daemon", "diagnostic", "dns", "dns::probe", "source"],
         crates: &["clap", "serde_json", "tracing", "tracing_subscriber"],
     },
     Room { name: "main", rooms: &["commands"], crates: &["clap"] },
@@ -151,15 +151,15 @@ fn pages_lead_to_files_that_exist() {
 #[test]
 fn the_architecture_names_files_that_exist() {
     let text = std::fs::read_to_string(top().join("ARCHITECTURE.md")).expect("it can be read");
-    for name in file_names(&text) {
+    for name in file_names(&text).into_iter().filter(|name| *name != "mod.rs") {
         assert!(top().join("src").join(name).exists() || top().join(name).exists(), "there is no `{name}`");
     }
 }
 
 #[test]
 fn each_rule_finds_what_breaks_it() {
-    type Rule = fn(&Sources) -> Vec<String>;
-    let rows: &[(Rule, &[(&str, &str)], &str)] = &[
+    type Row = (fn(&Sources) -> Vec<String>, &'static [(&'static str, &'static str)], &'static str);
+    let rows: &[Row] = &[
         (
             imports,
             &[("src/dns/wire.rs", "//! x\nuse crate::zone::Zone;"), ("src/zone/mod.rs", "")],

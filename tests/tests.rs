@@ -13,6 +13,7 @@ mod health; // fake backends fail and recover: up, down, up
 mod interop; // what dig, kdig, drill and dnspython make of our responses
 mod lua_manual; // the manual of LUA records, its examples, and the list for editors
 mod query; // what holds for every message whatever
+mod readme; // the console examples of README.md and docs/, run
 mod reload; // zones swapped under load: wholly old or wholly new, none lost
 mod samples; // zones/ and lua/ do what their headers promise
 mod sandbox; // scripts that would take everything
