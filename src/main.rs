@@ -1,12 +1,40 @@
 //! The command line: arguments to a call, an error to a message and an exit code.
 
-fn main() {
-    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
-    let (config, _) = perigee::config::Config::load(None, std::env::vars_os()).unwrap();
-    if let Err(diagnostics) = perigee::daemon::run(&config) {
-        for diagnostic in diagnostics {
-            eprintln!("{diagnostic}");
-        }
-        std::process::exit(1);
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use perigee::commands::{check, health, serve};
+
+/// An authoritative DNS server whose records can be small Lua scripts.
+#[derive(Parser)]
+#[command(name = "perigee", version)]
+struct CommandLine {
+    /// The configuration file [default: what PERIGEE_CONFIG names, or perigee.toml if there is one]
+    #[arg(short, long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serves until it is told to stop
+    Serve,
+    /// Reads configuration and zones, tells all that is wrong, and exits with 1 if any of it is an error
+    Check(check::Arguments),
+    /// Asks the running server one question by UDP, and exits with 1 if it does not answer
+    Health(health::Arguments),
+}
+
+fn main() -> ExitCode {
+    let line = CommandLine::parse();
+    // Not by clap: for an option that may stand behind the subcommand, it would refuse a variable that is set to nothing.
+    let variable = std::env::var_os("PERIGEE_CONFIG").filter(|path| !path.is_empty());
+    let config = line.config.or_else(|| variable.map(PathBuf::from));
+    match line.command {
+        Command::Serve => serve::run(config.as_deref()),
+        Command::Check(arguments) => check::run(config.as_deref(), &arguments),
+        Command::Health(arguments) => health::run(config.as_deref(), &arguments),
     }
 }

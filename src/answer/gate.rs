@@ -5,25 +5,37 @@ use crate::dns::edns::ExtendedError;
 use crate::dns::{Class, Rcode, Request, Response, Rtype};
 use crate::zone::ZoneSet;
 
-/// Admits a request to the zones its client sees; an error is the response to send instead.
+/// A request that no zone is asked for.
+pub(super) struct Refused {
+    rcode: Rcode,
+    extended_error: Option<ExtendedError>,
+}
+
+/// Admits a request to the zones its client sees.
 ///
 /// Refused are EDNS versions other than 0 (RFC 6891 section 6.1.3), transfers, types that are no data, and classes
 /// other than IN and ANY.
-pub(super) fn admit<'w>(world: &'w World, request: &Request<'_>) -> Result<&'w ZoneSet<Programs>, Response<'w>> {
+pub(super) fn admit<'w>(world: &'w World, request: &Request<'_>) -> Result<&'w ZoneSet<Programs>, Refused> {
+    let refused = |rcode| Err(Refused { rcode, extended_error: None });
     if request.edns.is_some_and(|edns| edns.version != 0) {
-        return Err(Response::new(Rcode::BADVERS));
+        return refused(Rcode::BADVERS);
     }
     match request.qtype {
-        Rtype::AXFR | Rtype::IXFR => return Err(Response::new(Rcode::REFUSED)),
-        Rtype::MAILA | Rtype::MAILB => return Err(Response::new(Rcode::NOTIMP)),
-        qtype if qtype.is_meta() && qtype != Rtype::ANY => return Err(Response::new(Rcode::FORMERR)),
+        Rtype::AXFR | Rtype::IXFR => return refused(Rcode::REFUSED),
+        Rtype::MAILA | Rtype::MAILB => return refused(Rcode::NOTIMP),
+        qtype if qtype.is_meta() && qtype != Rtype::ANY => return refused(Rcode::FORMERR),
         _ => {}
     }
     if request.qclass != Class::IN && request.qclass != Class::ANY {
-        let mut refused = Response::new(Rcode::REFUSED);
-        let text = "no zones of this class";
-        refused.extended_error = Some(ExtendedError { code: ExtendedError::NOT_AUTHORITATIVE, text });
-        return Err(refused);
+        let extended_error = ExtendedError { code: ExtendedError::NOT_AUTHORITATIVE, text: "no zones of this class" };
+        return Err(Refused { rcode: Rcode::REFUSED, extended_error: Some(extended_error) });
     }
     Ok(&world.zones)
+}
+
+impl Refused {
+    /// The response that says so.
+    pub(super) fn response<'z>(self) -> Response<'z> {
+        Response { extended_error: self.extended_error, ..Response::new(self.rcode) }
+    }
 }

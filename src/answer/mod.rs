@@ -67,12 +67,12 @@ impl Responder {
             Ok(request) => request,
             Err(Refusal::Silence) => return Outcome::Silence,
             Err(Refusal::Rcode(rcode)) => {
-                wire::encode_refusal(octets, rcode, out);
+                wire::encode_refusal(octets, rcode, self.world.limits, out);
                 return Outcome::Reply;
             }
         };
         let response = match gate::admit(&self.world, &request) {
-            Err(refusal) => refusal,
+            Err(refused) => refused.response(),
             Ok(zones) => {
                 let mut synthesizer =
                     synthesize::Synthesizer::new(&mut self.vm, &self.arena, now, client, &request, &self.world);

@@ -4,8 +4,8 @@ use super::Programs;
 use super::synthesize::Synthesizer;
 use crate::dns::edns::ExtendedError;
 use crate::dns::name::Folded;
-use crate::dns::wire::{Owner, Request, Response, Section};
-use crate::dns::{NameRef, Rcode, RrsetRef, Rtype, rdata};
+use crate::dns::wire::{Entry, Owner, Request, Response, Section};
+use crate::dns::{Class, NameRef, Rcode, RrsetRef, Rtype, rdata};
 use crate::script::Failure;
 use crate::zone::lookup::{self, Place};
 use crate::zone::{Node, Zone, ZoneSet};
@@ -48,7 +48,7 @@ pub(super) fn answer<'z>(
             }
             break;
         };
-        response.authoritative = true;
+        response.authoritative = is_authoritative(request);
         if request.qtype == Rtype::ANY && any_to_tcp {
             response.truncated = true;
             break;
@@ -56,17 +56,17 @@ pub(super) fn answer<'z>(
         synthesizer.enter(zone, programs, sought.name);
         match look(zone, &sought, step, request, synthesizer, &mut response) {
             Ok(Step::Done) => {
-                add_addresses(zone, &mut response);
+                add_addresses(zone, request, &mut response);
                 response.scope = synthesizer.scope();
                 return response;
             }
             Ok(Step::Redirect(target)) if step < REDIRECTIONS_MAX => {
                 sought = Sought { name: target, folded: Folded::new(target), owner: Owner::Name(target) };
             }
-            Ok(Step::Redirect(_)) => return failed(synthesizer, "too many CNAMEs"),
+            Ok(Step::Redirect(_)) => return failed(request, synthesizer, "too many CNAMEs"),
             Err(failure) => {
                 let text = synthesizer.report(request, &failure);
-                return failed(synthesizer, text);
+                return failed(request, synthesizer, text);
             }
         }
     }
@@ -74,10 +74,16 @@ pub(super) fn answer<'z>(
     response
 }
 
+/// Whether an answer from a zone of ours has AA: not when any class was asked for, as we know of one only (RFC 1035
+/// section 6.2).
+fn is_authoritative(request: &Request<'_>) -> bool {
+    request.qclass != Class::ANY
+}
+
 /// SERVFAIL with empty sections; AA stays, for it was our zone that failed.
-fn failed<'z>(synthesizer: &Synthesizer<'_, 'z>, text: &'static str) -> Response<'z> {
+fn failed<'z>(request: &Request<'_>, synthesizer: &Synthesizer<'_, 'z>, text: &'static str) -> Response<'z> {
     let mut response = Response::new(Rcode::SERVFAIL);
-    response.authoritative = true;
+    response.authoritative = is_authoritative(request);
     response.scope = synthesizer.scope();
     response.extended_error = Some(ExtendedError { code: ExtendedError::OTHER, text });
     response
@@ -96,15 +102,15 @@ fn look<'z>(
         Place::Exact(node) | Place::Wildcard(node) => at_node(zone, node, sought, request.qtype, synthesizer, response),
         Place::Referral { name_servers, cut, skipped } => {
             // A referral is no authority's answer; after a CNAME of ours the AA bit still speaks of that.
-            response.authoritative = step > 0;
+            response.authoritative &= step > 0;
             let owner = above(sought, skipped, cut.owner().as_ref());
             response.push(Section::Authority, owner, name_servers.as_ref());
             add_glue(zone, cut, name_servers.as_ref(), response);
             Ok(Step::Done)
         }
         Place::Dname { rrset, skipped } => {
-            let owner = NameRef::split_from(&sought.name.wire()[sought.folded.offset(skipped)..]);
-            let (owner, _) = owner.expect("a name cut at a label is a name");
+            let (owner, _) = NameRef::split_from(&sought.name.wire()[sought.folded.offset(skipped)..])
+                .expect("a name cut at a label is a name");
             response.push(Section::Answer, above(sought, skipped, owner), rrset.as_ref());
             let target = rrset.as_ref().rdata().next().and_then(|rdata| NameRef::split_from(rdata).ok());
             let (target, _) = target.expect("a DNAME was checked to hold a name");
@@ -134,17 +140,19 @@ fn at_node<'z>(
     synthesizer: &mut Synthesizer<'_, 'z>,
     response: &mut Response<'z>,
 ) -> Result<Step<'z>, Failure> {
-    // A script's CNAME redirects every type, ANY included, and is as if absent when it returns nothing.
-    let scripted = qtype != Rtype::CNAME && synthesizer.answers_for(node, Rtype::CNAME);
-    let redirecting = scripted || (qtype != Rtype::CNAME && qtype != Rtype::ANY);
-    if redirecting && let Some(cname) = synthesizer.rrset(node, Rtype::CNAME)? {
-        let first = cname.first();
-        response.push(Section::Answer, sought.owner, first);
-        return Ok(after_cname(qtype, first));
+    // A script's CNAME redirects every type, ANY included, and is as if absent when it returns nothing. At the apex
+    // the SOA stays within reach: without it there would be no zone to transfer or to cache a denial for.
+    let is_own = qtype == Rtype::CNAME || (qtype == Rtype::SOA && node.rrset(Rtype::SOA).is_some());
+    let scripted = !is_own && synthesizer.answers_for(node, Rtype::CNAME);
+    let redirects = scripted || (!is_own && qtype != Rtype::ANY);
+    if redirects && let Some(cname) = synthesizer.rrset(node, Rtype::CNAME)? {
+        response.push(Section::Answer, sought.owner, cname);
+        return Ok(after_cname(qtype, cname));
     }
     let before = response.entries.len();
     if qtype == Rtype::ANY {
-        for rtype in synthesizer.types_at(node) {
+        // A script for CNAME has run by now and made nothing; another run could make something.
+        for rtype in synthesizer.types_at(node).into_iter().filter(|rtype| !(scripted && *rtype == Rtype::CNAME)) {
             if let Some(rrset) = synthesizer.rrset(node, rtype)? {
                 response.push(Section::Answer, sought.owner, rrset);
             }
@@ -192,7 +200,7 @@ fn add_glue<'z>(zone: &'z Zone, cut: &Node, name_servers: RrsetRef<'z>, response
         };
         let below = target.is_in(cut.owner().as_ref());
         for rtype in [Rtype::A, Rtype::AAAA] {
-            if let Some(rrset) = node.rrset(rtype) {
+            if let Some(rrset) = zone.settled_rrset(node, rtype) {
                 response.push(Section::Additional, Owner::Name(target), rrset.as_ref());
                 response.entries.last_mut().expect("just pushed").required = below;
             }
@@ -203,7 +211,7 @@ fn add_glue<'z>(zone: &'z Zone, cut: &Node, name_servers: RrsetRef<'z>, response
 /// Adds the addresses that a client would ask for next: those of name servers, mail exchanges and services.
 ///
 /// Static addresses of the same zone only; scripts do not run for the additional section.
-fn add_addresses<'z>(zone: &'z Zone, response: &mut Response<'z>) {
+fn add_addresses<'z>(zone: &'z Zone, request: &Request<'z>, response: &mut Response<'z>) {
     let mut added = 0;
     for index in 0..response.entries.len() {
         let entry = response.entries[index];
@@ -211,18 +219,35 @@ fn add_addresses<'z>(zone: &'z Zone, response: &mut Response<'z>) {
             continue;
         }
         for target in entry.rrset.rdata().filter_map(|rdata| rdata::target(entry.rrset.rtype, rdata)) {
+            // The root as the target of a service is the owner (RFC 9460 section 2.5.2), and nobody's mail exchange.
+            let target = if target.is_root() { owner_name(request, entry.owner) } else { target };
             let known = target.is_in(zone.apex().as_ref());
             let place = known.then(|| lookup::find(zone, &Folded::new(target), Rtype::A));
-            let Some(Place::Exact(node)) = place else { continue };
+            let Some(Place::Exact(node) | Place::Wildcard(node)) = place else { continue };
             for rtype in [Rtype::A, Rtype::AAAA] {
-                let Some(rrset) = node.rrset(rtype).filter(|_| added < ADDITIONAL_MAX) else { continue };
-                let twice =
-                    response.entries.iter().any(|entry| std::ptr::eq(entry.rrset.records, rrset.as_ref().records));
-                if !twice {
+                let Some(rrset) = zone.settled_rrset(node, rtype).filter(|_| added < ADDITIONAL_MAX) else { continue };
+                let rrset = rrset.as_ref();
+                // The same octets may stand for several names that a wildcard covers.
+                let is_there = |there: &Entry<'_>| {
+                    std::ptr::eq(there.rrset.records, rrset.records) && owner_name(request, there.owner) == target
+                };
+                if !response.entries.iter().any(is_there) {
                     added += 1;
-                    response.push(Section::Additional, Owner::Name(target), rrset.as_ref());
+                    response.push(Section::Additional, Owner::Name(target), rrset);
                 }
             }
         }
+    }
+}
+
+/// The owner of an RRset in the response to `request`.
+fn owner_name<'z>(request: &Request<'z>, owner: Owner<'z>) -> NameRef<'z> {
+    match owner {
+        Owner::Question(skipped) => {
+            let (name, _) = NameRef::split_from(&request.qname.wire()[request.folded.offset(skipped)..])
+                .expect("a name cut at a label is a name");
+            name
+        }
+        Owner::Name(name) => name,
     }
 }

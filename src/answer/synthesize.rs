@@ -106,8 +106,12 @@ impl<'s, 'z> Synthesizer<'s, 'z> {
         if rdata.is_empty() {
             return Ok(own);
         }
-        let all: SmallVec<[&[u8]; 8]> =
-            own.iter().flat_map(|own| own.rdata()).chain(rdata.iter().map(|rdata| &**rdata)).collect();
+        let made = rdata.iter().map(|rdata| &**rdata);
+        let mut all: SmallVec<[&[u8]; 8]> = own.iter().flat_map(|own| own.rdata()).chain(made).collect();
+        if rtype == Rtype::CNAME {
+            // A name has one CNAME (RFC 2181 section 10.1), whatever a script returns.
+            all.truncate(1);
+        }
         Ok(Some(self.hold(rtype, ttl, &all)))
     }
 

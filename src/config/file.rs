@@ -178,7 +178,8 @@ pub(super) fn nearest<'k>(name: &str, known: impl Iterator<Item = &'k str>) -> O
     known
         .map(|known| (known, strsim::normalized_damerau_levenshtein(&name, &known.to_ascii_lowercase())))
         .filter(|(_, likeness)| *likeness >= LIKENESS_MIN)
-        .max_by(|a, b| a.1.total_cmp(&b.1))
+        // Of equals, the first: `max_by` would take the last.
+        .min_by(|a, b| b.1.total_cmp(&a.1))
         .map(|(known, _)| known)
 }
 

@@ -56,6 +56,11 @@ pub const ZONE_SETTLE_MAX: Duration = Duration::from_millis(500);
 /// The coarsest file system in use (FAT) counts in two seconds. Until then, contents are compared too.
 pub const ZONE_STAMP_COARSENESS: Duration = Duration::from_secs(2);
 
+/// How many files a library of Lua may have; each is run in every VM.
+pub const LIBRARY_FILES_MAX: usize = 256;
+/// The most octets a file of a library may have.
+pub const LIBRARY_FILE_OCTETS_MAX: u64 = 1 << 20;
+
 /// How long streams may go on after a stop to get what is being answered.
 ///
 /// Service managers kill what takes much longer.
@@ -240,7 +245,7 @@ pub struct Zone {
 /// `[lua]`: what scripts may do.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Lua {
-    /// Whether LUA records run; otherwise names that hold them answer SERVFAIL.
+    /// Whether LUA records run; otherwise they are as if absent.
     pub enabled: bool,
     /// Whether globals live on from query to query, in each worker.
     pub shared_state: bool,
@@ -248,11 +253,11 @@ pub struct Lua {
     pub insert_whitespace: bool,
     /// How many loop turns and calls a run may take; 0 stands for no limit.
     pub exec_limit: usize,
-    /// How long a run may take.
+    /// How much time of a processor a run may take.
     pub time_limit: Duration,
     /// How many octets a run may add to its VM.
     pub memory_limit: usize,
-    /// Where `include` finds scripts; it need not exist. An empty path for none.
+    /// Whose `*.lua` files are run before any record; it need not exist. An empty path for none.
     pub include_dir: PathBuf,
     /// How many compiled scripts a worker holds.
     pub scripts_held_max: usize,

@@ -1,15 +1,16 @@
 //! A zone's text to a zone that could be served: parsed, judged, built, its scripts compiled and tried.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use super::thread_time;
 use crate::answer::Programs;
 use crate::config::Config;
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Position};
 use crate::dns::{Name, Now};
 use crate::health::Check;
 use crate::health::table::Table;
-use crate::script::{Program, Vm};
+use crate::script::{Library, Program, Setup, Vm};
 use crate::source::{Loaded, Text, ZoneReader};
 use crate::zone::parser::{self, Included, Input, Options};
 use crate::zone::{Zone, check};
@@ -30,9 +31,35 @@ pub struct Candidate {
 /// Makes a candidate of a zone's text; tells every fault there is.
 ///
 /// Trial runs use a VM and a health table of their own: nothing is probed for a zone that may be refused.
-pub fn load(config: &Config, apex: &Name, text: &Text, reader: &mut ZoneReader) -> Loaded<Candidate> {
+pub fn load(
+    config: &Config,
+    library: &Arc<Library>,
+    apex: &Name,
+    text: &Text,
+    reader: &mut ZoneReader,
+) -> Loaded<Candidate> {
+    // What concerns the zone as a whole is told of its first line.
+    let place = |mut diagnostic: Diagnostic| {
+        diagnostic.position.get_or_insert_with(|| Position::new(text.file.clone(), 1, 1));
+        diagnostic
+    };
+    let place_all = |diagnostics: Vec<Diagnostic>| diagnostics.into_iter().map(place).collect();
+    match read(config, library, apex, text, reader) {
+        Ok((candidate, warnings)) => Ok((candidate, place_all(warnings))),
+        Err(diagnostics) => Err(place_all(diagnostics)),
+    }
+}
+
+/// Makes a candidate; what concerns the zone as a whole has no position yet.
+fn read(
+    config: &Config,
+    library: &Arc<Library>,
+    apex: &Name,
+    text: &Text,
+    reader: &mut ZoneReader,
+) -> Loaded<Candidate> {
     let input = Input { file: text.file.clone(), text: &text.octets };
-    let mut include = |path: &str, from: &crate::diagnostic::Position| {
+    let mut include = |path: &str, from: &Position| {
         let text = reader.include(&from.file, path).map_err(|error| error.to_string())?;
         Ok(Included { file: text.file, text: text.octets })
     };
@@ -58,7 +85,7 @@ pub fn load(config: &Config, apex: &Name, text: &Text, reader: &mut ZoneReader) 
             return Err(diagnostics);
         }
     };
-    let checks = match try_out(config, &zone, &programs) {
+    let checks = match try_out(config, library, &zone, &programs) {
         Ok((checks, warnings)) => {
             diagnostics.extend(warnings);
             checks
@@ -92,14 +119,18 @@ fn compile(zone: &Zone) -> Result<Programs, Vec<Diagnostic>> {
 }
 
 /// Runs every script once: finds the checks they ask for, and what an operator should know before a client does.
-fn try_out(config: &Config, zone: &Zone, programs: &Programs) -> Result<(Vec<Check>, Vec<Diagnostic>), Diagnostic> {
+fn try_out(
+    config: &Config,
+    library: &Arc<Library>,
+    zone: &Zone,
+    programs: &Programs,
+) -> Result<(Vec<Check>, Vec<Diagnostic>), Diagnostic> {
     if programs.is_empty() {
         return Ok((Vec::new(), Vec::new()));
     }
-    let start = Instant::now();
     let table = Arc::new(Table::new(config.health.checks_max));
-    let mut vm = Vm::new(config.lua.clone(), table, 0, Box::new(move || start.elapsed()))
-        .map_err(|error| Diagnostic::error(None, error.to_string()))?;
+    let (limits, library) = (config.lua.clone(), library.clone());
+    let mut vm = Vm::new(Setup { limits, library, table, seed: 0, clock: Box::new(thread_time) })?;
     let unix = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     let now = Now { unix_secs: unix.as_secs(), monotonic: Duration::ZERO };
     let discovery = vm.discover(programs, zone.apex().as_ref(), now);

@@ -1,14 +1,15 @@
 //! Wiring: build the World, start workers, source and checker; reload; shut down.
 //!
 //! Read [`run`] for the life of the process and `Stage` for the way of a zone from its file to the workers:
-//! `candidate.rs` makes it of its text, its checks are claimed and probed, and only then it goes live.
+//! `library.rs` reads the Lua that all records share, `candidate.rs` makes a zone of its text, its checks are claimed and probed, and only then it goes live.
 
 pub mod candidate;
+pub mod library;
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rand::TryRng;
 use rand::rngs::SysRng;
@@ -23,7 +24,7 @@ use crate::dns::wire::Limits;
 use crate::health::checker::{Checker, Settings as CheckerSettings};
 use crate::health::probe::Prober;
 use crate::health::table::{Claims, Table};
-use crate::script::Vm;
+use crate::script::{Library, Setup, Vm};
 use crate::server::{self, Clock};
 use crate::source::{Event, FileSource};
 use crate::zone::{Zone, ZoneSet};
@@ -37,19 +38,20 @@ pub fn run(config: &Config) -> Result<(), Vec<Diagnostic>> {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         workers => workers,
     };
+    let library = library::load(config)?;
     let listeners = server::bind(&config.server.listen, workers)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(system("cannot start"))?;
-    runtime.block_on(serve(config, listeners))
+    runtime.block_on(serve(config, library, listeners))
 }
 
-async fn serve(config: &Config, listeners: server::Listeners) -> Result<(), Vec<Diagnostic>> {
+async fn serve(config: &Config, library: Arc<Library>, listeners: server::Listeners) -> Result<(), Vec<Diagnostic>> {
     let mut signals = Signals::new().map_err(system("cannot listen for signals"))?;
     let table = Arc::new(Table::new(config.health.checks_max));
     let stopping = Arc::new(Notify::new());
     let checker = start_checker(config, &table, &stopping);
-    let shared = Arc::new(config.clone());
+    let (shared, of_zones) = (Arc::new(config.clone()), library.clone());
     let mut source = FileSource::new(&config.zones, &config.zone, move |name, text, reader| {
-        candidate::load(&shared, name, text, reader)
+        candidate::load(&shared, &of_zones, name, text, reader)
     });
     let (source, events) = tokio::task::spawn_blocking(move || {
         let events = source.load_all();
@@ -76,7 +78,7 @@ async fn serve(config: &Config, listeners: server::Listeners) -> Result<(), Vec<
     let (publish, world) = watch::channel(stage.world());
     let clock = Clock::start();
     let addresses = listeners.addresses().to_vec();
-    let started = server::start(listeners, settings(config), clock, worker_factory(config, table, world)?);
+    let started = server::start(listeners, settings(config), clock, worker_factory(config, library, table, world)?);
     let workers = started.map_err(|error| vec![Diagnostic::error(None, error.to_string())])?;
     let zones = stage.live.len();
     tracing::info!(?addresses, zones, checks = slots.len(), "serving");
@@ -91,19 +93,23 @@ async fn serve(config: &Config, listeners: server::Listeners) -> Result<(), Vec<
         tokio::select! {
             Some(event) = events.recv() => match event {
                 Event::Removed { ref name } => {
-                    stage.remove(name);
-                    publish.send_replace(stage.world());
+                    if stage.remove(name) {
+                        publish.send_replace(stage.world());
+                        tracing::warn!(zone = %name, "zone withdrawn: its file is gone");
+                    }
                 }
                 event => if let Some(claimed) = stage.take(event) {
                     tokio::spawn(warm(claimed, checker.clone(), config.health.warmup, ready_in.clone()));
                 },
             },
             Some(claimed) = ready.recv() => {
-                stage.publish(claimed);
+                let mut names: Vec<Name> = stage.accept(claimed).into_iter().collect();
                 while let Ok(claimed) = ready.try_recv() {
-                    stage.publish(claimed);
+                    names.extend(stage.accept(claimed));
                 }
                 publish.send_replace(stage.world());
+                // Said once it is so: who reads this may ask at once.
+                names.iter().for_each(|name| stage.announce(name));
             }
             order = signals.next() => match order {
                 Order::Stop => break,
@@ -181,21 +187,27 @@ impl<'c> Stage<'c> {
         }
     }
 
-    /// Takes a zone into the next world, unless a newer version of it was seen.
-    fn publish(&mut self, Claimed { name, version, hosted }: Claimed) {
+    /// Takes a zone into the next world, unless a newer version of it was seen; returns its name if so.
+    fn accept(&mut self, Claimed { name, version, hosted }: Claimed) -> Option<Name> {
         if self.versions.get(&name) != Some(&version) {
-            return;
+            return None;
         }
-        let (serial, records, checks) = (hosted.zone.serial(), hosted.zone.record_count(), hosted.claims.slots().len());
-        tracing::info!(zone = %name, serial, records, checks, "zone published");
-        self.live.insert(name, hosted);
+        self.live.insert(name.clone(), hosted);
+        Some(name)
     }
 
-    fn remove(&mut self, name: &Name) {
-        self.versions.remove(name);
-        if self.live.remove(name).is_some() {
-            tracing::warn!(zone = %name, "zone withdrawn: its file is gone");
+    /// Logs that a zone is served from now on.
+    fn announce(&self, name: &Name) {
+        if let Some(Hosted { zone, claims, .. }) = self.live.get(name) {
+            let (serial, records, checks) = (zone.serial(), zone.record_count(), claims.slots().len());
+            tracing::info!(zone = %name, serial, records, checks, "zone published");
         }
+    }
+
+    /// Takes a zone out; returns whether it was served.
+    fn remove(&mut self, name: &Name) -> bool {
+        self.versions.remove(name);
+        self.live.remove(name).is_some()
     }
 
     /// What answers are made from, with the zones as they are now.
@@ -247,25 +259,32 @@ fn settings(config: &Config) -> server::Settings {
     }
 }
 
+/// How much time of a processor the calling thread has had.
+fn thread_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::try_from(time).unwrap_or_default()
+}
+
 /// What makes each worker's responder, on the worker's own thread.
 ///
 /// A first VM is made here, so that a machine without room for one says so before it serves.
 fn worker_factory(
     config: &Config,
+    library: Arc<Library>,
     table: Arc<Table>,
     world: watch::Receiver<Arc<World>>,
 ) -> Result<impl Fn(usize) -> Respond + Send + Sync + 'static, Vec<Diagnostic>> {
-    let lua = config.lua.clone();
-    let start = Instant::now();
+    let limits = config.lua.clone();
+    let seed = SysRng.try_next_u64();
     let seed =
-        || SysRng.try_next_u64().map_err(|error| vec![Diagnostic::error(None, format!("no random numbers: {error}"))]);
-    let seed = seed()?;
+        seed.map_err(|error| vec![Diagnostic::error(None, format!("the system has no random numbers: {error}"))])?;
     let vm = move |index: usize| {
         // One draw of the system's, spread over the workers: each has its own sequence.
         let seed = seed.wrapping_add((index as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        Vm::new(lua.clone(), table.clone(), seed, Box::new(move || start.elapsed()))
+        let (limits, library, table) = (limits.clone(), library.clone(), table.clone());
+        Vm::new(Setup { limits, library, table, seed, clock: Box::new(thread_time) })
     };
-    vm(0).map_err(|error| vec![Diagnostic::error(None, error.to_string())])?;
+    vm(0).map_err(|error| vec![error])?;
     Ok(move |index| -> Respond {
         let mut world = world.clone();
         let vm = vm(index).expect("a VM was made just before, and a worker without one is no worker");

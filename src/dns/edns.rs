@@ -59,12 +59,12 @@ impl ExtendedError {
 impl Edns {
     /// Reads the fields of an OPT record: its class, its TTL field and its RDATA.
     ///
-    /// Unknown options are passed over. Errors on options that do not fill the RDATA, a second client
-    /// subnet and a malformed one.
+    /// Unknown options are passed over, and all those of a version that is not ours, which may have another form.
+    /// Errors on options that do not fill the RDATA, a second client subnet and a malformed one.
     pub fn read(class: u16, ttl: u32, mut options: &[u8]) -> Result<Self, EdnsError> {
         let [_, version, flags, _] = ttl.to_be_bytes();
         let mut edns = Self { udp_payload: class, version, dnssec_ok: flags & 0x80 != 0, client_subnet: None };
-        while !options.is_empty() {
+        while version == 0 && !options.is_empty() {
             let (header, rest) = options.split_first_chunk::<4>().ok_or(EdnsError)?;
             let code = u16::from_be_bytes([header[0], header[1]]);
             let length = usize::from(u16::from_be_bytes([header[2], header[3]]));

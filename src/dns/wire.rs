@@ -1,7 +1,5 @@
 //! Octets to a `Request`, a `Response` to octets: sections, name compression, size limits, truncation.
 
-use std::net::IpAddr;
-
 use smallvec::SmallVec;
 
 use super::edns::{self, Edns, ExtendedError};
@@ -113,8 +111,9 @@ impl<'z> Response<'z> {
 
 /// Reads a request.
 ///
-/// Never allocates, and never panics whatever the octets. Rules: one question (RFC 9619), no records in
-/// answer and authority, at most one OPT (RFC 6891 section 6.1.1), nothing behind the last record.
+/// Never allocates, and never panics whatever the octets. Rules: one question (RFC 9619), no records in answer,
+/// none in authority but the SOA of an incremental transfer (RFC 1995 section 3), at most one OPT and that in
+/// additional (RFC 6891 section 6.1.1), nothing behind the last record.
 pub fn decode(octets: &[u8]) -> Result<Request<'_>, Refusal> {
     const FORMERR: Refusal = Refusal::Rcode(Rcode::FORMERR);
     let header: &[u8; HEADER] = octets.first_chunk().ok_or(Refusal::Silence)?;
@@ -127,19 +126,23 @@ pub fn decode(octets: &[u8]) -> Result<Request<'_>, Refusal> {
     if opcode != Opcode::QUERY {
         return Err(Refusal::Rcode(Rcode::NOTIMP));
     }
-    if (field(4), field(6), field(8)) != (1, 0, 0) {
+    let (in_authority, in_additional) = (u32::from(field(8)), u32::from(field(10)));
+    if (field(4), field(6)) != (1, 0) {
         return Err(FORMERR);
     }
     let (qname, qtype, qclass, rest) = read_question(&octets[HEADER..]).ok_or(FORMERR)?;
+    if in_authority > 0 && qtype != Rtype::IXFR {
+        return Err(FORMERR);
+    }
     let mut request =
         Request { id: field(0), opcode, flags, qname, folded: Folded::new(qname), qtype, qclass, edns: None };
     let mut rest = rest;
-    for _ in 0..field(10) {
+    for index in 0..in_authority + in_additional {
         let (record, after) = read_record(rest).ok_or(FORMERR)?;
         rest = after;
         if record.rtype == Rtype::OPT {
             let edns = Edns::read(record.class, record.ttl, record.rdata).map_err(|_| FORMERR)?;
-            if !record.at_root || request.edns.replace(edns).is_some() {
+            if !record.at_root || index < in_authority || request.edns.replace(edns).is_some() {
                 return Err(FORMERR);
             }
         }
@@ -159,7 +162,7 @@ fn read_question(octets: &[u8]) -> Option<(NameRef<'_>, Rtype, Class, &[u8])> {
     Some((qname, qtype, qclass, rest))
 }
 
-/// A record in the additional section of a request.
+/// A record of a request.
 struct Record<'m> {
     at_root: bool,
     rtype: Rtype,
@@ -170,17 +173,7 @@ struct Record<'m> {
 
 /// Splits a record from `octets`; its owner may be compressed and is only passed over.
 fn read_record(octets: &[u8]) -> Option<(Record<'_>, &[u8])> {
-    let mut rest = octets;
-    loop {
-        let (&length, after) = rest.split_first()?;
-        rest = match length {
-            0 => break rest = after,
-            1..=63 => after.get(usize::from(length)..)?,
-            0xc0.. => break rest = after.get(1..)?,
-            _ => return None,
-        };
-    }
-    let (fixed, rest) = rest.split_first_chunk::<10>()?;
+    let (fixed, rest) = skip_name(octets)?.split_first_chunk::<10>()?;
     let (rdata, rest) = rest.split_at_checked(usize::from(u16::from_be_bytes([fixed[8], fixed[9]])))?;
     let record = Record {
         at_root: octets[0] == 0,
@@ -190,6 +183,20 @@ fn read_record(octets: &[u8]) -> Option<(Record<'_>, &[u8])> {
         rdata,
     };
     Some((record, rest))
+}
+
+/// Passes over a name, compressed or not.
+fn skip_name(octets: &[u8]) -> Option<&[u8]> {
+    let mut rest = octets;
+    loop {
+        let (&length, after) = rest.split_first()?;
+        rest = match length {
+            0 => return Some(after),
+            1..=63 => after.get(usize::from(length)..)?,
+            0xc0.. => return after.get(1..),
+            64..0xc0 => return None,
+        };
+    }
 }
 
 /// What a server allows in its responses.
@@ -236,14 +243,15 @@ pub fn encode(request: &Request<'_>, response: &Response<'_>, transport: Transpo
     out.extend_from_slice(&request.qclass.0.to_be_bytes());
     let records_begin = out.len();
 
-    let mut writer = Writer { out, begin, names: SmallVec::new(), qname: request.qname };
+    let end = begin + records_max;
+    let mut writer = Writer { out, begin, end, names: SmallVec::new(), qname: request.qname };
     let mut counts = [0u16; 3];
     let mut truncated = response.truncated;
     if !truncated {
         for entry in &response.entries {
             let before = (writer.out.len(), writer.names.len());
             writer.rrset(entry, &request.folded);
-            if writer.out.len() - begin <= records_max {
+            if writer.out.len() <= end {
                 counts[entry.section as usize] += entry.rrset.count;
                 continue;
             }
@@ -273,8 +281,9 @@ pub fn encode(request: &Request<'_>, response: &Response<'_>, transport: Transpo
 
 /// Appends the response to a message that [`decode`] refused with a code.
 ///
-/// The question is echoed if it can be read. `octets` must have a header, as any that earns a code has.
-pub fn encode_refusal(octets: &[u8], rcode: Rcode, out: &mut Vec<u8>) {
+/// The question is echoed if it can be read, and an OPT record is answered with one, for a refusal without it would say
+/// that the server does not know EDNS (RFC 6891 section 7). `octets` must have a header, as any that earns a code has.
+pub fn encode_refusal(octets: &[u8], rcode: Rcode, limits: Limits, out: &mut Vec<u8>) {
     let Some(header) = octets.first_chunk::<HEADER>() else { return };
     let flags = u16::from_be_bytes([header[2], header[3]]);
     let question = (u16::from_be_bytes([header[4], header[5]]) == 1)
@@ -284,8 +293,32 @@ pub fn encode_refusal(octets: &[u8], rcode: Rcode, out: &mut Vec<u8>) {
         .unwrap_or_default();
     out.extend_from_slice(&header[..2]);
     out.extend_from_slice(&(0x8000 | flags & 0x7910 | rcode.0 & 0xf).to_be_bytes());
-    out.extend_from_slice(&[0, u8::from(!question.is_empty()), 0, 0, 0, 0, 0, 0]);
+    let opt = find_opt(octets);
+    out.extend_from_slice(&[0, u8::from(!question.is_empty()), 0, 0, 0, 0, 0, u8::from(opt.is_some())]);
     out.extend_from_slice(question);
+    if let Some(opt) = opt {
+        let dnssec_ok = opt.ttl & 0x8000 != 0;
+        let udp_payload = limits.udp_payload_max;
+        edns::Reply { udp_payload, rcode_high: 0, dnssec_ok, client_subnet: None, extended_error: None }.write(out);
+    }
+}
+
+/// Finds the OPT record of a message, however odd the rest of it is.
+fn find_opt(octets: &[u8]) -> Option<Record<'_>> {
+    let (header, mut rest) = octets.split_first_chunk::<HEADER>()?;
+    let [questions, answers, authorities, additionals] =
+        [4, 6, 8, 10].map(|at| u32::from(u16::from_be_bytes([header[at], header[at + 1]])));
+    for _ in 0..questions {
+        rest = skip_name(rest)?.get(4..)?;
+    }
+    for index in 0..answers + authorities + additionals {
+        let (record, after) = read_record(rest)?;
+        if record.rtype == Rtype::OPT && index >= answers + authorities {
+            return Some(record);
+        }
+        rest = after;
+    }
+    None
 }
 
 /// Writes records with compressed names behind one another.
@@ -293,6 +326,8 @@ struct Writer<'o, 'z> {
     out: &'o mut Vec<u8>,
     /// Where the message begins in `out`.
     begin: usize,
+    /// Where the records must end. An RRset that passes it is broken off, for the caller to take back.
+    end: usize,
     /// Names that stand in the message, each with its offset and how many of its octets are spelled out there.
     names: SmallVec<[(u16, u8, NameRef<'z>); COMPRESSED_NAMES_MAX]>,
     qname: NameRef<'z>,
@@ -310,12 +345,7 @@ impl<'z> Writer<'_, 'z> {
                     owner_at = Some(at);
                 }
                 (None, Owner::Question(_)) => self.out.push(0),
-                (None, Owner::Name(owner)) => {
-                    let at = self.out.len() - self.begin;
-                    self.name(owner);
-                    // The root is shorter than a pointer to it.
-                    owner_at = (!owner.is_root() && at <= POINTER_MAX).then_some(at);
-                }
+                (None, Owner::Name(owner)) => owner_at = self.name(owner),
             }
             let header_at = self.out.len();
             self.out.extend_from_slice(header);
@@ -324,6 +354,9 @@ impl<'z> Writer<'_, 'z> {
             if length != rdata.len() {
                 let length = u16::try_from(length).expect("compression only makes RDATA shorter");
                 self.out[header_at + 8..header_at + 10].copy_from_slice(&length.to_be_bytes());
+            }
+            if self.out.len() > self.end {
+                return;
             }
         }
     }
@@ -349,7 +382,9 @@ impl<'z> Writer<'_, 'z> {
     }
 
     /// Writes a name: as much of it as stands nowhere yet, then a pointer to the rest.
-    fn name(&mut self, name: NameRef<'z>) {
+    ///
+    /// Returns where the same name can be pointed at from now on; the root is shorter than a pointer to it.
+    fn name(&mut self, name: NameRef<'z>) -> Option<usize> {
         let at = self.out.len() - self.begin;
         let in_question = (HEADER as u16, self.qname.wire().len() as u8, self.qname);
         let best = std::iter::once(&in_question)
@@ -360,15 +395,20 @@ impl<'z> Writer<'_, 'z> {
                 (theirs < usize::from(*spelled) && pointer <= POINTER_MAX).then_some((own, pointer))
             })
             .min_by_key(|(own, _)| *own);
-        let (spelled, pointer) = best.map_or((name.wire().len(), None), |(own, pointer)| (own, Some(pointer)));
+        let (spelled, pointer) = match best {
+            Some((own, pointer)) => (own, Some(pointer)),
+            None => (name.wire().len(), None),
+        };
         self.out.extend_from_slice(&name.wire()[..spelled]);
         if let Some(pointer) = pointer {
             self.pointer(pointer);
         }
         if spelled > 0 && at <= POINTER_MAX && self.names.len() < COMPRESSED_NAMES_MAX {
-            let at = u16::try_from(at).expect("checked to be below 2^14");
-            self.names.push((at, u8::try_from(spelled).expect("a name has at most 255 octets"), name));
+            let known_at = u16::try_from(at).expect("checked to be below 2^14");
+            self.names.push((known_at, u8::try_from(spelled).expect("a name has at most 255 octets"), name));
         }
+        let known_at = if spelled == 0 { pointer } else { Some(at) };
+        known_at.filter(|at| !name.is_root() && *at <= POINTER_MAX)
     }
 }
 
@@ -392,10 +432,4 @@ fn common_suffix(own: NameRef<'_>, known: NameRef<'_>) -> Option<(usize, usize)>
         suffix = suffix.parent()?;
     }
     None
-}
-
-/// The address of the client that a request is about: that of the client subnet if it gives one.
-pub fn client_address(request: &Request<'_>, sender: IpAddr) -> IpAddr {
-    let subnet = request.edns.and_then(|edns| edns.client_subnet).filter(|subnet| subnet.source_length > 0);
-    subnet.map_or(sender, |subnet| subnet.address)
 }

@@ -150,7 +150,7 @@ impl Context {
     /// client is in it, and otherwise as many as show that it is not.
     pub(super) fn client_is_in(&self, network: IpNet) -> bool {
         let facts = self.facts.borrow();
-        let client = facts.subnet.map_or(facts.sender.ip(), |subnet| subnet.address);
+        let client = facts.subnet.map_or_else(|| facts.sender.ip(), |subnet| subnet.address);
         let common = match (client, network.network()) {
             (IpAddr::V4(client), IpAddr::V4(network)) => (client.to_bits() ^ network.to_bits()).leading_zeros(),
             (IpAddr::V6(client), IpAddr::V6(network)) => (client.to_bits() ^ network.to_bits()).leading_zeros(),

@@ -5,9 +5,11 @@ use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
 
-use mlua::{Lua, LuaOptions, MultiValue, StdLib, Table, Value, VmState};
+use mlua::chunk::{ChunkMode, Compiler};
+use mlua::{Function, Lua, LuaOptions, MultiValue, StdLib, Table, Value, VmState};
 
 use super::context::Context;
+use super::value;
 use crate::config;
 
 /// The globals of Lua a script sees; everything else of Luau's is left out.
@@ -53,8 +55,8 @@ const SUBJECT_OCTETS_MAX: usize = 65_536;
 const PATTERN_OCTETS_MAX: usize = 1024;
 /// The most entries a table may be made with in one call: sorting them stays near the time limit.
 const TABLE_ENTRIES_MAX: usize = 65_536;
-/// The clock is read once in so many steps: it costs as much as several.
-const STEPS_PER_CLOCK: usize = 8;
+/// The clock is read once in so many steps: it costs as much as a dozen.
+const STEPS_PER_CLOCK: usize = 32;
 /// The text Luau raises when it gets no memory.
 const MEMORY_ERROR: &str = "not enough memory";
 /// The name chunks of scripts have in Luau's messages.
@@ -65,7 +67,7 @@ pub(super) const CHUNK: &str = "script";
 pub(super) enum Spent {
     /// Loop turns, calls and returns.
     Steps(usize),
-    /// Wall-clock time.
+    /// Time.
     Time(Duration),
     /// Memory of the VM.
     Memory(usize),
@@ -94,6 +96,8 @@ pub(super) struct Budget {
     deadline: Cell<Option<Duration>>,
     clock: Box<dyn Fn() -> Duration>,
     spent: Cell<Option<Spent>>,
+    /// The script's line at which it was spent, where that is known.
+    line: Cell<Option<usize>>,
 }
 
 impl Budget {
@@ -106,23 +110,25 @@ impl Budget {
             deadline: Cell::new(None),
             clock,
             spent: Cell::new(None),
+            line: Cell::new(None),
         }
     }
 
-    /// Grants a new run what `limits` say, and takes its first step.
-    pub(super) fn open(&self, limits: &config::Lua) -> Result<(), Spent> {
+    /// Grants a new run what `limits` say, and takes its first step; false when there is none to take.
+    pub(super) fn open(&self, limits: &config::Lua) -> bool {
         self.steps.set(0);
         self.steps_max.set(if limits.exec_limit == 0 { usize::MAX } else { limits.exec_limit });
         self.memory_max.set(limits.memory_limit);
         self.time_max.set(limits.time_limit);
         self.deadline.set(None);
         self.spent.set(None);
-        if self.step() { Ok(()) } else { Err(self.close().unwrap_or(Spent::Steps(1))) }
+        self.line.set(None);
+        self.step()
     }
 
-    /// Ends the run; tells what it used up, if anything.
-    pub(super) fn close(&self) -> Option<Spent> {
-        self.spent.take()
+    /// Ends the run; tells what it used up, if anything, and at which line of the script if that is known.
+    pub(super) fn close(&self) -> Option<(Spent, Option<usize>)> {
+        Some((self.spent.take()?, self.line.take()))
     }
 
     /// Takes a step; false when there is none left, then and ever after.
@@ -203,10 +209,41 @@ impl Sandbox {
         let budget = Rc::clone(&self.budget);
         // A script can catch one error with `pcall` and run on, so once the budget is spent the interrupt fires at
         // every step: the error then also strikes outside the `pcall`.
-        self.lua.set_interrupt(move |_| {
-            if budget.step() { Ok(VmState::Continue) } else { Err(mlua::Error::runtime("the budget is spent")) }
+        self.lua.set_interrupt(move |lua| {
+            if budget.step() {
+                return Ok(VmState::Continue);
+            }
+            if budget.line.get().is_none() {
+                budget.line.set(current_line(lua));
+            }
+            Err(mlua::Error::runtime("the budget is spent"))
         });
     }
+}
+
+impl Sandbox {
+    /// Loads compiled code as a function; its name is what Luau's messages call it.
+    pub(super) fn load(&self, bytecode: &[u8], name: &str, environment: &Table) -> mlua::Result<Function> {
+        let chunk = self.lua.load(bytecode).set_name(format!("={name}")).set_mode(ChunkMode::Binary);
+        chunk.set_environment(environment.clone()).into_function()
+    }
+}
+
+/// Compiles source to bytecode that every VM of ours can load.
+pub(super) fn compile(source: &[u8]) -> mlua::Result<Vec<u8>> {
+    Compiler::new().set_optimization_level(2).set_debug_level(1).compile(source)
+}
+
+/// The line at which the script is: that of the innermost function that is the script's own.
+fn current_line(lua: &Lua) -> Option<usize> {
+    /// How many callers are looked through: the prelude's wrappers are two deep.
+    const DEPTH_MAX: usize = 8;
+    (0..DEPTH_MAX).find_map(|level| {
+        lua.inspect_stack(level, |call| {
+            let is_script = call.source().short_src.is_some_and(|source| source == CHUNK);
+            call.current_line().filter(|_| is_script)
+        })?
+    })
 }
 
 /// What `lua/prelude.lua` gets from us.
@@ -225,7 +262,7 @@ fn host_table(lua: &Lua, context: &Rc<Context>, budget: &Rc<Budget>) -> mlua::Re
         "spent",
         lua.create_function(move |_, problem: Value| {
             if problem.as_string().is_some_and(|text| text.as_bytes() == MEMORY_ERROR.as_bytes())
-                || problem.as_error().is_some_and(|error| is_memory_error(error))
+                || problem.as_error().is_some_and(is_memory_error)
             {
                 spent.spend_memory();
             }
@@ -254,7 +291,7 @@ pub(super) fn is_memory_error(error: &mlua::Error) -> bool {
 
 /// `math.random`: a fraction, a whole number up to the first bound, or one between both.
 fn draw(context: &Context, bounds: &MultiValue) -> mlua::Result<f64> {
-    let bound = |index: usize| bounds.get(index).and_then(Value::as_f64).map(f64::trunc);
+    let bound = |index: usize| bounds.get(index).and_then(value::number).map(f64::trunc);
     let (low, high) = match (bounds.len(), bound(0), bound(1)) {
         (0, ..) => return Ok(context.random_fraction()),
         (1, Some(high), _) => (1.0, high),

@@ -38,7 +38,7 @@ pub(super) enum ValueError {
 pub(super) fn to_rdata(lua: &Lua, value: &Value, covered: Rtype) -> Result<Vec<Vec<u8>>, ValueError> {
     match value {
         Value::Table(list) => list_to_rdata(lua, list, covered),
-        other => Ok(vec![one_to_rdata(&text(lua, other).ok_or(ValueError::Kind(kind(other)))?, covered)?]),
+        other => Ok(vec![one_to_rdata(&text(lua, other).ok_or_else(|| ValueError::Kind(kind(other)))?, covered)?]),
     }
 }
 
@@ -63,6 +63,15 @@ fn list_to_rdata(lua: &Lua, list: &Table, covered: Rtype) -> Result<Vec<Vec<u8>>
 /// Whether a value is a number or the text of one.
 pub(super) fn is_numeric(lua: &Lua, value: &Value) -> bool {
     lua.coerce_number(value.clone()).is_ok_and(|number| number.is_some())
+}
+
+/// A number as a fraction; Luau hands over whole ones as integers.
+pub(super) fn number(value: &Value) -> Option<f64> {
+    match value {
+        Value::Integer(number) => Some(*number as f64),
+        Value::Number(number) => Some(*number),
+        _ => None,
+    }
 }
 
 /// The octets of a string, or of a number's text.

@@ -1,20 +1,20 @@
 //! Zones in files: reads them with their includes, and notices changes.
 
-use std::collections::{BTreeMap, HashSet};
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant, SystemTime};
 
+use hashbrown::{HashMap, HashSet};
 use tokio::sync::Notify;
 
 use super::Event;
 use super::notice::Notice;
-use super::place::{Origin, Place, Places};
+use super::place::{Place, Places};
 use super::read::{Look, Seen, Text, ZoneReader};
 use crate::config::{self, ZONE_ABSENCE, ZONE_SETTLE, ZONE_SETTLE_MAX};
-use crate::diagnostic::{Diagnostic, Position};
+use crate::diagnostic::Diagnostic;
 use crate::dns::Name;
 
 /// The zones of `[zones]` and `[[zone]]`.
@@ -24,7 +24,7 @@ pub struct FileSource<Z> {
     zones: config::Zones,
     configured: Vec<config::Zone>,
     load: Arc<Load<Z>>,
-    tracked: BTreeMap<Name, Tracked>,
+    tracked: HashMap<Name, Tracked>,
     /// What was last said about the directory, so that it is not said at every look.
     told: Vec<Diagnostic>,
 }
@@ -53,9 +53,9 @@ struct Tracked {
     absent_since: Option<Instant>,
 }
 
-/// How thorough a look at the files is.
+/// How far a look at the files goes.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Scope {
+enum Extent {
     /// Reads what changed, once it has been left alone for a moment.
     Changes,
     /// Reads everything, now.
@@ -73,7 +73,7 @@ impl<Z: Send + 'static> FileSource<Z> {
             zones: zones.clone(),
             configured: configured.to_vec(),
             load: Arc::new(load),
-            tracked: BTreeMap::new(),
+            tracked: HashMap::new(),
             told: Vec::new(),
         }
     }
@@ -83,7 +83,7 @@ impl<Z: Send + 'static> FileSource<Z> {
     /// Blocks until done.
     pub fn load_all(&mut self) -> Vec<Event<Z>> {
         let mut events = Vec::new();
-        self.look(Scope::Everything, Instant::now(), SystemTime::now(), &mut |event| {
+        self.look(Extent::Everything, Instant::now(), SystemTime::now(), &mut |event| {
             events.push(event);
             ControlFlow::Continue(())
         });
@@ -100,7 +100,7 @@ impl<Z: Send + 'static> FileSource<Z> {
         let bell = notice.bell();
         // The first look finds what changed between `load_all` and the first watch.
         let mut pause = Duration::ZERO;
-        let mut scope = Scope::Changes;
+        let mut extent = Extent::Changes;
         notice.watch(&self.directories());
         loop {
             let rung = async {
@@ -108,17 +108,17 @@ impl<Z: Send + 'static> FileSource<Z> {
                 tokio::time::sleep(ZONE_SETTLE).await;
                 bell.notified().await;
             };
-            if scope == Scope::Changes {
+            if extent == Extent::Changes {
                 tokio::select! {
                     () = events.closed() => return,
-                    () = reload.notified() => scope = Scope::Everything,
+                    () = reload.notified() => extent = Extent::Everything,
                     () = rung => {}
                     () = tokio::time::sleep(pause) => {}
                 }
             }
             let events = events.clone();
             let look = tokio::task::spawn_blocking(move || {
-                let pause = self.look(scope, Instant::now(), SystemTime::now(), &mut |event| match events
+                let pause = self.look(extent, Instant::now(), SystemTime::now(), &mut |event| match events
                     .blocking_send(event)
                 {
                     Ok(()) => ControlFlow::Continue(()),
@@ -127,7 +127,7 @@ impl<Z: Send + 'static> FileSource<Z> {
                 notice.watch(&self.directories());
                 (self, notice, pause)
             });
-            scope = Scope::Changes;
+            extent = Extent::Changes;
             (self, notice, pause) = match look.await {
                 Ok(looked) => looked,
                 Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
@@ -140,13 +140,13 @@ impl<Z: Send + 'static> FileSource<Z> {
     /// Looks at all files once, sends what came of it, and tells how soon to look again.
     fn look(
         &mut self,
-        scope: Scope,
+        extent: Extent,
         now: Instant,
         wall: SystemTime,
         send: &mut dyn FnMut(Event<Z>) -> ControlFlow<()>,
     ) -> Duration {
         let places = Places::find(&self.zones, &self.configured);
-        if places.diagnostics != self.told || scope == Scope::Everything {
+        if places.diagnostics != self.told || extent == Extent::Everything {
             self.told.clone_from(&places.diagnostics);
             if !places.diagnostics.is_empty()
                 && send(Event::Failed { name: None, diagnostics: places.diagnostics.clone() }).is_break()
@@ -154,13 +154,13 @@ impl<Z: Send + 'static> FileSource<Z> {
                 return Duration::ZERO;
             }
         }
-        if places.directory_was_read && self.withdraw(&places, now, send).is_break() {
+        if self.withdraw(&places, now, send).is_break() {
             return Duration::ZERO;
         }
         let mut due = Vec::new();
         for (name, places) in places.zones {
             let tracked = self.tracked.entry(name.clone()).or_default();
-            if !tracked.is_due(&places, scope, now, wall) {
+            if !tracked.is_due(&places, extent, now, wall) {
                 continue;
             }
             tracked.changing_since = None;
@@ -191,6 +191,12 @@ impl<Z: Send + 'static> FileSource<Z> {
         let mut gone = Vec::new();
         for (name, tracked) in &mut self.tracked {
             if places.zones.contains_key(name) {
+                tracked.absent_since = None;
+                continue;
+            }
+            tracked.changing_since = None;
+            if !places.directory_was_read {
+                // Nothing is known of it: a directory that cannot be read takes no zone away.
                 tracked.absent_since = None;
             } else if now.duration_since(*tracked.absent_since.get_or_insert(now)) >= ZONE_ABSENCE {
                 gone.push(name.clone());
@@ -244,13 +250,10 @@ impl<Z: Send + 'static> FileSource<Z> {
     }
 
     /// The directories in which a change would show.
-    fn directories(&self) -> HashSet<PathBuf> {
+    fn directories(&self) -> HashSet<&Path> {
         let files = self.tracked.values().flat_map(|tracked| &tracked.seen).flat_map(Seen::directories);
         let configured = Some(self.zones.directory.as_path()).filter(|path| !path.as_os_str().is_empty());
-        files
-            .chain(configured)
-            .map(|path| if path.as_os_str().is_empty() { PathBuf::from(".") } else { path.to_owned() })
-            .collect()
+        files.chain(configured).map(|path| if path.as_os_str().is_empty() { Path::new(".") } else { path }).collect()
     }
 }
 
@@ -276,33 +279,26 @@ fn conflict(name: &Name, places: &[Place]) -> Diagnostic {
         .help("keep one of them; letter case makes no difference")
 }
 
-impl Place {
-    /// The line of the configuration that names it.
-    fn position(&self) -> Option<Position> {
-        match &self.origin {
-            Origin::Directory => None,
-            Origin::Configured(position) => position.clone(),
-        }
-    }
-}
-
 impl Tracked {
     /// Whether the zone is to be read now.
     ///
     /// ```text
-    /// files                                     scope        is due
+    /// files                                     extent       is due
     /// any                                       everything   at once
     /// from other places, or never read          changes      as soon as they are settled
     /// the same stamps, old enough to trust      changes      never
     /// other stamps, or stamps not to be trusted changes      as soon as they are settled, if contents differ
     /// ```
-    fn is_due(&mut self, places: &[Place], scope: Scope, now: Instant, wall: SystemTime) -> bool {
-        if scope == Scope::Everything {
+    fn is_due(&mut self, places: &[Place], extent: Extent, now: Instant, wall: SystemTime) -> bool {
+        if extent == Extent::Everything {
             return true;
         }
         let moved = self.places != places;
-        let looks: Vec<Look> =
-            if moved { places.iter().map(|place| Look::at(&place.path)).collect() } else { self.looks() };
+        let looks: Vec<Look> = if moved {
+            places.iter().map(|place| Look::at(&place.path)).collect()
+        } else {
+            self.seen.iter().map(Seen::look).collect()
+        };
         if looks.iter().all(|look| *look == Look::Same) && !moved {
             self.changing_since = None;
             return false;
@@ -313,10 +309,6 @@ impl Tracked {
         }
         self.changing_since = None;
         moved || !self.seen.iter_mut().all(|seen| seen.is_unchanged(wall))
-    }
-
-    fn looks(&self) -> Vec<Look> {
-        self.seen.iter().map(Seen::look).collect()
     }
 
     /// Whether something is expected to happen to it soon.
@@ -344,6 +336,7 @@ impl Look {
 mod tests {
     use super::*;
     use std::fs;
+    use std::path::PathBuf;
 
     /// A directory with one zone file, looked at when the test says it is time.
     struct Bench {
@@ -377,7 +370,7 @@ mod tests {
             let changed = fs::metadata(self.path()).and_then(|metadata| metadata.modified());
             let wall = changed.unwrap_or_else(|_| SystemTime::now()) + Duration::from_millis(age_ms);
             let mut told = Vec::new();
-            let pause = self.source.look(Scope::Changes, now, wall, &mut |event| {
+            let pause = self.source.look(Extent::Changes, now, wall, &mut |event| {
                 told.push(match event {
                     Event::Changed { zone, .. } => String::from_utf8_lossy(&zone).into_owned(),
                     Event::Removed { .. } => "gone".into(),

@@ -1,7 +1,7 @@
 //! Where zones come from; publishes whole zones, knows nothing of queries.
 //!
 //! A source is first read whole and then watched: it sends an [`Event`] for each zone that comes, changes, goes or
-//! cannot be had. What a zone is made into is up to the function the source is given, so that nothing here parses.
+//! cannot be had. What a zone is made into is up to the function the source is given.
 //!
 //! - `file.rs`: zones in files; read this first
 //! - `place.rs`: which files there are, and for which zones
@@ -16,6 +16,7 @@ mod place;
 mod read;
 
 pub use file::{FileSource, Load, Loaded};
+pub use place::zone_of;
 pub use read::{ReadError, Text, ZoneReader};
 
 use crate::diagnostic::Diagnostic;

@@ -1,9 +1,9 @@
 //! The system's word that something changed in a directory.
 
-use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use hashbrown::{HashMap, HashSet};
 use notify::event::{AccessKind, AccessMode};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::Notify;
@@ -16,7 +16,7 @@ pub(super) struct Notice {
     bell: Arc<Notify>,
     watcher: Option<RecommendedWatcher>,
     /// The directories that are watched, or could not be, with what they were: one that is replaced is watched anew.
-    watched: HashMap<PathBuf, Option<same::Directory>>,
+    watched: HashMap<PathBuf, Option<Identity>>,
 }
 
 impl Notice {
@@ -47,30 +47,30 @@ impl Notice {
     }
 
     /// Watches these directories and no others.
-    pub(super) fn watch(&mut self, directories: &HashSet<PathBuf>) {
+    pub(super) fn watch(&mut self, directories: &HashSet<&Path>) {
         let Some(watcher) = &mut self.watcher else { return };
         self.watched.retain(|directory, _| {
-            let keep = directories.contains(directory);
+            let keep = directories.contains(directory.as_path());
             if !keep {
                 // It fails if the directory is gone, and then there is nothing to end.
                 let _ = watcher.unwatch(directory);
             }
             keep
         });
-        for directory in directories {
-            let identity = same::directory(directory);
-            if self.watched.get(directory) == Some(&identity) {
+        for &directory in directories {
+            let found = identity(directory);
+            if self.watched.get(directory) == Some(&found) {
                 continue;
             }
             if self.watched.contains_key(directory) {
                 let _ = watcher.unwatch(directory);
             }
-            if identity.is_some()
+            if found.is_some()
                 && let Err(error) = watcher.watch(directory, RecursiveMode::NonRecursive)
             {
                 tracing::warn!(directory = %directory.display(), %error, "the directory is polled: it cannot be watched");
             }
-            self.watched.insert(directory.clone(), identity);
+            self.watched.insert(directory.to_owned(), found);
         }
     }
 }
@@ -83,21 +83,17 @@ fn is_change(kind: &EventKind) -> bool {
     }
 }
 
-/// Which directory a path leads to.
-mod same {
-    use super::Path;
+/// Device and inode: they tell a directory from another that takes its place.
+type Identity = (u64, u64);
 
-    /// Device and inode.
-    pub(super) type Directory = (u64, u64);
+/// Which directory a path leads to; `None` if to none.
+#[cfg(unix)]
+fn identity(path: &Path) -> Option<Identity> {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()))
+}
 
-    #[cfg(unix)]
-    pub(super) fn directory(path: &Path) -> Option<Directory> {
-        use std::os::unix::fs::MetadataExt;
-        std::fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()))
-    }
-
-    #[cfg(not(unix))]
-    pub(super) fn directory(path: &Path) -> Option<Directory> {
-        std::fs::metadata(path).ok().map(|_| (0, 0))
-    }
+#[cfg(not(unix))]
+fn identity(path: &Path) -> Option<Identity> {
+    path.is_dir().then_some((0, 0))
 }

@@ -1,9 +1,10 @@
 //! Which zone files there are, and for which zones.
 
-use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
+
+use hashbrown::HashMap;
 
 use crate::config;
 use crate::diagnostic::{Diagnostic, Position};
@@ -17,7 +18,7 @@ const SUFFIX: &[u8] = b".zone";
 #[derive(Debug, Default)]
 pub(super) struct Places {
     /// The places of each zone, in their order; more than one is a mistake.
-    pub(super) zones: BTreeMap<Name, Vec<Place>>,
+    pub(super) zones: HashMap<Name, Vec<Place>>,
     /// What could not be made sense of.
     pub(super) diagnostics: Vec<Diagnostic>,
     /// Whether the directory was read; if not, nothing can be said of the zones that came from it.
@@ -40,6 +41,16 @@ pub(super) enum Origin {
     Directory,
     /// A `[[zone]]` at this position: without the file there is a mistake.
     Configured(Option<Position>),
+}
+
+impl Place {
+    /// The line of the configuration that names it.
+    pub(super) fn position(&self) -> Option<Position> {
+        match &self.origin {
+            Origin::Directory => None,
+            Origin::Configured(position) => position.clone(),
+        }
+    }
 }
 
 impl Places {
@@ -88,7 +99,7 @@ impl Places {
 /// The zone a file in the directory holds, by its name; `None` if it is no zone file.
 ///
 /// `root.zone` is the root. A final dot before the suffix changes nothing else, and so `root..zone` is the zone `root`.
-pub(super) fn zone_of(file_name: &OsStr) -> Option<Result<Name, NameError>> {
+pub fn zone_of(file_name: &OsStr) -> Option<Result<Name, NameError>> {
     let octets = file_name.as_encoded_bytes();
     // Hidden files, and the locks and copies that editors make.
     if octets.starts_with(b".") || octets.starts_with(b"#") {

@@ -1,5 +1,7 @@
 //! What is wrong with a zone, in a list that a hopeless file cannot make endless.
 
+use std::sync::LazyLock;
+
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::dns::Rtype;
 
@@ -32,6 +34,11 @@ impl Findings {
         if *count <= DIAGNOSTICS_MAX {
             self.list.push(diagnostic());
         }
+    }
+
+    /// Whether another error would only be counted.
+    pub(super) fn is_full(&self) -> bool {
+        self.errors >= DIAGNOSTICS_MAX
     }
 
     /// The diagnostics by place, and at the end how many more there are.
@@ -76,8 +83,10 @@ pub(super) fn excerpt(text: &[u8]) -> String {
 
 /// The mnemonic of a record type that `text` may have been meant for.
 pub(super) fn nearest_mnemonic(text: &[u8]) -> Option<&'static str> {
-    let mnemonics = (0..=u16::MAX).map(Rtype).filter(|rtype| !rtype.is_meta()).filter_map(Rtype::mnemonic);
-    nearest(text, mnemonics)
+    static MNEMONICS: LazyLock<Vec<&str>> = LazyLock::new(|| {
+        (0..=u16::MAX).map(Rtype).filter(|rtype| !rtype.is_meta()).filter_map(Rtype::mnemonic).collect()
+    });
+    nearest(text, MNEMONICS.iter().copied())
 }
 
 /// The word most like `text`, if one is like it in any letter case.

@@ -1,9 +1,11 @@
 //! A zone as an immutable value.
 //!
-//! Text becomes tokens (`lexer.rs`), tokens become records (`parser.rs`), the records are judged (`check.rs`)
-//! and, if they are sound, folded into a `Zone` here, which `lookup.rs` searches. A zone once built never
-//! changes. There is no file and no clock here: the text of an `$INCLUDE` is asked of the caller, and whether a
-//! script compiles is asked of the script room by whoever loads the zone.
+//! Text becomes tokens (`lexer.rs`), tokens become records (`parser.rs`, with `directive.rs` and `generate.rs`
+//! for what starts with a dollar sign and `lua.rs` for records of type LUA), the records are judged (`check.rs`)
+//! and, if they are sound, folded into a `Zone` here, which `lookup.rs` searches. What is wrong on the way is
+//! gathered in `findings.rs`. A zone once built never changes. There is no file and no clock here: the text of
+//! an `$INCLUDE` is asked of the caller, and whether a script compiles is asked of the script room by whoever
+//! loads the zone.
 
 pub mod check;
 pub mod findings;
@@ -122,7 +124,7 @@ pub struct Script {
 impl Zone {
     /// Builds a zone from records that [`check::check`] found sound.
     ///
-    /// Duplicates are dropped; an RRset whose TTLs differ takes the lowest (RFC 2181 section 5.2), and so do
+    /// Duplicates and records that are not in the zone are dropped; an RRset whose TTLs differ takes the lowest (RFC 2181 section 5.2), and so do
     /// scripts and records that answer for the same type. LUA records are left out when `lua` is false: a
     /// name that has nothing else does not exist. `insert_whitespace` is `lua.insert-whitespace`.
     ///
@@ -140,7 +142,8 @@ impl Zone {
         zone.node_or_insert(apex.as_ref());
         let mut held: Vec<(u32, Record)> = Vec::with_capacity(records.len());
         for record in records {
-            if !lua && matches!(record.data, Data::Lua(_)) {
+            let is_out_of_zone = !record.owner.as_ref().is_in(apex.as_ref());
+            if is_out_of_zone || !lua && matches!(record.data, Data::Lua(_)) {
                 continue;
             }
             let node = zone.node_or_insert(record.owner.as_ref());
@@ -192,6 +195,13 @@ impl Zone {
     /// The node whose owner is `lower`, a name in lower-case wire form.
     pub fn node(&self, lower: &[u8]) -> Option<&Node> {
         self.index_of(lower).map(|index| &self.nodes[index as usize])
+    }
+
+    /// The RRset of `rtype` at a node, unless a script may add to it or redirect it: what holds for every client.
+    pub fn settled_rrset<'z>(&self, node: &'z Node, rtype: Rtype) -> Option<&'z Rrset> {
+        let unsettles = |script: &Script| script.covered == rtype || script.covered == Rtype::CNAME;
+        let settled = !node.scripts.iter().any(|index| unsettles(&self.scripts[*index as usize]));
+        node.rrset(rtype).filter(|_| settled)
     }
 
     fn index_of(&self, lower: &[u8]) -> Option<u32> {

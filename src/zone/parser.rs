@@ -78,17 +78,20 @@ pub fn parse(input: &Input<'_>, options: &Options, include: &mut Include<'_>) ->
         wire: Vec::new(),
     };
     let file = input.file.clone();
-    let scope = Scope { file, origin: options.origin.clone(), owner: LastOwner::None, origin_is_new: false };
+    let origin = options.origin.clone();
+    let scope = Scope { file, origin, owner: LastOwner::None, origin_is_new: false, is_hopeless: false };
     parser.file(scope, input.text);
     Parsed { records: parser.records, diagnostics: parser.findings.finish() }
 }
 
+/// Reads the files of one zone, one entry after the other.
 pub(super) struct Parser<'i, 'c> {
     pub(super) include: &'i mut Include<'c>,
     /// How many files were included.
     pub(super) includes: usize,
     /// The files being read, the outermost first, each with the place that includes it.
     pub(super) open: Vec<(Arc<str>, Option<Position>)>,
+    /// What `$GENERATE` may still make.
     pub(super) generated_octets_left: usize,
     pub(super) ttls: Ttls,
     records: Vec<Record>,
@@ -105,6 +108,8 @@ pub(super) struct Scope {
     owner: LastOwner,
     /// Whether the origin changed since an owner was written.
     origin_is_new: bool,
+    /// Whether advice that takes time to find is not worth it: nobody will read it.
+    is_hopeless: bool,
 }
 
 /// Whose record an entry without an owner is.
@@ -152,25 +157,27 @@ impl Parser<'_, '_> {
             };
             if let Err(fault) = outcome {
                 self.findings.push(*fault);
+                scope.is_hopeless = self.findings.is_full();
             }
         }
     }
 
+    /// Reads one entry: a directive, or a record of an owner that may be omitted.
     fn entry(&mut self, scope: &mut Scope, entry: &Entry<'_>) -> Result<(), Fault> {
         let first = &entry.fields[0];
         if first.text.starts_with(b"$") && !first.quoted && !entry.owner_omitted {
             return self.directive(scope, entry);
         }
-        let fields = if entry.owner_omitted {
+        let (owner, fields) = if entry.owner_omitted {
             self.keep_owner(scope, first)?;
-            &entry.fields[..]
+            (None, &entry.fields[..])
         } else {
             scope.origin_is_new = false;
             scope.owner = LastOwner::Unreadable;
             scope.owner = LastOwner::Name(scope.name(first)?);
-            &entry.fields[1..]
+            (Some(first), &entry.fields[1..])
         };
-        let header = read_header(scope, fields, first)?;
+        let header = read_header(scope, owner, fields)?;
         check_multiline(scope, entry, header.rtype)?;
         // Records of an unreadable owner are lost; what else is wrong with them is not worth telling.
         let LastOwner::Name(owner) = scope.owner.clone() else { return Ok(()) };
@@ -229,10 +236,6 @@ impl Parser<'_, '_> {
             rdata::read(rtype, fields, Some(scope.origin.as_ref()), &mut self.wire)
                 .map(|()| Data::Wire(self.wire.as_slice().into()))
         };
-        if self.wire.len() > usize::from(u16::MAX) {
-            let message = format!("the data takes {} octets on the wire", self.wire.len());
-            return Err(scope.error(type_field, message, "a record holds at most 65,535 octets of data"));
-        }
         data.map_err(|error| rdata_fault(scope, type_field, fields, error))
     }
 
@@ -287,6 +290,7 @@ impl Scope {
         self.origin_is_new = true;
     }
 
+    /// The place of a field.
     pub(super) fn position(&self, field: &Field<'_>) -> Position {
         Position { file: self.file.clone(), line: field.line, column: field.column }
     }
@@ -298,15 +302,18 @@ impl Scope {
         Position { column: field.column.saturating_add(length), ..self.position(field) }
     }
 
+    /// An error at a field, with advice.
     pub(super) fn error(&self, field: &Field<'_>, message: impl Into<String>, help: impl Into<String>) -> Fault {
         Box::new(Diagnostic::error(self.position(field), message).help(help))
     }
 
+    /// Places what is wrong with the text itself.
     pub(super) fn lex_error(&self, error: LexError) -> Fault {
         let position = Position { file: self.file.clone(), line: error.line, column: error.column };
         Box::new(Diagnostic::error(position, error.to_string()).help(error.fault.help()))
     }
 
+    /// Places what is wrong with a `$GENERATE`.
     pub(super) fn generate_error(&self, error: GenerateError) -> Fault {
         let position = Position { file: self.file.clone(), line: error.line, column: error.column };
         Box::new(Diagnostic::error(position, error.message).help(error.help))
@@ -327,10 +334,8 @@ impl Scope {
     }
 }
 
-/// Reads TTL and class, in either order, and the type.
-///
-/// `before` is what a missing type is missed behind, when there is no field at all.
-pub(super) fn read_header(scope: &Scope, fields: &[Field<'_>], before: &Field<'_>) -> Result<Header, Fault> {
+/// Reads TTL and class, in either order, and the type; `owner` is the field before, if there is one.
+pub(super) fn read_header(scope: &Scope, owner: Option<&Field<'_>>, fields: &[Field<'_>]) -> Result<Header, Fault> {
     let (mut ttl, mut class) = (None, None);
     for (at, field) in fields.iter().enumerate() {
         if field.quoted {
@@ -348,41 +353,45 @@ pub(super) fn read_header(scope: &Scope, fields: &[Field<'_>], before: &Field<'_
             class = Some(found);
         } else if ttl.is_none() && field.text[0].is_ascii_digit() {
             ttl = Some(read_ttl(scope, field)?);
+        } else if let Some(rtype) = Rtype::parse(field.text) {
+            if rtype.is_meta() {
+                let message = format!("a zone cannot hold a record of type `{}`", excerpt(field.text));
+                let help = "the type is for questions and messages only: remove the record";
+                return Err(scope.error(field, message, help));
+            }
+            return Ok(Header { ttl, rtype, at });
         } else {
-            return Ok(Header { ttl, rtype: read_rtype(scope, field, fields.get(at + 1))?, at });
+            let may_be_owner = owner.is_none() && at == 0;
+            let next = fields.get(at + 1).filter(|_| may_be_owner);
+            let message = format!("`{}` is not a record type", excerpt(field.text));
+            return Err(scope.error(field, message, help_for_type(scope, field, next)));
         }
     }
-    let last = fields.last().unwrap_or(before);
-    let message = "the record ends before its type";
-    Err(Box::new(Diagnostic::error(scope.position_behind(last), message).help(EXPECTED)))
+    let last = fields.last().or(owner).expect("an entry has a field");
+    Err(Box::new(Diagnostic::error(scope.position_behind(last), "the record ends before its type").help(RECORD_FORM)))
 }
 
-const EXPECTED: &str = "a record is `owner [TTL] [class] type data`, as in `www 3600 IN A 192.0.2.1`";
+/// What to do about an entry of which too little can be made out.
+const RECORD_FORM: &str = "a record is `owner [TTL] [class] type data`, as in `www 3600 IN A 192.0.2.1`";
 
-fn read_rtype(scope: &Scope, field: &Field<'_>, next: Option<&Field<'_>>) -> Result<Rtype, Fault> {
-    let shown = excerpt(field.text);
-    match Rtype::parse(field.text) {
-        Some(rtype) if rtype.is_meta() => {
-            let message = format!("a zone cannot hold a record of type `{shown}`");
-            Err(scope.error(field, message, "the type is for questions and messages only: remove the record"))
-        }
-        Some(rtype) => Ok(rtype),
-        None => {
-            let help = if field.text.starts_with(b"$") {
-                "a directive begins in the first column".to_owned()
-            } else if next.is_some_and(|next| Rtype::parse(next.text).is_some()) {
-                format!("if `{shown}` is the owner, remove the blank before it")
-            } else if let Some(near) = nearest_mnemonic(field.text) {
-                format!("did you mean `{near}`?")
-            } else {
-                "write `TYPE` and its number if it is a new type, and the data as `\\# length hex` (RFC 3597)"
-                    .to_owned()
-            };
-            Err(scope.error(field, format!("`{shown}` is not a record type"), help))
-        }
+/// What to do about a word that is no type; `next` follows it if it may have been meant as the owner.
+fn help_for_type(scope: &Scope, field: &Field<'_>, next: Option<&Field<'_>>) -> String {
+    if field.text.starts_with(b"$") {
+        return "a directive begins in the first column".to_owned();
     }
+    if next.is_some_and(|next| Rtype::parse(next.text).is_some() || Class::parse(next.text).is_some()) {
+        return format!("if `{}` is the owner, remove the blank before it", excerpt(field.text));
+    }
+    if field.text[0].is_ascii_digit() || scope.is_hopeless {
+        return RECORD_FORM.to_owned();
+    }
+    nearest_mnemonic(field.text).map_or_else(
+        || "write a new type as `TYPE` and its number, and the data as `\\# length hex` (RFC 3597)".to_owned(),
+        |near| format!("did you mean `{near}`?"),
+    )
 }
 
+/// Reads a TTL of an entry or of `$TTL`.
 pub(super) fn read_ttl(scope: &Scope, field: &Field<'_>) -> Result<u32, Fault> {
     rdata::parse_ttl(field.text).ok_or_else(|| {
         let help = "write seconds up to 2147483647, or numbers with the units w d h m s as in `1h30m`";
@@ -412,7 +421,7 @@ fn read_lua(
         return LuaData::read(fields, file);
     }
     rdata::read(Rtype::LUA, fields, None, wire)?;
-    LuaData::from_wire(wire, &position).ok_or_else(|| RdataError {
+    LuaData::from_wire(wire, &position).filter(|data| !data.covered.is_meta()).ok_or_else(|| RdataError {
         field: 2,
         message: "the octets are not the type and the code of a LUA record".to_owned(),
         help: Some("give two octets of type, then character-strings that are not all empty".to_owned()),

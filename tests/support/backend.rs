@@ -81,7 +81,12 @@ impl Reply {
 impl Backend {
     /// Starts a backend that speaks HTTP and replies 200 to everything.
     pub(crate) fn start() -> Self {
-        Self::start_with(None)
+        Self::start_with(None, (Ipv4Addr::LOCALHOST, 0).into())
+    }
+
+    /// Starts a backend as [`Backend::start`] does, on an address of the caller's choice.
+    pub(crate) fn start_on(address: SocketAddr) -> Self {
+        Self::start_with(None, address)
     }
 
     /// Starts a backend that speaks HTTPS with a self-signed certificate for `name`; returns that too.
@@ -95,11 +100,11 @@ impl Backend {
             .with_no_client_auth()
             .with_single_cert(vec![certificate.clone()], key)
             .unwrap();
-        (Self::start_with(Some(Arc::new(config))), certificate)
+        (Self::start_with(Some(Arc::new(config)), (Ipv4Addr::LOCALHOST, 0).into()), certificate)
     }
 
-    fn start_with(tls: Option<Arc<ServerConfig>>) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    fn start_with(tls: Option<Arc<ServerConfig>>, address: SocketAddr) -> Self {
+        let listener = TcpListener::bind(address).unwrap();
         let address = listener.local_addr().unwrap();
         let (sender, requests) = unbounded_channel();
         let replies = Mutex::new(HashMap::new());

@@ -13,6 +13,7 @@ use super::pick::{pick_hashed, pick_random};
 use super::{Api, CallError, Family};
 use crate::health::{Check, Http, Kind, State, Tls};
 use crate::script::context::Context;
+use crate::script::value;
 
 /// Builtins that ask whether targets are up.
 pub(super) const FAMILY: Family = Family { install };
@@ -211,7 +212,7 @@ fn seconds(options: &Options<'_>, name: &str) -> Result<Option<Duration>, CallEr
 fn number(value: &Value) -> Option<f64> {
     let number = match value {
         Value::String(text) => text.to_str().ok()?.trim().parse().ok()?,
-        other => other.as_f64()?,
+        other => value::number(other)?,
     };
     Some(number).filter(|number: &f64| number.is_finite())
 }

@@ -1,0 +1,77 @@
+//! What a script sees as its globals: the query's variables, the library's functions, the builtins.
+
+use std::rc::Rc;
+
+use mlua::{LuaString, Table, Value};
+
+use super::api;
+use super::context::Context;
+use super::library::Library;
+use super::sandbox::Sandbox;
+use crate::diagnostic::Diagnostic;
+
+/// The query's variables, as scripts name them.
+const VARIABLES: [&str; 7] = ["qname", "zone", "who", "bestwho", "localwho", "ecswho", "tcp"];
+
+/// A table of globals over the read-only base.
+#[derive(Clone)]
+pub(super) struct Environment(Table);
+
+impl Environment {
+    /// Makes an empty environment over the builtins and the library; the variables appear in it as they are asked for.
+    pub(super) fn new(sandbox: &Sandbox, library: &Library, context: &Rc<Context>) -> Result<Self, Diagnostic> {
+        let made = Self::over_base(sandbox, context);
+        let (environment, base) = made.map_err(|error| Diagnostic::error(None, error.to_string()))?;
+        library.run(sandbox, &environment, &base)?;
+        base.set_readonly(true);
+        Ok(Self(environment))
+    }
+
+    /// Makes an environment, and the table under it that is still to be made read-only.
+    fn over_base(sandbox: &Sandbox, context: &Rc<Context>) -> mlua::Result<(Table, Table)> {
+        let lua = &sandbox.lua;
+        let environment = lua.create_table()?;
+        let within = environment.clone();
+        let context = Rc::clone(context);
+        let ask = lua.create_function(move |lua, (_, name): (Value, LuaString)| {
+            if name.as_bytes() == b"_G" {
+                return Ok(Value::Table(within.clone()));
+            }
+            let value = api::variable(lua, &context, &name.as_bytes())?;
+            if !value.is_nil() {
+                // Asked for again it is the same object, changes and all, until the run ends.
+                within.raw_set(name, value.clone())?;
+            }
+            Ok(value)
+        })?;
+        let variables = lua.create_table()?;
+        variables.raw_set("__index", ask)?;
+        let base = lua.create_table()?;
+        for pair in sandbox.base.pairs::<Value, Value>() {
+            let (name, value) = pair?;
+            base.raw_set(name, value)?;
+        }
+        base.set_metatable(Some(variables))?;
+        let metatable = lua.create_table()?;
+        metatable.raw_set("__index", &base)?;
+        metatable.raw_set("__metatable", false)?;
+        metatable.set_readonly(true);
+        environment.set_metatable(Some(metatable))?;
+        Ok((environment, base))
+    }
+
+    /// The table that a script's functions take for their globals.
+    pub(super) fn table(&self) -> &Table {
+        &self.0
+    }
+
+    /// Takes out all that a run left.
+    pub(super) fn empty(&self) -> mlua::Result<()> {
+        if self.0.is_empty() { Ok(()) } else { self.0.clear() }
+    }
+
+    /// Takes out the variables of the last query, and leaves the globals that scripts have set.
+    pub(super) fn renew(&self) -> mlua::Result<()> {
+        VARIABLES.iter().try_for_each(|name| self.0.raw_set(*name, Value::Nil))
+    }
+}

@@ -1,0 +1,70 @@
+//! Why a run made no records, and how Luau's errors become that.
+
+use std::sync::Arc;
+
+use super::program::Program;
+use super::sandbox::CHUNK;
+use crate::diagnostic::Position;
+
+/// Why a run made no records.
+pub struct Failure {
+    /// Which script failed.
+    pub program: Arc<Program>,
+    /// What kind of failure it is.
+    pub kind: FailureKind,
+    /// What happened, for the log.
+    pub message: String,
+    /// Where in the zone file.
+    pub position: Position,
+    /// How many bits of the client subnet were looked at.
+    pub scope: u8,
+}
+
+/// What kind of failure a run ended in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FailureKind {
+    /// It used up its steps, time, memory, or a bound on sizes.
+    Budget,
+    /// It raised an error.
+    Error,
+    /// It returned something that is no RDATA of its type.
+    Value,
+}
+
+/// The line of the script and the words of an error, for an operator.
+///
+/// Luau puts a place in front of the words: `script:3: what happened`. An error that a builtin or the prelude raises
+/// has the script's line only in the trace of calls behind it.
+pub(super) fn describe(error: &mlua::Error) -> (Option<usize>, String) {
+    let (text, trace) = match error {
+        mlua::Error::CallbackError { cause, traceback } => (describe(cause).1, Some(traceback)),
+        mlua::Error::WithContext { cause, .. } => return describe(cause),
+        // The compiler names no chunk, and its columns are not those of the zone file.
+        mlua::Error::SyntaxError { message, .. } => (without_columns(&format!("{CHUNK}:{message}")), None),
+        mlua::Error::RuntimeError(message) => (message.clone(), None),
+        other => (other.to_string(), None),
+    };
+    let first = text.lines().next().unwrap_or_default();
+    let after_chunk = [CHUNK, "prelude"].iter().find_map(|chunk| first.strip_prefix(chunk)?.strip_prefix(':'));
+    let words = after_chunk.and_then(|rest| rest.split_once(':')).map_or(first, |(_, words)| words);
+    let line = line_in(CHUNK, &text).or_else(|| line_in(CHUNK, trace?));
+    (line, words.trim().to_owned())
+}
+
+/// A message of the compiler without the columns it names.
+fn without_columns(message: &str) -> String {
+    let mut parts = message.split(" at column ");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| text + part.trim_start_matches(|character: char| character.is_ascii_digit()))
+}
+
+/// The first line of a chunk that a text names.
+pub(super) fn line_in(chunk: &str, text: &str) -> Option<usize> {
+    text.match_indices(chunk).find_map(|(at, _)| leading_number(text[at + chunk.len()..].strip_prefix(':')?))
+}
+
+/// The number a text begins with.
+fn leading_number(text: &str) -> Option<usize> {
+    let end = text.find(|character: char| !character.is_ascii_digit()).unwrap_or(text.len());
+    text[..end].parse().ok()
+}

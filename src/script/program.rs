@@ -1,0 +1,84 @@
+//! A LUA record's script, compiled: shared by all workers, never changed.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::failure::describe;
+use super::sandbox::compile;
+use crate::diagnostic::{Diagnostic, Position};
+use crate::zone::Script;
+
+/// The longest code of a script, in octets: what a message of 65,535 octets could carry and a little more.
+const CODE_OCTETS_MAX: usize = 128 << 10;
+
+/// A LUA record's script, compiled: shared by all workers, never changed.
+pub struct Program {
+    /// Tells programs apart in a worker's store.
+    pub(super) id: u64,
+    script: Script,
+    pub(super) bytecode: Vec<u8>,
+    /// What was put in front of the code, less what was taken off: the way back from an octet of the source.
+    prefix: Prefix,
+    /// When a failure of it was last logged, in seconds since 1970.
+    logged: AtomicU64,
+}
+
+/// How the source of a chunk begins.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Prefix {
+    /// With `return `, before an expression.
+    Return,
+    /// With what follows the leading semicolon of statements.
+    Semicolon,
+}
+
+impl Program {
+    /// Compiles a script; the error points at the line of the zone file.
+    pub fn compile(script: &Script) -> Result<Self, Diagnostic> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        if script.code.len() > CODE_OCTETS_MAX {
+            let message = format!("the script has {} octets, more than {CODE_OCTETS_MAX}", script.code.len());
+            return Err(Diagnostic::error(script.position(), message).help("move what it computes into data"));
+        }
+        let (prefix, source) = match script.code.strip_prefix(b";") {
+            Some(statements) => (Prefix::Semicolon, statements.to_vec()),
+            None => (Prefix::Return, [b"return ", &*script.code].concat()),
+        };
+        let bytecode = compile(&source).map_err(|error| {
+            let (line, message) = describe(&error);
+            let position = position_of_line(script, prefix, line);
+            Diagnostic::error(position, format!("the script does not compile: {message}"))
+                .help("an expression needs no `return`; statements begin with `;` and return a value")
+        })?;
+        let id = NEXT.fetch_add(1, Ordering::Relaxed);
+        Ok(Self { id, script: script.clone(), bytecode, prefix, logged: AtomicU64::new(0) })
+    }
+
+    /// The record it was compiled from.
+    pub fn script(&self) -> &Script {
+        &self.script
+    }
+
+    /// Where the first word of a line of the source stands in the zone file.
+    pub(super) fn position_of_line(&self, line: Option<usize>) -> Position {
+        position_of_line(&self.script, self.prefix, line)
+    }
+
+    /// Whether a failure at `unix_secs` is to be logged: one a second is, however many there are.
+    pub fn may_log(&self, unix_secs: u64) -> bool {
+        self.logged.swap(unix_secs, Ordering::Relaxed) != unix_secs
+    }
+}
+
+/// Where the first word of a line stands; the script's begin when no line is known.
+fn position_of_line(script: &Script, prefix: Prefix, line: Option<usize>) -> Position {
+    let first = usize::from(prefix == Prefix::Semicolon && line.is_some());
+    let line_at = match line.unwrap_or(1) {
+        0 | 1 => first,
+        line => {
+            let newlines = script.code.iter().enumerate().filter(|(_, octet)| **octet == b'\n');
+            newlines.map(|(at, _)| at + 1).nth(line - 2).unwrap_or(first)
+        }
+    };
+    let blanks = script.code[line_at.min(script.code.len())..].iter().take_while(|octet| octet.is_ascii_whitespace());
+    script.position_at(line_at + blanks.count())
+}

@@ -1,0 +1,35 @@
+//! The files in `tests/cases`: zone in, question, answer in presentation format. A directory is a test.
+
+use crate::support::case;
+
+/// A test for each directory, and one that holds the list against what is there.
+macro_rules! cases {
+    ($($test:ident $directory:literal)*) => {
+        $(#[test] fn $test() { case::run($directory); })*
+
+        #[test]
+        fn every_directory_of_cases_is_run() {
+            assert_eq!(case::directories(), [$($directory),*]);
+        }
+    };
+}
+
+cases! {
+    scripts_answer_for_their_type "lua"
+    names_are_looked_up "rfc1034"
+    messages_are_read "rfc1035"
+    rrsets_go_whole_or_not_at_all "rfc2181"
+    negative_answers_carry_the_soa "rfc2308"
+    unknown_types_are_served "rfc3597"
+    delegation_signers_are_the_parents "rfc4035"
+    wildcards_cover_what_does_not_exist "rfc4592"
+    transfers_are_refused "rfc5936"
+    dnames_redirect_what_is_below "rfc6672"
+    edns_is_spoken "rfc6891"
+    client_subnets_are_echoed_with_a_scope "rfc7871"
+    nothing_is_below_what_does_not_exist "rfc8020"
+    any_is_answered_over_tcp "rfc8482"
+    services_bring_their_addresses "rfc9460"
+    glue_is_not_optional "rfc9471"
+    queries_have_one_question "rfc9619"
+}

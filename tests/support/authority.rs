@@ -1,0 +1,81 @@
+//! A responder over zones given as text: the whole of an authoritative server but its sockets and its checker.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use perigee::answer::{Client, Now, Outcome, Responder, Transport, World};
+use perigee::config::Config;
+use perigee::diagnostic::Diagnostic;
+use perigee::dns::Name;
+use perigee::dns::wire::Limits;
+use perigee::health::table::Table;
+use perigee::script::{Program, Setup, Vm};
+use perigee::zone::parser::{self, Input, Options};
+use perigee::zone::{Zone, ZoneSet, check};
+
+/// When every question is asked.
+const NOW: Now = Now { unix_secs: 1_700_000_000, monotonic: Duration::ZERO };
+
+/// A responder whose clock stands still and whose random source starts from a fixed seed.
+pub(crate) struct Authority {
+    responder: Responder,
+}
+
+impl Authority {
+    /// Serves zones, each an apex and the text of its file, under the text of a configuration.
+    ///
+    /// Panics with the diagnostics of what does not load.
+    pub(crate) fn new<'t>(config: &str, zones: impl IntoIterator<Item = (&'t str, &'t str)>) -> Self {
+        let config = match Config::parse(Some((Path::new("perigee.toml"), config)), []) {
+            Ok((config, _)) => config,
+            Err(diagnostics) => panic!("{}", told(&diagnostics)),
+        };
+        let zones: Vec<_> = zones.into_iter().map(|(apex, text)| load(&config, apex, text)).collect();
+        let world = World {
+            zones: ZoneSet::new(zones),
+            limits: Limits { udp_payload_max: config.server.udp_payload_max, client_subnet: config.edns.client_subnet },
+            any_to_tcp: config.server.any_to_tcp,
+        };
+        // A clock that stands still never ends a run: how fast the machine is decides no test.
+        let (library, table) = (Arc::default(), Arc::new(Table::new(16)));
+        let vm = Vm::new(Setup { limits: config.lua, library, table, seed: 7, clock: Box::new(|| Duration::ZERO) });
+        let vm = vm.unwrap_or_else(|error| panic!("{error}"));
+        Self { responder: Responder::new(Arc::new(world), vm) }
+    }
+
+    /// Answers one message; `None` for silence.
+    pub(crate) fn respond(&mut self, from: SocketAddr, transport: Transport, octets: &[u8]) -> Option<Vec<u8>> {
+        let client = Client { address: from, local: SocketAddr::from(([127, 0, 0, 1], 53)), transport };
+        let mut reply = Vec::new();
+        match self.responder.respond(NOW, &client, octets, &mut reply) {
+            Outcome::Reply => Some(reply),
+            Outcome::Silence => None,
+        }
+    }
+}
+
+/// Loads a zone as a server would, and compiles its scripts.
+fn load(config: &Config, apex: &str, text: &str) -> (Arc<Zone>, perigee::answer::Programs) {
+    let name: Name = apex.parse().unwrap_or_else(|error| panic!("`{apex}` is no apex: {error}"));
+    let input = Input { file: apex.into(), text: text.as_bytes() };
+    let mut no_includes = |_: &str, _: &perigee::diagnostic::Position| Err("zones here have no includes".to_owned());
+    let parsed = parser::parse(&input, &Options::new(name.clone()), &mut no_includes);
+    let mut diagnostics = parsed.diagnostics;
+    diagnostics.extend(check::check(&name, &parsed.records));
+    assert!(!diagnostics.iter().any(Diagnostic::is_error), "{}", told(&diagnostics));
+    let lua = config.zone.iter().find(|zone| zone.name == name).and_then(|zone| zone.lua);
+    let zone = Zone::build(&name, parsed.records, lua.unwrap_or(config.lua.enabled), config.lua.insert_whitespace)
+        .unwrap_or_else(|| panic!("`{apex}` has no SOA"));
+    let program = |script| match Program::compile(script) {
+        Ok(program) => Arc::new(program),
+        Err(diagnostic) => panic!("{diagnostic}"),
+    };
+    let programs = zone.scripts().iter().map(program).collect();
+    (Arc::new(zone), programs)
+}
+
+fn told(diagnostics: &[Diagnostic]) -> String {
+    diagnostics.iter().map(|diagnostic| format!("\n{diagnostic}")).collect()
+}

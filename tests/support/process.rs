@@ -1,0 +1,220 @@
+//! A whole perigee on free ports: its files in a directory of their own, its log read as it is written.
+
+use std::io::{BufRead, BufReader};
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Instant;
+use std::{fs, thread};
+
+use hickory_proto::op::{Edns, Message, OpCode, Query, ResponseCode};
+use hickory_proto::rr::rdata::opt::{ClientSubnet, EdnsOption};
+use hickory_proto::rr::{Name, RecordType};
+use tempfile::TempDir;
+
+use super::PATIENCE;
+
+/// A running `perigee serve`; killed when dropped.
+pub(crate) struct Perigee {
+    directory: TempDir,
+    child: Child,
+    log: Receiver<String>,
+    /// Where it listens.
+    pub(crate) address: SocketAddr,
+}
+
+impl Perigee {
+    /// Starts with these files, `perigee.toml` among them if its keys matter, and waits until it serves.
+    pub(crate) fn start(files: &[(&str, &str)]) -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        for (name, text) in files {
+            write(directory.path(), name, text);
+        }
+        let mut child = Command::new(env!("CARGO_BIN_EXE_perigee"))
+            .arg("serve")
+            .current_dir(directory.path())
+            .env_clear()
+            .env("PERIGEE_SERVER_LISTEN", "127.0.0.1:0")
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("perigee runs");
+        let lines = BufReader::new(child.stderr.take().expect("standard error is a pipe")).lines();
+        let (sender, log) = std::sync::mpsc::channel();
+        thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| sender.send(plain(&line))));
+        let mut perigee = Self { directory, child, log, address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)) };
+        let serving = perigee.wait_for_log("serving addresses=[");
+        let address = serving.split("addresses=[").nth(1).and_then(|rest| rest.split([']', ',']).next());
+        perigee.address = address.expect("an address").parse().expect("an address");
+        perigee
+    }
+
+    /// Puts another text in place of a file, as an editor that renames does.
+    pub(crate) fn edit(&self, name: &str, text: &str) {
+        write(self.directory.path(), name, text);
+    }
+
+    /// Removes a file.
+    pub(crate) fn remove(&self, name: &str) {
+        fs::remove_file(self.directory.path().join(name)).expect("removed");
+    }
+
+    /// Waits for the next log line that contains `words`; returns it.
+    pub(crate) fn wait_for_log(&mut self, words: &str) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        let mut seen = Vec::new();
+        loop {
+            match self.log.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(line) if line.contains(words) => return line,
+                Ok(line) => seen.push(line),
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
+                    panic!("no log line says `{words}`; there were:\n{}", seen.join("\n"))
+                }
+            }
+        }
+    }
+
+    /// Sends a signal by name, such as `HUP`.
+    pub(crate) fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status().expect("kill runs");
+        assert!(sent.success());
+    }
+
+    /// Asks it to stop, and waits; returns whether it ended well.
+    pub(crate) fn stop(mut self) -> bool {
+        self.signal("TERM");
+        self.child.wait().expect("the child is ours").success()
+    }
+
+    /// Asks by UDP.
+    pub(crate) fn ask(&self, question: &Question) -> Message {
+        self.client().ask(question)
+    }
+
+    /// The data of the answer section, sorted.
+    pub(crate) fn answers(&self, question: &Question) -> Vec<String> {
+        answers(&self.ask(question))
+    }
+
+    /// A socket to ask many questions by.
+    pub(crate) fn client(&self) -> Client {
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a socket");
+        socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        socket.connect(self.address).expect("a route");
+        Client(socket)
+    }
+
+    /// Asks again and again until the data of the answer is `expected`.
+    pub(crate) fn wait_for_answers(&self, question: &Question, expected: &[&str]) {
+        let client = self.client();
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let got = answers(&client.ask(question));
+            if got == expected {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{question:?}: {got:?} in place of {expected:?}");
+        }
+    }
+}
+
+impl Drop for Perigee {
+    fn drop(&mut self) {
+        // It has ended already if the test stopped it.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A socket that hears from one server.
+pub(crate) struct Client(UdpSocket);
+
+impl Client {
+    /// Asks, and reads the reply with a decoder that is not perigee's own.
+    pub(crate) fn ask(&self, question: &Question) -> Message {
+        let request = question.message();
+        self.0.send(&request.to_vec().expect("encoded")).expect("sent");
+        let mut octets = [0; 4096];
+        let length = self.0.recv(&mut octets).expect("a reply");
+        let reply = Message::from_vec(&octets[..length]).expect("a well-formed reply");
+        assert_eq!(reply.metadata.id, request.metadata.id);
+        reply
+    }
+}
+
+/// A question and what goes with it.
+#[derive(Clone, Debug)]
+pub(crate) struct Question {
+    name: String,
+    rtype: RecordType,
+    subnet: Option<ClientSubnet>,
+}
+
+impl Question {
+    /// Asks for the A records of a name.
+    pub(crate) fn a(name: &str) -> Self {
+        Self { name: name.to_owned(), rtype: RecordType::A, subnet: None }
+    }
+
+    /// Asks for the TXT records of a name.
+    pub(crate) fn txt(name: &str) -> Self {
+        Self { rtype: RecordType::TXT, ..Self::a(name) }
+    }
+
+    /// Asks for the records of a name whose type has this mnemonic.
+    pub(crate) fn of_type(name: &str, rtype: &str) -> Self {
+        Self { rtype: rtype.parse().expect("a type"), ..Self::a(name) }
+    }
+
+    /// Says which network the client is in.
+    pub(crate) fn from(mut self, subnet: &str) -> Self {
+        self.subnet = Some(subnet.parse().expect("a network"));
+        self
+    }
+
+    fn message(&self) -> Message {
+        static IDS: std::sync::atomic::AtomicU16 = std::sync::atomic::AtomicU16::new(1);
+        let id = IDS.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let mut message = Message::query();
+        message.metadata.id = id;
+        message.metadata.op_code = OpCode::Query;
+        let mut name = Name::from_ascii(&self.name).expect("a name");
+        name.set_fqdn(true);
+        message.add_query(Query::query(name, self.rtype));
+        let mut edns = Edns::new();
+        edns.set_max_payload(1232);
+        if let Some(subnet) = self.subnet {
+            edns.options_mut().insert(EdnsOption::Subnet(subnet));
+        }
+        message.set_edns(edns);
+        message
+    }
+}
+
+/// The data of the answer section, sorted.
+pub(crate) fn answers(message: &Message) -> Vec<String> {
+    let mut answers: Vec<String> = message.answers.iter().map(|record| record.data.to_string()).collect();
+    answers.sort();
+    answers
+}
+
+/// The response code.
+pub(crate) fn rcode(message: &Message) -> ResponseCode {
+    message.metadata.response_code
+}
+
+/// Writes a file beside its place and then renames it there.
+fn write(directory: &Path, name: &str, text: &str) {
+    let path = directory.join(name);
+    fs::create_dir_all(path.parent().expect("a file has a directory")).expect("created");
+    let aside = path.with_extension("new");
+    fs::write(&aside, text).expect("written");
+    fs::rename(aside, path).expect("renamed");
+}
+
+/// A log line without its colours.
+fn plain(line: &str) -> String {
+    let mut parts = line.split("\x1b[");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| text + part.split_once('m').map_or("", |(_, rest)| rest))
+}
