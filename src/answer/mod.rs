@@ -57,6 +57,7 @@ impl Responder {
     /// Answers from another world from the next request on.
     pub fn swap(&mut self, world: Arc<World>) {
         self.world = world;
+        self.vm.forget_gone();
     }
 
     /// Answers one request: appends nothing or one whole message (without a length prefix) to `out`.

@@ -14,6 +14,9 @@ use crate::dns::{Client, Name, NameRef, Now, Transport};
 use crate::health::Check;
 use crate::health::table::{Slot, Table};
 
+/// How many health slots a worker keeps before it ever looks for those it could let go of.
+const SLOTS_MIN: usize = 256;
+
 /// The query a script runs for.
 #[derive(Clone, Copy, Debug)]
 pub struct Query<'q> {
@@ -40,6 +43,8 @@ pub(super) struct Context {
     table: Arc<Table>,
     /// The slots this worker has used: a builtin costs a local look-up and one atomic load.
     slots: RefCell<HashMap<Check, Arc<Slot>>>,
+    /// How many slots are let stand before those of checks that are gone are looked for.
+    slots_max: Cell<usize>,
     /// What scripts asked for and should be told, when somebody wants to know.
     discovery: RefCell<Option<Discovery>>,
 }
@@ -75,6 +80,7 @@ impl Context {
             random: RefCell::new(SmallRng::seed_from_u64(seed)),
             table,
             slots: RefCell::default(),
+            slots_max: Cell::new(SLOTS_MIN),
             discovery: RefCell::new(None),
         }
     }
@@ -183,18 +189,24 @@ impl Context {
         if let Some(discovery) = self.discovery.borrow_mut().as_mut() {
             discovery.checks.push(check.clone());
         }
-        let mut slots = self.slots.borrow_mut();
-        let slot = match slots.get(check) {
-            Some(slot) if !slot.is_retired() => Arc::clone(slot),
-            Some(_) | None => {
-                // Slots of checks that are gone are let go of here, so that the map stays as small as the table.
-                slots.retain(|_, slot| !slot.is_retired());
-                let slot = self.table.slot(check);
-                slots.insert(check.clone(), Arc::clone(&slot));
-                slot
-            }
-        };
+        let known = self.slots.borrow().get(check).filter(|slot| !slot.is_retired()).cloned();
+        let slot = known.unwrap_or_else(|| self.first_sight(check));
         slot.touch();
+        slot
+    }
+
+    /// Asks the table for the slot of a check this worker does not know, and keeps it if the table does.
+    fn first_sight(&self, check: &Check) -> Arc<Slot> {
+        let slot = self.table.slot(check);
+        let mut slots = self.slots.borrow_mut();
+        if slots.len() >= self.slots_max.get() {
+            slots.retain(|_, slot| !slot.is_retired());
+            // Looking again only when there are twice as many keeps the cost of it small for each check.
+            self.slots_max.set(SLOTS_MIN.max(2 * slots.len()));
+        }
+        if !slot.is_retired() {
+            slots.insert(check.clone(), slot.clone());
+        }
         slot
     }
 

@@ -18,7 +18,7 @@ mod value;
 
 use std::collections::HashMap;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use mlua::{Function, Value};
@@ -79,6 +79,7 @@ pub struct Vm {
 
 struct Loaded {
     function: Function,
+    program: Weak<Program>,
     used: u64,
 }
 
@@ -129,6 +130,11 @@ impl Vm {
         Ok(Output { rdata, scope })
     }
 
+    /// Lets go of programs that no zone has any more.
+    pub fn forget_gone(&mut self) {
+        self.loaded.retain(|_, loaded| loaded.program.strong_count() > 0);
+    }
+
     /// Runs each program once, and tells which checks they ask for and what an operator should know of them.
     ///
     /// A failure here is a warning and no error: another client, or another time, may get an answer.
@@ -154,7 +160,7 @@ impl Vm {
     }
 
     /// Opens the budget and calls the program's function.
-    fn call(&mut self, program: &Program, query: &Query<'_>) -> mlua::Result<Value> {
+    fn call(&mut self, program: &Arc<Program>, query: &Query<'_>) -> mlua::Result<Value> {
         let limit = self.sandbox.lua.used_memory().saturating_add(self.limits.memory_limit);
         let function = self.function(program, query)?;
         if !self.sandbox.budget.open(&self.limits) {
@@ -175,7 +181,7 @@ impl Vm {
     /// The program as a function, loaded at its first use.
     ///
     /// At most `lua.scripts-held-max` are held; of those the half that was not used for the longest time makes room.
-    fn function(&mut self, program: &Program, query: &Query<'_>) -> mlua::Result<Function> {
+    fn function(&mut self, program: &Arc<Program>, query: &Query<'_>) -> mlua::Result<Function> {
         if self.limits.shared_state {
             self.enter_shared(query)?;
         }
@@ -193,7 +199,10 @@ impl Vm {
             self.loaded.retain(|_, loaded| loaded.used > oldest);
         }
         let function = self.sandbox.load(&program.bytecode, CHUNK, self.environment.table())?;
-        self.loaded.insert(program.id, Loaded { function: function.clone(), used: self.runs });
+        self.loaded.insert(
+            program.id,
+            Loaded { function: function.clone(), program: Arc::downgrade(program), used: self.runs },
+        );
         Ok(function)
     }
 
