@@ -130,7 +130,8 @@ fn a_zone_file_with_another_name_is_told_its_zone() {
 
 #[test]
 fn the_environment_names_the_configuration_and_overrides_it() {
-    let directory = directory(&[("other.toml", "zones.directory = \"nowhere\"\n")]);
+    let files = [("other.toml", "zones.directory = \"nowhere\"\n"), ("zones/example.org.zone", SOUND)];
+    let directory = directory(&files);
     let (named, zones) = (("PERIGEE_CONFIG", "other.toml"), ("PERIGEE_ZONES_DIRECTORY", "zones"));
     assert_eq!(run(directory.path(), &["check"], &[]).status.code(), Some(0));
     assert_eq!(run(directory.path(), &["check"], &[named]).status.code(), Some(1));
@@ -174,4 +175,20 @@ fn serving_with_a_broken_configuration_exits_with_1_and_says_why() {
 fn the_version_is_told() {
     let output = run(directory(&[]).path(), &["--version"], &[]);
     assert_eq!(String::from_utf8_lossy(&output.stdout), format!("perigee {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn nothing_to_check_is_an_error() {
+    let directory = directory(&[]);
+    let rows = [
+        (&["zones"] as &[&str], "error: there are no zones in `zones`\n"),
+        (&[], "error: there are no zones in `zones`\n"),
+        (&["absent"], "error: there is no file or directory `absent`\n"),
+        (&["absent.zone"], "error: there is no file or directory `absent.zone`\n"),
+    ];
+    for (arguments, message) in rows {
+        let (code, report) = check(&directory, arguments);
+        assert_eq!(code, 1, "{arguments:?}");
+        assert!(report.starts_with(message), "{arguments:?}: {report}");
+    }
 }

@@ -154,7 +154,15 @@ impl Report {
         let mut source = FileSource::new(&zones, &configured, move |apex, text, reader| {
             candidate::load(&config, &library, apex, text, reader)
         });
-        for event in source.load_all() {
+        let events = source.load_all();
+        if events.is_empty() {
+            let message = format!("there are no zones in `{}`", zones.directory.display());
+            self.diagnostics.push(
+                Diagnostic::error(None, message)
+                    .help("put a file called `NAME.zone` there, or name one in a `[[zone]]` of the configuration"),
+            );
+        }
+        for event in events {
             self.zones += usize::from(event.name().is_some());
             self.diagnostics.extend_from_slice(event.diagnostics());
         }
@@ -162,6 +170,11 @@ impl Report {
 
     /// The zone that a file holds, as it was told or else by the file's name.
     fn zone_name(&mut self, path: &Path, origin: Option<&Name>) -> Option<Name> {
+        if !path.exists() {
+            let message = format!("there is no file or directory `{}`", path.display());
+            self.diagnostics.push(Diagnostic::error(None, message).help("correct the path"));
+            return None;
+        }
         if let Some(origin) = origin {
             return Some(origin.clone());
         }
