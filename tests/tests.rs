@@ -2,12 +2,18 @@
 
 mod support; // a server on a free port, questions to it, fake backends that can be told to fail
 
+mod architecture; // who may import whom, what the core never names, maps that are true
 mod cases; // the files in tests/cases: zone in, question, answer in presentation format
 mod command_line; // what `perigee check` tells, and exit codes
 mod config; // what files and the environment may say, and the manual that tells it
+mod edns; // what the cases cannot say of EDNS
 mod failover; // health to answers: right from the first one, following a fall and a return
 mod founding; // the story perigee was founded on
 mod health; // fake backends fail and recover: up, down, up
+mod interop; // what dig, kdig, drill and dnspython make of our responses
+mod lua_manual; // the manual of LUA records, its examples, and the list for editors
+mod query; // what holds for every message whatever
+mod readme; // the console examples of README.md and docs/, run
 mod reload; // zones swapped under load: wholly old or wholly new, none lost
 mod samples; // zones/ and lua/ do what their headers promise
 mod sandbox; // scripts that would take everything

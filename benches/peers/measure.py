@@ -20,11 +20,11 @@ class RunFailed(Exception):
 
 @dataclass(frozen=True)
 class Run:
-    """What one run showed. Times are in microseconds for each answer."""
+    """What one run showed."""
 
-    total: float
-    user: float
-    system: float
+    microseconds: float
+    """CPU time for each answer."""
+    used: "Cpu"
     per_second: float
     """Answers a second, by the clock: what server and load made together, with whatever else ran beside them."""
     lost: int
@@ -53,10 +53,6 @@ class Cpu:
         return Cpu(self.user_ticks - earlier.user_ticks, self.system_ticks - earlier.system_ticks,
                    self.nanoseconds - earlier.nanoseconds)
 
-    @property
-    def user_share(self):
-        return self.user_ticks / max(1, self.user_ticks + self.system_ticks)
-
 
 def run(pid, port, file, queries, core, edns):
     """Sends `queries` queries, in whole files, from `core` to a server, and accounts for them.
@@ -74,14 +70,20 @@ def run(pid, port, file, queries, core, edns):
     codes = figure(load.stdout, r"Response codes:\s*(.*\S)")
     if not re.fullmatch(r"NOERROR \d+ \(100\.00%\)", codes):
         raise RunFailed(f"was answered {codes}")
-    total = used.nanoseconds / 1e3 / int(figure(load.stdout, r"Queries completed:\s*(\d+)"))
+    completed = int(figure(load.stdout, r"Queries completed:\s*(\d+)"))
     return Run(
-        total=total,
-        user=total * used.user_share,
-        system=total * (1 - used.user_share),
+        microseconds=used.nanoseconds / 1e3 / completed,
+        used=used,
         per_second=float(figure(load.stdout, r"Queries per second:\s*([\d.]+)")),
         lost=int(figure(load.stdout, r"Queries lost:\s*(\d+)")),
     )
+
+
+def user_share(runs):
+    """How much of the CPU time went to user code: of all runs together, as one run has too few ticks to tell."""
+    user = sum(run.used.user_ticks for run in runs)
+    system = sum(run.used.system_ticks for run in runs)
+    return user / max(1, user + system)
 
 
 def figure(report, pattern):

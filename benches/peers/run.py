@@ -89,21 +89,21 @@ def measure_rounds(started, files, options, end):
 
 
 def print_table(runs):
-    """Prints a line for each workload and server: medians of the rounds, and how far the totals lie apart."""
-    floors = [run.total for (_, server), taken in runs.items() if not server.speaks_dns for run in taken]
-    print("| workload | server | total | user | system | lowest to highest | times echo | answers/s | busy |")
+    """Prints a line for each workload and server: the median of the rounds, and how far they lie apart."""
+    floors = [run.microseconds for (_, server), taken in runs.items() if not server.speaks_dns for run in taken]
+    print("| workload | server | us/answer | user | system | lowest to highest | times echo | answers/s | busy |")
     print("|---|---|--:|--:|--:|--:|--:|--:|--:|")
     for (workload, server), taken in runs.items():
         if not taken:
             continue
-        total, user, system, per_second = (
-            statistics.median(getattr(run, figure) for run in taken)
-            for figure in ("total", "user", "system", "per_second"))
-        totals = [run.total for run in taken]
-        busy = statistics.median(run.total * run.per_second / 1e6 for run in taken)
+        rounds = [run.microseconds for run in taken]
+        total = statistics.median(rounds)
+        share = measure.user_share(taken)
+        per_second = statistics.median(run.per_second for run in taken)
+        busy = statistics.median(run.microseconds * run.per_second / 1e6 for run in taken)
         times = f"{total / statistics.median(floors):.2f}" if floors else "-"
-        print(f"| {workload.name} | {server.name} | {total:.2f} | {user:.2f} | {system:.2f} "
-              f"| {min(totals):.2f} to {max(totals):.2f} | {times} | {per_second:,.0f} | {busy:.0%} |")
+        print(f"| {workload.name} | {server.name} | {total:.2f} | {total * share:.2f} | {total * (1 - share):.2f} "
+              f"| {min(rounds):.2f} to {max(rounds):.2f} | {times} | {per_second:,.0f} | {busy:.0%} |")
 
 
 if __name__ == "__main__":

@@ -65,7 +65,7 @@ def servers(perigee: Path) -> list[Server]:
         Server("gdnsd", gdnsd, WORKLOADS, 100_000),
         Server("powerdns", powerdns(lua="shared"), WORKLOADS, 50_000),
         Server("powerdns, no caches", powerdns(lua="shared", caches=False), WORKLOADS, 50_000),
-        Server("powerdns, lua=yes", powerdns(lua="yes"), (RANDOM, SRC), 5_000),
+        Server("powerdns, lua=yes", powerdns(lua="yes"), (RANDOM, SRC), 3_000),
     ]
 
 

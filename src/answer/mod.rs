@@ -72,7 +72,7 @@ impl Responder {
             }
         };
         let response = match gate::admit(&self.world, &request) {
-            Err(rejection) => rejection.response(),
+            Err(refused) => refused.response(),
             Ok(zones) => {
                 let mut synthesizer =
                     synthesize::Synthesizer::new(&mut self.vm, &self.arena, now, client, &request, &self.world);

@@ -183,7 +183,8 @@ mod tests {
 
     #[test]
     fn what_is_no_response_is_told() {
-        let cases: [(fn(&mut Vec<u8>), &str); 3] = [
+        type Case = (fn(&mut Vec<u8>), &'static str);
+        let cases: [Case; 3] = [
             (|_| {}, "the answer is not a response"),
             (|message| message[0] = 1, "the answer is to question `256`, not `0`"),
             (|message| message.truncate(5), "the answer is malformed: unexpected end of input reached"),

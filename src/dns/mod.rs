@@ -1,9 +1,9 @@
 //! The vocabulary of the protocol, and its two forms: octets on the wire and text in a zone file.
 //!
 //! Read `name.rs` and `rtype.rs` first: everything else speaks in them. `rdata.rs` is the one table of
-//! record types, `lua_rdata.rs` the type of ours that it leaves out. `wire.rs` and `edns.rs` turn octets into
-//! a `Request` and a `Response` into octets. `probe.rs` asks a question of a server, for the commands; it is
-//! the only file that names hickory-proto. There is no socket here, and no zone.
+//! record types, `rrset.rs` what records of one type are once they are ready to be sent. `wire.rs` and
+//! `edns.rs` turn octets into a `Request` and a `Response` into octets. `probe.rs` asks a question of a server,
+//! for the commands; it is the only file that names hickory-proto. There is no socket here, and no zone.
 
 pub mod edns;
 pub mod name;

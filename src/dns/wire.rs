@@ -395,7 +395,10 @@ impl<'z> Writer<'_, 'z> {
                 (theirs < usize::from(*spelled) && pointer <= POINTER_MAX).then_some((own, pointer))
             })
             .min_by_key(|(own, _)| *own);
-        let (spelled, pointer) = best.map_or_else(|| (name.wire().len(), None), |(own, pointer)| (own, Some(pointer)));
+        let (spelled, pointer) = match best {
+            Some((own, pointer)) => (own, Some(pointer)),
+            None => (name.wire().len(), None),
+        };
         self.out.extend_from_slice(&name.wire()[..spelled]);
         if let Some(pointer) = pointer {
             self.pointer(pointer);

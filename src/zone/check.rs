@@ -75,6 +75,7 @@ enum Target {
 }
 
 impl<'r> Nodes<'r> {
+    /// Groups the records by owner; tells of those outside the zone and leaves them out.
     fn collect(apex: NameRef<'r>, records: &'r [Record], findings: &mut Findings) -> Self {
         let mut index = HashMap::with_capacity(records.len() / 2);
         let mut list: Vec<Node<'r>> = Vec::new();
@@ -123,6 +124,7 @@ impl<'r> Nodes<'r> {
         Self { apex, records, list, index, order, has_cuts, is_name_server }
     }
 
+    /// The node of `name`, if it has records.
     fn get(&self, name: NameRef<'_>) -> Option<&Node<'r>> {
         self.index.get(&name).map(|&at| &self.list[at])
     }
@@ -177,6 +179,7 @@ impl<'r> Nodes<'r> {
 }
 
 impl Kinds {
+    /// Counts a record in.
     fn add(&mut self, record: &Record) {
         match (record.rtype, answers(record)) {
             (Rtype::LUA, Rtype::NS) => self.lua_ns = true,
@@ -190,6 +193,7 @@ impl Kinds {
         }
     }
 
+    /// What a name of these kinds has to offer to a record that points to it.
     fn target(self) -> Target {
         if self.cname {
             Target::Alias
@@ -219,14 +223,17 @@ fn target(record: &Record) -> Option<NameRef<'_>> {
     }
 }
 
+/// An error at a record, with advice.
 fn error(record: &Record, message: String, help: impl Into<String>) -> Diagnostic {
     Diagnostic::error(record.position.clone(), message).help(help)
 }
 
+/// A warning at a record, with advice.
 fn warning(record: &Record, message: String, help: impl Into<String>) -> Diagnostic {
     Diagnostic::warning(record.position.clone(), message).help(help)
 }
 
+/// What to say of a record that is not of this zone.
 fn out_of_zone(record: &Record, apex: NameRef<'_>) -> Diagnostic {
     error(
         record,
@@ -383,6 +390,7 @@ fn is_a_name(rtype: Rtype) -> bool {
     matches!(rtype, Rtype::NS | Rtype::CNAME | Rtype::PTR | Rtype::DNAME)
 }
 
+/// Whether two records of one owner are the same one.
 fn is_duplicate(one: &Record, other: &Record) -> bool {
     one.rtype == other.rtype && comparable(one) == comparable(other)
 }

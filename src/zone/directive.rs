@@ -30,6 +30,7 @@ enum Directive {
 impl Directive {
     const ALL: [Self; 4] = [Self::Origin, Self::Ttl, Self::Include, Self::Generate];
 
+    /// How it is written.
     fn name(self) -> &'static str {
         match self {
             Self::Origin => "$ORIGIN",
@@ -39,6 +40,7 @@ impl Directive {
         }
     }
 
+    /// How it is written with all that may follow.
     fn usage(self) -> &'static str {
         match self {
             Self::Origin => "$ORIGIN name",
@@ -104,6 +106,7 @@ impl Parser<'_, '_> {
         }
     }
 
+    /// Reads another file in place; origin and owner are as before behind it (RFC 1035 section 5.1).
     fn include(&mut self, scope: &Scope, file: &Field<'_>, origin: Option<&Field<'_>>) -> Result<(), Fault> {
         let mut inner = scope.clone();
         if let Some(origin) = origin {
@@ -142,6 +145,7 @@ impl Parser<'_, '_> {
         if steps.is_empty() { "remove the line".to_owned() } else { steps.join(", ") }
     }
 
+    /// Makes a record for each value of a range; the owner of the entry before stays.
     fn generate(&mut self, scope: &Scope, entry: &Entry<'_>) -> Result<(), Fault> {
         let (range_field, owner_field, fields) = (&entry.fields[1], &entry.fields[2], &entry.fields[3..]);
         let place = |error: GenerateError| scope.generate_error(error);

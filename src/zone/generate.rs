@@ -37,6 +37,7 @@ pub(super) enum DataTemplate<'t> {
 }
 
 #[derive(Debug)]
+/// A piece of a template: plain text or the place of a number.
 enum Part {
     Text(Vec<u8>),
     Number { offset: i64, width: usize, base: Base },
@@ -73,12 +74,14 @@ pub(super) struct GenerateError {
 }
 
 impl GenerateError {
+    /// An error that blames `field`.
     pub(super) fn new(field: &Field<'_>, message: String, help: &'static str) -> Self {
         Self { line: field.line, column: field.column, message, help }
     }
 }
 
 impl Range {
+    /// Reads the field behind `$GENERATE`; errors if it has more than [`GENERATE_VALUES_MAX`] values.
     pub(super) fn parse(field: &Field<'_>) -> Result<Self, GenerateError> {
         let shown = excerpt(field.text);
         let range = parse_range(field.text).ok_or_else(|| {
@@ -94,12 +97,14 @@ impl Range {
         Ok(range)
     }
 
+    /// The numbers in ascending order.
     pub(super) fn values(self) -> impl Iterator<Item = u32> {
         let step = usize::try_from(self.step).unwrap_or(usize::MAX);
         (self.start..=self.stop).step_by(step)
     }
 }
 
+/// Reads the numbers of a range, which must ascend.
 fn parse_range(text: &[u8]) -> Option<Range> {
     let text = std::str::from_utf8(text).ok()?;
     let number = |text: &str| -> Option<u32> {
@@ -234,6 +239,7 @@ fn parse_number(after: &[u8]) -> Option<(Part, &[u8])> {
 }
 
 impl Base {
+    /// Reads the letter of a base.
     fn parse(letter: &str) -> Option<Self> {
         match letter {
             "d" => Some(Self::Decimal),
@@ -246,6 +252,7 @@ impl Base {
         }
     }
 
+    /// Writes a number, filled with zeros to `width`; negative ones as 32 bits where the base has no sign.
     fn write(self, number: i32, width: usize, text: &mut Vec<u8>) {
         let bits = number.cast_unsigned();
         let written = match self {

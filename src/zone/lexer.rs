@@ -269,6 +269,7 @@ impl<'t> Lexer<'t> {
         LexError { fault, line: self.line, column: self.column_of(self.at) }
     }
 
+    /// The column of the octet at `at`, which is on the current line.
     fn column_of(&self, at: usize) -> u32 {
         u32::try_from(at - self.line_start + 1).unwrap_or(u32::MAX)
     }
@@ -286,6 +287,7 @@ impl<'t> Entry<'t> {
         Ok(())
     }
 
+    /// Makes room for the next entry.
     fn clear(&mut self) {
         self.fields.clear();
         self.owner_omitted = false;
@@ -367,6 +369,7 @@ enum Kind {
     Nul,
 }
 
+/// The kind of each octet.
 static KIND: [Kind; 256] = {
     let mut kinds = [Kind::Word; 256];
     kinds[b'\\' as usize] = Kind::Escape;

@@ -109,12 +109,15 @@ impl fmt::Display for LuaData {
     }
 }
 
+/// What to do about a LUA record that lacks a part.
 const EXAMPLE: &str = "write it as in `www 60 IN LUA A \"pickrandom({'192.0.2.1', '192.0.2.2'})\"`";
 
+/// An error that blames the field at an index.
 fn error(field: usize, message: impl Into<String>, help: impl Into<String>) -> RdataError {
     RdataError { field, message: message.into(), help: Some(help.into()) }
 }
 
+/// Reads the type the record answers for.
 fn read_covered(field: &Field<'_>) -> Result<Rtype, RdataError> {
     let text = excerpt(field.text);
     if field.quoted {
@@ -131,6 +134,7 @@ fn read_covered(field: &Field<'_>) -> Result<Rtype, RdataError> {
     Ok(covered)
 }
 
+/// Reads one piece of code.
 fn read_piece(field: &Field<'_>, file: &Arc<str>) -> Piece {
     let quote = u32::from(field.quoted);
     let position = Position { file: file.clone(), line: field.line, column: field.column.saturating_add(quote) };

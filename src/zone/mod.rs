@@ -1,9 +1,11 @@
 //! A zone as an immutable value.
 //!
-//! Text becomes tokens (`lexer.rs`), tokens become records (`parser.rs`), the records are judged (`check.rs`)
-//! and, if they are sound, folded into a `Zone` here, which `lookup.rs` searches. A zone once built never
-//! changes. There is no file and no clock here: the text of an `$INCLUDE` is asked of the caller, and whether a
-//! script compiles is asked of the script room by whoever loads the zone.
+//! Text becomes tokens (`lexer.rs`), tokens become records (`parser.rs`, with `directive.rs` and `generate.rs`
+//! for what starts with a dollar sign and `lua.rs` for records of type LUA), the records are judged (`check.rs`)
+//! and, if they are sound, folded into a `Zone` here, which `lookup.rs` searches. What is wrong on the way is
+//! gathered in `findings.rs`. A zone once built never changes. There is no file and no clock here: the text of
+//! an `$INCLUDE` is asked of the caller, and whether a script compiles is asked of the script room by whoever
+//! loads the zone.
 
 pub mod check;
 pub mod findings;

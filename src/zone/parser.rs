@@ -84,12 +84,14 @@ pub fn parse(input: &Input<'_>, options: &Options, include: &mut Include<'_>) ->
     Parsed { records: parser.records, diagnostics: parser.findings.finish() }
 }
 
+/// Reads the files of one zone, one entry after the other.
 pub(super) struct Parser<'i, 'c> {
     pub(super) include: &'i mut Include<'c>,
     /// How many files were included.
     pub(super) includes: usize,
     /// The files being read, the outermost first, each with the place that includes it.
     pub(super) open: Vec<(Arc<str>, Option<Position>)>,
+    /// What `$GENERATE` may still make.
     pub(super) generated_octets_left: usize,
     pub(super) ttls: Ttls,
     records: Vec<Record>,
@@ -160,6 +162,7 @@ impl Parser<'_, '_> {
         }
     }
 
+    /// Reads one entry: a directive, or a record of an owner that may be omitted.
     fn entry(&mut self, scope: &mut Scope, entry: &Entry<'_>) -> Result<(), Fault> {
         let first = &entry.fields[0];
         if first.text.starts_with(b"$") && !first.quoted && !entry.owner_omitted {
@@ -287,6 +290,7 @@ impl Scope {
         self.origin_is_new = true;
     }
 
+    /// The place of a field.
     pub(super) fn position(&self, field: &Field<'_>) -> Position {
         Position { file: self.file.clone(), line: field.line, column: field.column }
     }
@@ -298,15 +302,18 @@ impl Scope {
         Position { column: field.column.saturating_add(length), ..self.position(field) }
     }
 
+    /// An error at a field, with advice.
     pub(super) fn error(&self, field: &Field<'_>, message: impl Into<String>, help: impl Into<String>) -> Fault {
         Box::new(Diagnostic::error(self.position(field), message).help(help))
     }
 
+    /// Places what is wrong with the text itself.
     pub(super) fn lex_error(&self, error: LexError) -> Fault {
         let position = Position { file: self.file.clone(), line: error.line, column: error.column };
         Box::new(Diagnostic::error(position, error.to_string()).help(error.fault.help()))
     }
 
+    /// Places what is wrong with a `$GENERATE`.
     pub(super) fn generate_error(&self, error: GenerateError) -> Fault {
         let position = Position { file: self.file.clone(), line: error.line, column: error.column };
         Box::new(Diagnostic::error(position, error.message).help(error.help))
@@ -364,6 +371,7 @@ pub(super) fn read_header(scope: &Scope, owner: Option<&Field<'_>>, fields: &[Fi
     Err(Box::new(Diagnostic::error(scope.position_behind(last), "the record ends before its type").help(RECORD_FORM)))
 }
 
+/// What to do about an entry of which too little can be made out.
 const RECORD_FORM: &str = "a record is `owner [TTL] [class] type data`, as in `www 3600 IN A 192.0.2.1`";
 
 /// What to do about a word that is no type; `next` follows it if it may have been meant as the owner.
@@ -383,6 +391,7 @@ fn help_for_type(scope: &Scope, field: &Field<'_>, next: Option<&Field<'_>>) -> 
     )
 }
 
+/// Reads a TTL of an entry or of `$TTL`.
 pub(super) fn read_ttl(scope: &Scope, field: &Field<'_>) -> Result<u32, Fault> {
     rdata::parse_ttl(field.text).ok_or_else(|| {
         let help = "write seconds up to 2147483647, or numbers with the units w d h m s as in `1h30m`";

@@ -1,9 +1,10 @@
 //! A whole perigee on free ports: its files in a directory of their own, its log read as it is written.
 
 use std::io::{BufRead, BufReader};
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Instant;
 use std::{fs, thread};
@@ -35,7 +36,7 @@ impl Perigee {
             .arg("serve")
             .current_dir(directory.path())
             .env_clear()
-            .env("PERIGEE_SERVER_LISTEN", "127.0.0.1:0")
+            .env("PERIGEE_SERVER_LISTEN", format!("127.0.0.1:{}", free_port()))
             .stderr(Stdio::piped())
             .spawn()
             .expect("perigee runs");
@@ -47,6 +48,11 @@ impl Perigee {
         let address = serving.split("addresses=[").nth(1).and_then(|rest| rest.split([']', ',']).next());
         perigee.address = address.expect("an address").parse().expect("an address");
         perigee
+    }
+
+    /// Where its files are.
+    pub(crate) fn directory(&self) -> &Path {
+        self.directory.path()
     }
 
     /// Puts another text in place of a file, as an editor that renames does.
@@ -118,6 +124,27 @@ impl Perigee {
     }
 }
 
+/// Finds a port that nobody has, below those that systems hand out.
+///
+/// dig marks its sockets as sharing their ports, so Linux may hand it the port of a server that does so too. It then
+/// hears its own question: once in 28,000 times, which is too often for tests that ask thousands.
+fn free_port() -> u16 {
+    const PORTS: std::ops::Range<u16> = 10_000..30_000;
+    static TRIED: AtomicU16 = AtomicU16::new(0);
+    // Processes begin far from each other, for two that look at once may find the same.
+    let begin = std::process::id().wrapping_mul(101);
+    let count = u32::from(PORTS.end - PORTS.start);
+    for _ in PORTS {
+        let offset = begin.wrapping_add(TRIED.fetch_add(1, Ordering::Relaxed).into()) % count;
+        let port = PORTS.start + u16::try_from(offset).expect("there are fewer than 2^16");
+        let address = (Ipv4Addr::LOCALHOST, port);
+        if UdpSocket::bind(address).is_ok() && TcpListener::bind(address).is_ok() {
+            return port;
+        }
+    }
+    panic!("no port from {} to {} is free", PORTS.start, PORTS.end);
+}
+
 impl Drop for Perigee {
     fn drop(&mut self) {
         // It has ended already if the test stopped it.
@@ -173,8 +200,8 @@ impl Question {
     }
 
     fn message(&self) -> Message {
-        static IDS: std::sync::atomic::AtomicU16 = std::sync::atomic::AtomicU16::new(1);
-        let id = IDS.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        static IDS: AtomicU16 = AtomicU16::new(1);
+        let id = IDS.fetch_add(1, Ordering::Relaxed);
         let mut message = Message::query();
         message.metadata.id = id;
         message.metadata.op_code = OpCode::Query;

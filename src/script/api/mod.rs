@@ -1,8 +1,15 @@
 //! The builtins, one family a file, in reading order.
 //!
 //! A builtin is a plain Rust function first and a binding second. `Api::function` hands every binding the query's
-//! context and its arguments, so none reaches for a global. `arguments.rs` has the rules by which Lua values become
-//! arguments; they are the same for every builtin. The doc comment above a builtin is its manual.
+//! context and its arguments, so none reaches for a global. The doc comment above a builtin is its manual.
+//!
+//! - `object.rs`: what scripts hold: names, addresses, networks
+//! - `pick.rs`: choosing among values
+//! - `view.rs`: choosing by the client's network
+//! - `health.rs`: choosing among targets that are up
+//!
+//! Under them, `arguments.rs` has the rules by which Lua values become arguments, the same for every builtin, and
+//! `hash.rs` the function behind choices that stay.
 
 mod arguments;
 mod hash;

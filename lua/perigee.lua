@@ -1,0 +1,138 @@
+---@meta
+-- What a LUA record finds beside Lua's own library, for editors that read LuaLS annotations. Never run.
+-- docs/lua.md is the manual.
+
+---@type DNSName The name asked for, in the client's letter case; or the target of the CNAME that led here.
+qname = nil
+---@type DNSName The zone's apex.
+zone = nil
+---@type ComboAddress The sender: a resolver, as a rule.
+who = nil
+---@type Netmask|nil The client subnet, if the query carries one (RFC 7871).
+ecswho = nil
+---@type ComboAddress The client: the client subnet's address if there is one, or else the sender.
+bestwho = nil
+---@type ComboAddress The address the query came in on.
+localwho = nil
+---@type boolean Whether the query came over TCP.
+tcp = nil
+
+--- Picks one value, each with the same chance.
+---@param values string[]
+---@return string
+function pickrandom(values) end
+
+--- Picks one value with a chance in proportion to its weight.
+---@param choices {[1]: integer, [2]: string}[] Weights are whole numbers above 0.
+---@return string
+function pickwrandom(choices) end
+
+--- Picks the same value for the same client, as long as the list stays.
+---@param values string[]
+---@return string
+function pickhashed(values) end
+
+--- Picks the same value for the same client, in proportion to the weights.
+---@param choices {[1]: integer, [2]: string}[]
+---@return string
+function pickwhashed(choices) end
+
+--- Returns every value.
+---@param values string[]
+---@return string[]
+function all(values) end
+
+--- Picks at random one value of the first rule with a network that holds the client.
+---@param rules {[1]: string[], [2]: string[]}[] Networks and values.
+---@return string value Empty when no rule fits, which is an error for most types.
+function view(rules) end
+
+--- Whether the client is in one of the networks.
+---@param networks string[]
+---@return boolean
+function netmask(networks) end
+
+---@class CheckOptions
+---@field selector? 'random'|'all'|'hashed'|'pickclosest'|'empty' How targets that are up are chosen; `random` if not given.
+---@field backupSelector? 'random'|'all'|'hashed'|'pickclosest'|'empty' How targets are chosen when none is up.
+---@field timeout? number Seconds for the whole probe; 2 if not given.
+---@field interval? number Seconds between probes; `health.interval` if not given.
+---@field minimumFailures? integer Failures in a row that bring a target down; 1 if not given.
+---@field failOnIncompleteCheck? boolean SERVFAIL while no target has been probed.
+---@field source? string The local address to probe from.
+
+---@class UrlOptions: CheckOptions
+---@field stringmatch? string Text the body must contain.
+---@field httpcode? integer The one status that passes; 200 if not given.
+---@field useragent? string
+---@field byteslimit? integer Octets of the body to read; 0 for the usual bound.
+---@field headers? table<string, string>
+---@field verify? boolean Whether the server's certificate must be valid; it need not if not given.
+
+--- Returns the addresses of targets on which a TCP port can be connected to.
+---@param port integer
+---@param targets string[]|string[][] Addresses, or groups of them in the order of preference.
+---@param options? CheckOptions
+---@return string[]
+function ifportup(port, targets, options) end
+
+--- Returns the addresses of targets that answer an HTTP or HTTPS request for a URL.
+---@param url string Its host is what the target is asked for; the connection goes to the target's address.
+---@param targets string[]|string[][]
+---@param options? UrlOptions
+---@return string[]
+function ifurlup(url, targets, options) end
+
+--- Makes a name.
+---@param text string
+---@return DNSName
+function newDN(text) end
+
+--- Makes an address.
+---@param text string With or without a port.
+---@return ComboAddress
+function newCA(text) end
+
+--- Makes a network.
+---@param text string `address/bits`, or an address for a network of its own.
+---@return Netmask
+function newNetmask(text) end
+
+---@class DNSName
+---@field toString fun(self): string With a final dot.
+---@field toStringNoDot fun(self): string
+---@field countLabels fun(self): integer
+---@field wireLength fun(self): integer
+---@field wirelength fun(self): integer
+---@field getRawLabels fun(self): string[] From the left.
+---@field isPartOf fun(self, other: DNSName): boolean Whether it is the other or below it.
+---@field makeRelative fun(self, other: DNSName): DNSName Without the labels of the other.
+---@field chopOff fun(self): boolean Takes its first label off; false for the root.
+---@field equal fun(self, text: string): boolean
+---@field canonCompare fun(self, other: DNSName): boolean Whether it comes before the other (RFC 4034 section 6.1).
+
+---@class ComboAddress
+---@field toString fun(self): string
+---@field toStringWithPort fun(self): string
+---@field toStringNoInterface fun(self): string
+---@field toStringReversed fun(self): string As reverse names have it.
+---@field getPort fun(self): integer
+---@field isIPv4 fun(self): boolean
+---@field isIPv6 fun(self): boolean
+---@field isMappedIPv4 fun(self): boolean
+---@field mapToIPv4 fun(self): ComboAddress
+---@field truncate fun(self, bits: integer) Clears all bits behind the first so many.
+---@field getRaw fun(self): string
+---@field equal fun(self, other: ComboAddress): boolean Ports do not count.
+
+---@class Netmask
+---@field toString fun(self): string
+---@field getBits fun(self): integer
+---@field getNetwork fun(self): ComboAddress
+---@field getMaskedNetwork fun(self): ComboAddress
+---@field isIPv4 fun(self): boolean
+---@field isIPv6 fun(self): boolean
+---@field isIpv4 fun(self): boolean
+---@field isIpv6 fun(self): boolean
+---@field empty fun(self): boolean
+---@field match fun(self, address: string): boolean

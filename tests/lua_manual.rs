@@ -1,0 +1,98 @@
+//! The manual of LUA records, the list for editors and the builtins agree, and every example works.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use tempfile::TempDir;
+
+/// What stands before an example to make a zone of it.
+const HEAD: &str = "$TTL 60\n@ SOA ns hostmaster 1 3600 900 604800 60\n@ NS ns\nns A 192.0.2.53\n";
+
+fn read(path: &str) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// The sources of the builtins.
+fn families() -> Vec<(String, String)> {
+    let entries = fs::read_dir("src/script/api").expect("the builtins have a folder");
+    let paths = entries.map(|entry| entry.expect("an entry").path().display().to_string());
+    paths.map(|path| (path.clone(), read(&path))).collect()
+}
+
+/// Every builtin, by the call that adds it.
+fn builtins() -> BTreeSet<String> {
+    let sources = families();
+    let calls = sources.iter().flat_map(|(_, source)| source.split("api.function(\"").skip(1));
+    calls.filter_map(|rest| Some(rest.split_once('"')?.0.to_owned())).collect()
+}
+
+/// The fenced blocks of a language, each with the number of its first line.
+fn blocks(text: &str, language: &str, prefix: &str) -> Vec<(usize, String)> {
+    let mut blocks = Vec::new();
+    let mut open: Option<(usize, String)> = None;
+    for (number, line) in text.lines().enumerate() {
+        let Some(line) = line.trim_start().strip_prefix(prefix) else { continue };
+        match &mut open {
+            None if line.trim() == format!("```{language}") => open = Some((number + 2, String::new())),
+            None => {}
+            Some(_) if line.trim() == "```" => blocks.extend(open.take()),
+            Some((_, block)) => {
+                *block += &format!("{}\n", line.strip_prefix(' ').filter(|_| !prefix.is_empty()).unwrap_or(line))
+            }
+        }
+    }
+    blocks
+}
+
+/// Checks an example as a zone of its own; returns what is said of it.
+fn check(example: &str) -> String {
+    let directory = TempDir::new().expect("a directory");
+    let file = directory.path().join("example.net.zone");
+    fs::write(&file, format!("{HEAD}{example}")).expect("written");
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_perigee"))
+        .args(["check".as_ref(), file.as_os_str()])
+        .env_clear()
+        .output()
+        .expect("perigee runs");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn every_example_of_the_manual_works() {
+    let blocks = blocks(&read("docs/lua.md"), "zone", "");
+    assert!(blocks.len() > 10, "only {} examples", blocks.len());
+    for (line, block) in blocks {
+        let report = check(&block);
+        assert_eq!(report, "1 zone, 0 errors, 0 warnings\n", "docs/lua.md:{line}\n{block}");
+    }
+}
+
+#[test]
+fn every_example_beside_a_builtin_works() {
+    let mut examples = 0;
+    for (path, source) in families() {
+        for (line, block) in blocks(&source, "lua", "///") {
+            examples += 1;
+            assert_eq!(check(&block), "1 zone, 0 errors, 0 warnings\n", "{path}:{line}\n{block}");
+        }
+    }
+    assert!(examples >= 5, "only {examples} examples");
+}
+
+#[test]
+fn the_manual_and_the_list_for_editors_name_every_builtin_and_no_other() {
+    let builtins = builtins();
+    assert!(builtins.contains("pickrandom"), "{builtins:?}");
+    let list = read("lua/perigee.lua");
+    let listed = list.lines().filter_map(|line| Some(line.strip_prefix("function ")?.split_once('(')?.0.to_owned()));
+    assert_eq!(listed.collect::<BTreeSet<_>>(), builtins);
+    let manual = read("docs/lua.md");
+    let headed =
+        manual.lines().filter_map(|line| line.strip_prefix("### ")?.split_once('(')).map(|(name, _)| name.to_owned());
+    // Constructors stand in the text of their section.
+    let constructors = builtins.iter().filter(|name| name.starts_with("new")).cloned();
+    for name in constructors.clone() {
+        assert!(manual.contains(&format!("`{name}(text)`")), "{name}");
+    }
+    assert_eq!(headed.chain(constructors).collect::<BTreeSet<_>>(), builtins);
+}
