@@ -32,7 +32,7 @@ RUN useradd --system --uid 5353 --user-group --no-create-home --home-dir /nonexi
 
 # Whom checks by HTTPS with `verify` trust.
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
-COPY compose/perigee.toml /etc/perigee/perigee.toml
+COPY compose/image.toml /etc/perigee/perigee.toml
 COPY lua/lib /etc/perigee/lua/lib
 COPY --from=build /build/target/release/perigee /usr/local/bin/perigee
 
