@@ -1,6 +1,6 @@
 //! `perigee serve`: serves until it is told to stop.
 
-use std::io;
+use std::io::{self, IsTerminal};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -40,7 +40,9 @@ fn start_log(log: &Log) {
         Level::Debug => LevelFilter::DEBUG,
         Level::Trace => LevelFilter::TRACE,
     };
-    let lines = tracing_subscriber::fmt().with_max_level(level).with_writer(io::stderr);
+    // Colours are for a terminal: files and journals would keep their codes.
+    let colours = io::stderr().is_terminal();
+    let lines = tracing_subscriber::fmt().with_max_level(level).with_ansi(colours).with_writer(io::stderr);
     match log.format {
         Format::Text => lines.init(),
         Format::Json => lines.json().flatten_event(true).init(),

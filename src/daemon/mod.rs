@@ -1,7 +1,8 @@
 //! Wiring: build the World, start workers, source and checker; reload; shut down.
 //!
 //! Read [`run`] for the life of the process and `Stage` for the way of a zone from its file to the workers:
-//! `library.rs` reads the Lua that all records share, `candidate.rs` makes a zone of its text, its checks are claimed and probed, and only then it goes live.
+//! `candidate.rs` makes it of its text, its checks are claimed and probed, and only then it goes live. `library.rs`
+//! reads the Lua that all records share.
 
 pub mod candidate;
 pub mod library;

@@ -42,7 +42,7 @@ impl Perigee {
             .expect("perigee runs");
         let lines = BufReader::new(child.stderr.take().expect("standard error is a pipe")).lines();
         let (sender, log) = std::sync::mpsc::channel();
-        thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| sender.send(plain(&line))));
+        thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| sender.send(line)));
         let mut perigee = Self { directory, child, log, address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)) };
         let serving = perigee.wait_for_log("serving addresses=[");
         let address = serving.split("addresses=[").nth(1).and_then(|rest| rest.split([']', ',']).next());
@@ -237,11 +237,4 @@ fn write(directory: &Path, name: &str, text: &str) {
     let aside = path.with_extension("new");
     fs::write(&aside, text).expect("written");
     fs::rename(aside, path).expect("renamed");
-}
-
-/// A log line without its colours.
-fn plain(line: &str) -> String {
-    let mut parts = line.split("\x1b[");
-    let first = parts.next().unwrap_or_default().to_owned();
-    parts.fold(first, |text, part| text + part.split_once('m').map_or("", |(_, rest)| rest))
 }
