@@ -86,12 +86,6 @@ impl<'a> RrsetRef<'a> {
         })
     }
 
-    /// The first record alone.
-    pub fn first(self) -> Self {
-        let octets = self.iter().next().map_or(0, |(header, rdata)| header.len() + rdata.len());
-        Self { rtype: self.rtype, count: self.count.min(1), records: &self.records[..octets] }
-    }
-
     /// The RDATA of each record.
     pub fn rdata(self) -> impl Iterator<Item = &'a [u8]> {
         self.iter().map(|(_, rdata)| rdata)

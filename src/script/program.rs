@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::failure::describe;
 use super::sandbox::compile;
 use crate::diagnostic::{Diagnostic, Position};
+use crate::dns::Rtype;
 use crate::zone::Script;
 
 /// The longest code of a script, in octets: what a message of 65,535 octets could carry and a little more.
@@ -25,6 +26,8 @@ pub struct Program {
 /// How the source of a chunk begins.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Prefix {
+    /// As the code does.
+    None,
     /// With `return `, before an expression.
     Return,
     /// With what follows the leading semicolon of statements.
@@ -40,6 +43,8 @@ impl Program {
             return Err(Diagnostic::error(script.position(), message).help("move what it computes into data"));
         }
         let (prefix, source) = match script.code.strip_prefix(b";") {
+            // A `LUA LUA` record is there to be included in others, and is statements as it stands.
+            _ if script.covered == Rtype::LUA => (Prefix::None, script.code.to_vec()),
             Some(statements) => (Prefix::Semicolon, statements.to_vec()),
             None => (Prefix::Return, [b"return ", &*script.code].concat()),
         };
