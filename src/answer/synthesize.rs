@@ -1,5 +1,7 @@
 //! A LUA RRset to an ordinary RRset, by running its scripts.
 
+use std::borrow::Cow;
+
 use bumpalo::Bump;
 use bumpalo::collections::Vec as ArenaVec;
 use smallvec::SmallVec;
@@ -84,7 +86,7 @@ impl<'s, 'z> Synthesizer<'s, 'z> {
         }
         let Some((zone, programs, name)) = self.place else { return Ok(own) };
         let mut ttl = 0;
-        let mut rdata: SmallVec<[Vec<u8>; 4]> = SmallVec::new();
+        let mut rdata: SmallVec<[Cow<'z, [u8]>; 4]> = SmallVec::new();
         for index in self.programs_for(node, rtype) {
             let query = Query {
                 now: self.now,

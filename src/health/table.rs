@@ -270,6 +270,12 @@ impl Slot {
         self.retired.load(Ordering::Relaxed)
     }
 
+    /// Sets a state without a checker, for tests of those who read it.
+    #[cfg(test)]
+    pub(crate) fn set_state(&self, state: State) {
+        self.publish(Reading { state, weight: None });
+    }
+
     /// Says what is now known; for the checker alone.
     pub(super) fn publish(&self, reading: Reading) {
         self.word.store(reading.pack(), Ordering::Relaxed);

@@ -36,7 +36,9 @@ pub struct Query<'q> {
 ///
 /// Every builtin is handed this; nothing is a global or a thread-local.
 pub(super) struct Context {
-    facts: RefCell<Facts>,
+    facts: Cell<Facts>,
+    /// The name asked for and the apex, for scripts that take the VM.
+    names: RefCell<(Name, Name)>,
     /// How many bits of the client subnet were looked at.
     consulted: Cell<u8>,
     random: RefCell<SmallRng>,
@@ -57,14 +59,13 @@ struct Discovery {
 }
 
 /// What is copied out of a query, so that objects a script makes can outlive it.
+#[derive(Clone, Copy)]
 struct Facts {
     now: Now,
     sender: SocketAddr,
     local: SocketAddr,
     tcp: bool,
     subnet: Option<ClientSubnet>,
-    qname: Name,
-    zone: Name,
 }
 
 impl Context {
@@ -72,10 +73,10 @@ impl Context {
     pub(super) fn new(table: Arc<Table>, seed: u64) -> Self {
         let nobody = SocketAddr::from(([0, 0, 0, 0], 0));
         let now = Now { unix_secs: 0, monotonic: std::time::Duration::ZERO };
-        let (qname, zone) = (Name::root(), Name::root());
-        let facts = Facts { now, sender: nobody, local: nobody, tcp: false, subnet: None, qname, zone };
+        let facts = Facts { now, sender: nobody, local: nobody, tcp: false, subnet: None };
         Self {
-            facts: RefCell::new(facts),
+            facts: Cell::new(facts),
+            names: RefCell::new((Name::root(), Name::root())),
             consulted: Cell::new(0),
             random: RefCell::new(SmallRng::seed_from_u64(seed)),
             table,
@@ -88,15 +89,18 @@ impl Context {
     /// Takes up a query.
     pub(super) fn begin(&self, query: &Query<'_>) {
         self.consulted.set(0);
-        *self.facts.borrow_mut() = Facts {
+        self.facts.set(Facts {
             now: query.now,
             sender: query.client.address,
             local: query.client.local,
             tcp: query.client.transport == Transport::Tcp,
             subnet: query.subnet.filter(|subnet| subnet.source_length > 0),
-            qname: query.qname.to_owned(),
-            zone: query.zone.to_owned(),
-        };
+        });
+    }
+
+    /// Takes up the names of the query, which only scripts that take the VM can ask for.
+    pub(super) fn name(&self, query: &Query<'_>) {
+        *self.names.borrow_mut() = (query.qname.to_owned(), query.zone.to_owned());
     }
 
     /// How many bits of the client subnet were looked at since [`Context::begin`].
@@ -105,37 +109,37 @@ impl Context {
     }
 
     pub(super) fn now(&self) -> Now {
-        self.facts.borrow().now
+        self.facts.get().now
     }
 
     /// `who`: the sender, with its port. Does not count as looking at the client subnet.
     pub(super) fn sender(&self) -> SocketAddr {
-        self.facts.borrow().sender
+        self.facts.get().sender
     }
 
     /// `localwho`: where the query came in.
     pub(super) fn local(&self) -> SocketAddr {
-        self.facts.borrow().local
+        self.facts.get().local
     }
 
     /// `tcp`: whether the query came over TCP.
     pub(super) fn is_tcp(&self) -> bool {
-        self.facts.borrow().tcp
+        self.facts.get().tcp
     }
 
     /// `qname`, in the client's letter case.
     pub(super) fn qname(&self) -> Name {
-        self.facts.borrow().qname.clone()
+        self.names.borrow().0.clone()
     }
 
     /// `zone`: the apex.
     pub(super) fn zone(&self) -> Name {
-        self.facts.borrow().zone.clone()
+        self.names.borrow().1.clone()
     }
 
     /// `ecswho`: the client subnet; counts as looking at all of it.
     pub(super) fn subnet(&self) -> Option<IpNet> {
-        let subnet = self.facts.borrow().subnet?;
+        let subnet = self.facts.get().subnet?;
         self.consult(subnet.source_length);
         IpNet::new(subnet.address, subnet.source_length).ok()
     }
@@ -144,7 +148,7 @@ impl Context {
     ///
     /// Counts as looking at all of the subnet.
     pub(super) fn client(&self) -> SocketAddr {
-        let facts = self.facts.borrow();
+        let facts = self.facts.get();
         let Some(subnet) = facts.subnet else { return facts.sender };
         self.consult(subnet.source_length);
         SocketAddr::new(subnet.address, 0)
@@ -155,7 +159,7 @@ impl Context {
     /// Counts as looking at the bits that decide it for the whole neighbourhood: those of the network if the
     /// client is in it, and otherwise as many as show that it is not.
     pub(super) fn client_is_in(&self, network: IpNet) -> bool {
-        let facts = self.facts.borrow();
+        let facts = self.facts.get();
         let client = facts.subnet.map_or_else(|| facts.sender.ip(), |subnet| subnet.address);
         let common = match (client, network.network()) {
             (IpAddr::V4(client), IpAddr::V4(network)) => (client.to_bits() ^ network.to_bits()).leading_zeros(),

@@ -19,12 +19,18 @@ pub(super) struct Environment(Table);
 
 impl Environment {
     /// Makes an empty environment over the builtins and the library; the variables appear in it as they are asked for.
-    pub(super) fn new(sandbox: &Sandbox, library: &Library, context: &Rc<Context>) -> Result<Self, Diagnostic> {
+    ///
+    /// Returns the names that the library has set, too.
+    pub(super) fn new(
+        sandbox: &Sandbox,
+        library: &Library,
+        context: &Rc<Context>,
+    ) -> Result<(Self, Vec<String>), Diagnostic> {
         let made = Self::over_base(sandbox, context);
         let (environment, base) = made.map_err(|error| Diagnostic::error(None, error.to_string()))?;
-        library.run(sandbox, &environment, &base)?;
+        let names = library.run(sandbox, &environment, &base)?;
         base.set_readonly(true);
-        Ok(Self(environment))
+        Ok((Self(environment), names))
     }
 
     /// Makes an environment, and the table under it that is still to be made read-only.

@@ -40,13 +40,15 @@ impl Library {
     /// Runs every file with `environment` for its globals, and moves what it sets there to `base`.
     ///
     /// Functions keep `environment` as theirs, so they see the variables of the query that calls them. Tables become
-    /// read-only: what one record writes is not for another to read.
-    pub(super) fn run(&self, sandbox: &Sandbox, environment: &Table, base: &Table) -> Result<(), Diagnostic> {
+    /// read-only: what one record writes is not for another to read. Returns the names of what was set.
+    pub(super) fn run(&self, sandbox: &Sandbox, environment: &Table, base: &Table) -> Result<Vec<String>, Diagnostic> {
+        let mut names = Vec::new();
         for File { name, bytecode } in &self.files {
-            let run = || {
+            let mut run = || {
                 sandbox.load(bytecode, name, environment)?.call::<()>(())?;
                 for pair in environment.pairs::<Value, Value>() {
                     let (key, value) = pair?;
+                    names.extend(key.as_string().map(|key| key.to_string_lossy()));
                     freeze(&value, TABLE_DEPTH_MAX)?;
                     base.raw_set(key, value)?;
                 }
@@ -61,7 +63,7 @@ impl Library {
                 fault(name, line_in(name, &error.to_string()), &format!("the library fails: {message}"))
             })?;
         }
-        Ok(())
+        Ok(names)
     }
 }
 

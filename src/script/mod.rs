@@ -3,7 +3,8 @@
 //! A LUA record becomes a `Program` when its zone is loaded (`program.rs`); each worker's `Vm` runs it for a query.
 //! Read `sandbox.rs` (what a script can reach and when it is stopped), `environment.rs` (its globals), `library.rs`
 //! (what an operator adds to them), `context.rs` (what it may know of the query), `api/` (the builtins), `value.rs`
-//! (what its result becomes) and `failure.rs` (what comes of an error). A script can read the query and the health
+//! (what its result becomes) and `failure.rs` (what comes of an error). The simple and common case takes no VM at all:
+//! `literal.rs` reads it and `plan.rs` answers it. A script can read the query and the health
 //! table; it can write nothing but its result. There is no file, no socket and no clock here, but for the one clock
 //! the `Vm` is handed to stop what takes too long.
 
@@ -12,16 +13,20 @@ mod context;
 mod environment;
 mod failure;
 mod library;
+mod literal;
+mod plan;
 mod program;
 mod sandbox;
 mod value;
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use mlua::{Function, Value};
+use smallvec::SmallVec;
 
 pub use context::Query;
 pub use failure::{Failure, FailureKind};
@@ -32,10 +37,11 @@ use crate::config;
 use crate::diagnostic::Diagnostic;
 use crate::dns::{Client, NameRef, Now, Rtype, Transport};
 use crate::health::Check;
-use crate::health::table::Table;
+use crate::health::table::{Slot, Table};
 use context::Context;
 use environment::Environment;
 use failure::describe;
+use plan::Made;
 use sandbox::{CHUNK, Sandbox, is_memory_error};
 
 /// What a VM is made of.
@@ -56,9 +62,9 @@ pub struct Setup {
 
 /// What a run made.
 #[derive(Debug)]
-pub struct Output {
+pub struct Output<'p> {
     /// RDATA of the script's type in wire form; none means no records.
-    pub rdata: Vec<Vec<u8>>,
+    pub rdata: SmallVec<[Cow<'p, [u8]>; 4]>,
     /// How many bits of the client subnet were looked at.
     pub scope: u8,
 }
@@ -73,6 +79,10 @@ pub struct Vm {
     /// The environment of the run, emptied after each; with shared state, that of the zone.
     environment: Environment,
     shared: HashMap<Box<[u8]>, Environment>,
+    /// Whether plans stand in for the scripts that have one.
+    plans: bool,
+    /// The health slots of plans that have checks.
+    planned: HashMap<u64, Planned>,
     /// Counts runs, to tell which scripts have not been used for the longest time.
     runs: u64,
 }
@@ -81,6 +91,12 @@ struct Loaded {
     function: Function,
     program: Weak<Program>,
     used: u64,
+}
+
+/// The slots of a plan's checks, in their order.
+struct Planned {
+    slots: Vec<Arc<Slot>>,
+    program: Weak<Program>,
 }
 
 impl Vm {
@@ -97,13 +113,31 @@ impl Vm {
             .map_err(|error| Diagnostic::error(None, format!("cannot make a Lua VM: {error}")))?;
         let (loaded, shared) = (HashMap::new(), HashMap::new());
         sandbox.budget.open(&limits);
-        let environment = Environment::new(&sandbox, &library, &context)?;
-        Ok(Self { sandbox, context, limits, library, loaded, environment, shared, runs: 0 })
+        let (environment, names) = Environment::new(&sandbox, &library, &context)?;
+        // Globals that live on may hide a builtin as well as a library may.
+        let plans = !limits.shared_state && !names.iter().any(|name| plan::BUILTINS.contains(&&**name));
+        let planned = HashMap::new();
+        Ok(Self { sandbox, context, limits, library, loaded, environment, shared, plans, planned, runs: 0 })
     }
 
     /// Runs a program for a query.
-    pub fn run(&mut self, program: &Arc<Program>, query: &Query<'_>) -> Result<Output, Failure> {
+    pub fn run<'p>(&mut self, program: &'p Arc<Program>, query: &Query<'_>) -> Result<Output<'p>, Failure> {
         self.context.begin(query);
+        if let Some(made) = self.follow_plan(program) {
+            let scope = self.scope(query);
+            return match made {
+                Ok(rdata) => Ok(Output { rdata: rdata.into_iter().map(Cow::Borrowed).collect(), scope }),
+                Err(why) => Err(Failure {
+                    program: Arc::clone(program),
+                    kind: FailureKind::Value,
+                    message: why.to_owned(),
+                    position: program.position_of_line(None),
+                    scope,
+                }),
+            };
+        }
+        self.context.begin(query);
+        self.context.name(query);
         self.runs += 1;
         let outcome = self.call(program, query);
         let spent = self.sandbox.budget.close();
@@ -127,12 +161,23 @@ impl Vm {
         })?;
         let rdata = value::to_rdata(&self.sandbox.lua, &returned, program.script().covered)
             .map_err(|error| fail(FailureKind::Value, error.to_string(), None))?;
-        Ok(Output { rdata, scope })
+        Ok(Output { rdata: rdata.into_iter().map(Cow::Owned).collect(), scope })
+    }
+
+    /// Answers by the program's plan, if it has one that can tell.
+    fn follow_plan<'p>(&mut self, program: &'p Arc<Program>) -> Option<Made<'p>> {
+        let plan = program.plan.as_ref().filter(|plan| self.plans && plan.fits(self.limits.exec_limit))?;
+        let slots = match plan.checks() {
+            [] => &[][..],
+            checks => slots_of(&mut self.planned, &self.context, program, checks),
+        };
+        plan.run(&self.context, slots)
     }
 
     /// Lets go of programs that no zone has any more.
     pub fn forget_gone(&mut self) {
         self.loaded.retain(|_, loaded| loaded.program.strong_count() > 0);
+        self.planned.retain(|_, planned| planned.program.strong_count() > 0);
     }
 
     /// Runs each program once, and tells which checks they ask for and what an operator should know of them.
@@ -142,6 +187,8 @@ impl Vm {
         let nobody = std::net::SocketAddr::from(([0, 0, 0, 0], 0));
         let client = Client { address: nobody, local: nobody, transport: Transport::Udp };
         let mut warnings = Vec::new();
+        // A plan would say nothing of what is odd.
+        let plans = std::mem::replace(&mut self.plans, false);
         self.context.discover();
         for program in programs.iter().filter(|program| program.script().covered != Rtype::LUA) {
             let qname = program.script().owner.as_ref();
@@ -156,6 +203,7 @@ impl Vm {
             let position = program.script().position();
             warnings.extend(self.context.lints().into_iter().map(|lint| Diagnostic::warning(position.clone(), lint)));
         }
+        self.plans = plans;
         Discovery { checks: self.context.discovered(), warnings }
     }
 
@@ -212,7 +260,7 @@ impl Vm {
         if let Some(environment) = self.shared.get(&apex) {
             self.environment = environment.clone();
         } else {
-            let environment = Environment::new(&self.sandbox, &self.library, &self.context)
+            let (environment, _) = Environment::new(&self.sandbox, &self.library, &self.context)
                 .map_err(|error| mlua::Error::runtime(error.message))?;
             self.shared.insert(apex, environment.clone());
             self.environment = environment;
@@ -229,6 +277,22 @@ impl Vm {
     }
 }
 
+/// The slots of a plan's checks; asked of the table at first sight, and when it has let go of one.
+fn slots_of<'s>(
+    planned: &'s mut HashMap<u64, Planned>,
+    context: &Context,
+    program: &Arc<Program>,
+    checks: &[Check],
+) -> &'s [Arc<Slot>] {
+    let ask = || checks.iter().map(|check| context.slot(check)).collect();
+    let planned =
+        planned.entry(program.id).or_insert_with(|| Planned { slots: ask(), program: Arc::downgrade(program) });
+    if planned.slots.iter().any(|slot| slot.is_retired()) {
+        planned.slots = ask();
+    }
+    &planned.slots
+}
+
 /// What trial runs of a zone's scripts showed.
 pub struct Discovery {
     /// The checks they asked for.
@@ -239,11 +303,15 @@ pub struct Discovery {
 
 #[cfg(test)]
 mod tests {
-    use std::net::SocketAddr;
+    use std::net::{IpAddr, SocketAddr};
+
+    use proptest::prelude::*;
 
     use super::*;
     use crate::diagnostic::Position;
+    use crate::dns::edns::ClientSubnet;
     use crate::dns::{Class, Name};
+    use crate::health::State;
     use crate::zone::{Data, LuaData, Piece, Record, Zone};
 
     /// The program of a LUA TXT record at `www.example.com`, whose code stands in line 7 of a zone file.
@@ -451,5 +519,136 @@ mod tests {
         let now = Now { unix_secs: 0, monotonic: Duration::ZERO };
         let query = Query { now, client: &client, subnet: None, qname: NameRef::ROOT, zone: NameRef::ROOT };
         vm(config::Lua::default()).run(&program, &query).expect_err("the script fails")
+    }
+
+    /// What a run comes to, for comparison: RDATA and scope, or the failure's kind, words and scope.
+    type Outcome = Result<(Vec<Vec<u8>>, u8), (FailureKind, String, u8)>;
+
+    fn outcome(vm: &mut Vm, program: &Arc<Program>, subnet: Option<ClientSubnet>) -> Outcome {
+        let address = SocketAddr::from(([198, 51, 100, 4], 5353));
+        let client = Client { address, local: address, transport: Transport::Udp };
+        let now = Now { unix_secs: 0, monotonic: Duration::ZERO };
+        let query = Query { now, client: &client, subnet, qname: NameRef::ROOT, zone: NameRef::ROOT };
+        match vm.run(program, &query) {
+            Ok(Output { rdata, scope }) => Ok((rdata.into_iter().map(Cow::into_owned).collect(), scope)),
+            Err(Failure { kind, message, scope, .. }) => Err((kind, message, scope)),
+        }
+    }
+
+    /// Code of one value: an address, or a call that picks among such code.
+    fn value_code() -> impl Strategy<Value = String> {
+        let leaf = (1..=9u8).prop_map(|last| format!("'192.0.2.{last}'"));
+        leaf.prop_recursive(3, 24, 4, |inner| {
+            let values = prop::collection::vec(inner.clone(), 1..4);
+            let list = values.clone().prop_map(|values| values.join(", "));
+            let weighted = prop::collection::vec((1..50u32, inner.clone()), 1..20).prop_map(|choices| {
+                choices.iter().map(|(weight, value)| format!("{{{weight}, {value}}}")).collect::<Vec<_>>().join(", ")
+            });
+            let network = prop::sample::select(vec![
+                "0.0.0.0/0",
+                "10.0.0.0/8",
+                "10.1.0.0/16",
+                "198.51.100.0/24",
+                "2001:db8::/32",
+                "10.1.2.3",
+                "10.0.0.0/33",
+            ]);
+            let networks =
+                prop::collection::vec(network, 0..3).prop_map(|networks| format!("{{{:?}}}", networks.join("', '")));
+            let networks = networks.prop_map(|text| text.replace('"', "'").replace("{''}", "{}"));
+            let rule =
+                (networks, values).prop_map(|(networks, values)| format!("{{{networks}, {{{}}}}}", values.join(", ")));
+            prop_oneof![
+                list.clone().prop_map(|list| format!("pickrandom({{{list}}})")),
+                list.prop_map(|list| format!("pickhashed {{ {list} }}")),
+                weighted.clone().prop_map(|choices| format!("pickwrandom({{{choices}}})")),
+                weighted.prop_map(|choices| format!("pickwhashed({{{choices}}})")),
+                prop::collection::vec(rule, 1..4).prop_map(|rules| format!("view({{{}}})", rules.join(", "))),
+            ]
+        })
+    }
+
+    /// Code of a whole record.
+    fn record_code() -> impl Strategy<Value = String> {
+        let list = prop::collection::vec(value_code(), 1..4).prop_map(|values| values.join(", ")).boxed();
+        let targets = prop::collection::vec(prop::collection::vec(1..=6u8, 1..4), 1..3).prop_map(|groups| {
+            let group =
+                |group: &Vec<u8>| group.iter().map(|last| format!("'192.0.2.{last}'")).collect::<Vec<_>>().join(", ");
+            groups.iter().map(|targets| format!("{{{}}}", group(targets))).collect::<Vec<_>>().join(", ")
+        });
+        let selector = prop::sample::select(vec!["random", "all", "hashed", "empty", "pickclosest"]);
+        let options = (selector.clone(), selector, any::<bool>()).prop_map(|(selector, backup, fail)| {
+            format!("{{selector='{selector}', backupSelector='{backup}', failOnIncompleteCheck={fail}, interval=7, timeout=0.5}}")
+        });
+        prop_oneof![
+            4 => value_code(),
+            1 => list.clone().prop_map(|list| format!("all({{{list}}})")),
+            1 => list.prop_map(|list| format!("{{{list}}}")),
+            3 => (targets, options).prop_map(|(targets, options)| format!("ifportup(80, {{{targets}}}, {options})")),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn a_plan_answers_as_the_vm_does(
+            code in record_code(),
+            seed: u64,
+            subnet in prop::option::of((prop::sample::select(vec!["10.1.2.0", "10.1.0.0", "10.9.0.0", "203.0.113.0"]), 16..=24u8)),
+            states in prop::collection::vec(prop::sample::select(vec![State::Up, State::Down, State::Unknown]), 6),
+        ) {
+            let program = program(&code, Rtype::A).unwrap();
+            prop_assert!(program.plan.is_some(), "{code}");
+            let subnet = subnet.map(|(address, bits)| {
+                let network = ipnet::IpNet::new(address.parse().unwrap(), bits).unwrap().trunc();
+                ClientSubnet { family: 1, source_length: bits, address: network.network() }
+            });
+            let table = Arc::new(Table::new(64));
+            let make = |plans| {
+                let (limits, library, table) = (config::Lua::default(), Arc::default(), table.clone());
+                let mut vm = Vm::new(Setup { limits, library, table, seed, clock: Box::new(|| Duration::ZERO) }).unwrap();
+                vm.plans = plans;
+                vm
+            };
+            let (mut by_plan, mut by_vm) = (make(true), make(false));
+            for check in program.plan.iter().flat_map(|plan| plan.checks()) {
+                let IpAddr::V4(target) = check.target().unwrap() else { panic!("{check}") };
+                table.slot(check).set_state(states[usize::from(target.octets()[3]) - 1]);
+            }
+            for _ in 0..4 {
+                let (plan, vm) = (outcome(&mut by_plan, &program, subnet), outcome(&mut by_vm, &program, subnet));
+                prop_assert_eq!(&plan, &vm, "{}", code);
+            }
+        }
+    }
+
+    #[test]
+    fn no_plan_stands_in_where_it_would_answer_otherwise() {
+        let program = program("pickrandom({'a'})", Rtype::TXT).unwrap();
+        assert!(program.plan.is_some());
+        // A library that gives the builtin another meaning, globals that live on, and a limit that the VM would meet.
+        let library = [("a.lua".to_owned(), b"function pickrandom() return 'mine' end".to_vec())];
+        let library = Arc::new(Library::compile(&library).ok().unwrap());
+        let run = |limits: config::Lua, library: &Arc<Library>| {
+            let (library, table) = (library.clone(), Arc::new(Table::new(1)));
+            let clock = Box::new(|| Duration::ZERO);
+            outcome(&mut Vm::new(Setup { limits, library, table, seed: 1, clock }).unwrap(), &program, None)
+        };
+        assert_eq!(run(config::Lua::default(), &library), Ok((vec![b"\x04mine".to_vec()], 0)));
+        let limits = config::Lua { exec_limit: 3, ..config::Lua::default() };
+        assert!(matches!(run(limits, &Arc::default()), Err((FailureKind::Budget, ..))));
+    }
+
+    #[test]
+    fn the_records_of_the_founding_story_have_plans() {
+        let codes = [
+            "pickwrandom({ {1, '1.2.3.4'}, {2, '4.3.2.1'} })",
+            "view({{{'192.168.0.0/16'}, {'192.168.1.54'}}, {{'0.0.0.0/0'}, {'192.0.2.1'}}})",
+            "view({{{'192.168.0.0/16'}, {pickwrandom({{1, '1.2.3.4'}, {1, '1.2.3.5'}})}}, { {'0.0.0.0/0'}, { pickwrandom({ {1, '4.3.2.1'}, {1, '4.3.2.2'}})}}})",
+            "ifurlup('https://www.example.com/', {{'192.0.2.20'}, {'203.0.113.4'}})",
+            "ifportup(443, {'192.0.2.1', '192.0.2.2'}, {selector='all', headers={a='b'}})",
+        ];
+        for code in codes {
+            assert!(program(code, Rtype::A).unwrap().plan.is_some(), "{code}");
+        }
     }
 }

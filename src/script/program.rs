@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::failure::describe;
+use super::plan::Plan;
 use super::sandbox::compile;
 use crate::diagnostic::{Diagnostic, Position};
 use crate::dns::Rtype;
@@ -17,6 +18,8 @@ pub struct Program {
     pub(super) id: u64,
     script: Script,
     pub(super) bytecode: Vec<u8>,
+    /// What it comes to without a VM, if it is simple enough.
+    pub(super) plan: Option<Plan>,
     /// What was put in front of the code, less what was taken off: the way back from an octet of the source.
     prefix: Prefix,
     /// When a failure of it was last logged, in seconds since 1970.
@@ -55,7 +58,8 @@ impl Program {
                 .help("an expression needs no `return`; statements begin with `;` and return a value")
         })?;
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
-        Ok(Self { id, script: script.clone(), bytecode, prefix, logged: AtomicU64::new(0) })
+        let plan = if prefix == Prefix::Return { Plan::compile(&script.code, script.covered) } else { None };
+        Ok(Self { id, script: script.clone(), bytecode, plan, prefix, logged: AtomicU64::new(0) })
     }
 
     /// The record it was compiled from.

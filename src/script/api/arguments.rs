@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use mlua::{Lua, LuaString, MultiValue, Table, Value};
 
 use super::CallError;
-use crate::script::value::{is_numeric, kind};
+use crate::script::value::{self, is_numeric, kind};
 
 /// The arguments of one call, taken from the left.
 ///
@@ -26,9 +26,22 @@ pub(super) struct Weighted<T> {
 }
 
 /// A table of options, by name.
-pub(super) struct Options<'l> {
-    lua: &'l Lua,
-    table: Option<Table>,
+#[derive(Default)]
+pub(in crate::script) struct Options(Vec<(String, Setting)>);
+
+/// The value of an option.
+#[derive(Clone, Debug)]
+pub(in crate::script) enum Setting {
+    /// A string.
+    Text(String),
+    /// A number, and its text.
+    Number(f64, String),
+    /// `true` or `false`.
+    Boolean(bool),
+    /// A table of strings and numbers.
+    Texts(Vec<(String, String)>),
+    /// What no option takes; says what it is.
+    Other(&'static str),
 }
 
 impl<'l> Arguments<'l> {
@@ -114,47 +127,86 @@ impl<'l> Arguments<'l> {
     }
 
     /// Takes a table of options, or nothing.
-    pub(super) fn options(&mut self) -> Result<Options<'l>, CallError> {
+    pub(super) fn options(&mut self) -> Result<Options, CallError> {
         match self.value() {
-            Value::Nil => Ok(Options { lua: self.lua, table: None }),
-            Value::Table(table) => Ok(Options { lua: self.lua, table: Some(table) }),
+            Value::Nil => Ok(Options::default()),
+            Value::Table(table) => Ok(Options(settings(self.lua, &table)?)),
             other => Err(self.refuse("a table of options", &other)),
         }
     }
 }
 
-impl Options<'_> {
-    /// The option's value; `None` when it is not given.
-    pub(super) fn get(&self, name: &str) -> Result<Option<Value>, CallError> {
-        let Some(table) = &self.table else { return Ok(None) };
-        Ok(Some(table.raw_get::<Value>(name)?).filter(|value| !value.is_nil()))
+/// The settings in a table; what has no text for a key is no option.
+fn settings(lua: &Lua, table: &Table) -> Result<Vec<(String, Setting)>, CallError> {
+    let mut settings = Vec::new();
+    for pair in table.pairs::<Value, Value>() {
+        let (name, value) = pair?;
+        if let Value::String(name) = name {
+            settings.push((name.to_string_lossy(), setting(lua, &value)));
+        }
+    }
+    Ok(settings)
+}
+
+/// A value as a setting.
+fn setting(lua: &Lua, value: &Value) -> Setting {
+    let text = |value: &Value| string(lua, value).map(|text| text.to_string_lossy());
+    match value {
+        Value::Boolean(boolean) => Setting::Boolean(*boolean),
+        Value::Table(table) => {
+            let texts = table.pairs::<Value, Value>().map(|pair| {
+                let (name, value) = pair.ok()?;
+                Some((text(&name)?, text(&value)?))
+            });
+            texts.collect::<Option<_>>().map_or(Setting::Other(kind(value)), Setting::Texts)
+        }
+        other => match (text(other), value::number(other)) {
+            (Some(text), Some(number)) => Setting::Number(number, text),
+            (Some(text), None) => Setting::Text(text),
+            (None, _) => Setting::Other(kind(other)),
+        },
+    }
+}
+
+impl Options {
+    /// Options from elsewhere than a call.
+    pub(in crate::script) fn of(settings: Vec<(String, Setting)>) -> Self {
+        Self(settings)
+    }
+
+    fn get(&self, name: &str) -> Option<&Setting> {
+        self.0.iter().find(|(known, _)| known == name).map(|(_, setting)| setting)
     }
 
     /// The option as text: numbers and booleans pass.
     pub(super) fn text(&self, name: &str) -> Result<Option<String>, CallError> {
-        let Some(value) = self.get(name)? else { return Ok(None) };
-        if let Value::Boolean(boolean) = value {
-            return Ok(Some(boolean.to_string()));
+        let expected = |what| CallError::refused(format!("needs a string for the option `{name}`, and got {what}"));
+        match self.get(name) {
+            None => Ok(None),
+            Some(Setting::Text(text) | Setting::Number(_, text)) => Ok(Some(text.clone())),
+            Some(Setting::Boolean(boolean)) => Ok(Some(boolean.to_string())),
+            Some(Setting::Texts(_)) => Err(expected("a table")),
+            Some(Setting::Other(what)) => Err(expected(what)),
         }
-        let text = string(self.lua, &value).ok_or_else(|| {
-            CallError::refused(format!("needs a string for the option `{name}`, and got {}", kind(&value)))
-        })?;
-        Ok(Some(text.to_string_lossy()))
+    }
+
+    /// The option as a number, or the text of one; `None` inside when it is given and is neither.
+    pub(super) fn number(&self, name: &str) -> Option<Option<f64>> {
+        let number = match self.get(name)? {
+            Setting::Number(number, _) => Some(*number),
+            Setting::Text(text) => text.trim().parse().ok(),
+            Setting::Boolean(_) | Setting::Texts(_) | Setting::Other(_) => None,
+        };
+        Some(number.filter(|number| number.is_finite()))
     }
 
     /// The option as a table of texts.
     pub(super) fn texts(&self, name: &str) -> Result<Vec<(String, String)>, CallError> {
-        let Some(value) = self.get(name)? else { return Ok(Vec::new()) };
-        let refusal = || CallError::refused(format!("needs a table of strings for the option `{name}`"));
-        let Value::Table(table) = value else { return Err(refusal()) };
-        table
-            .pairs::<Value, Value>()
-            .map(|pair| {
-                let (key, value) = pair?;
-                let text = |value| string(self.lua, value).map(|text| text.to_string_lossy()).ok_or_else(refusal);
-                Ok((text(&key)?, text(&value)?))
-            })
-            .collect()
+        match self.get(name) {
+            None => Ok(Vec::new()),
+            Some(Setting::Texts(texts)) => Ok(texts.clone()),
+            Some(_) => Err(CallError::refused(format!("needs a table of strings for the option `{name}`"))),
+        }
     }
 }
 
@@ -205,7 +257,7 @@ fn read_weight(lua: &Lua, value: &Value) -> Result<u32, CallError> {
 }
 
 /// Reads an address, IPv6 with or without brackets, with or without a port.
-pub(super) fn read_address(text: &str) -> Option<SocketAddr> {
+pub(in crate::script) fn read_address(text: &str) -> Option<SocketAddr> {
     if let Ok(address) = text.parse::<IpAddr>() {
         return Some(SocketAddr::new(address, 0));
     }
@@ -219,7 +271,7 @@ pub(super) fn read_address(text: &str) -> Option<SocketAddr> {
 /// Reads a network: `address/bits` with host bits cleared, or a bare address in full length.
 ///
 /// Returns `None` inside for a length past the family's, which PowerDNS accepts and lets match nothing.
-pub(super) fn read_network(text: &str) -> Option<Option<IpNet>> {
+pub(in crate::script) fn read_network(text: &str) -> Option<Option<IpNet>> {
     let Some((address, bits)) = text.split_once('/') else {
         return Some(Some(read_address(text)?.ip().into()));
     };

@@ -38,7 +38,7 @@ fn mix(mut a: u32, mut b: u32, mut c: u32) -> (u32, u32, u32) {
 }
 
 /// Hashes the octets of an address; an IPv4 address in an IPv6 one counts as IPv6.
-pub(super) fn hash_address(address: IpAddr) -> u32 {
+pub(in crate::script) fn hash_address(address: IpAddr) -> u32 {
     match address {
         IpAddr::V4(address) => hash(&address.octets()),
         IpAddr::V6(address) => hash(&address.octets()),

@@ -5,7 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use mlua::{LuaString, Value};
+use mlua::LuaString;
+use smallvec::SmallVec;
 
 use super::arguments::{Options, read_address};
 use super::hash::hash_address;
@@ -13,7 +14,6 @@ use super::pick::{pick_hashed, pick_random};
 use super::{Api, CallError, Family};
 use crate::health::{Check, Http, Kind, State, Tls};
 use crate::script::context::Context;
-use crate::script::value;
 
 /// Builtins that ask whether targets are up.
 pub(super) const FAMILY: Family = Family { install };
@@ -27,26 +27,35 @@ const TARGETS_MAX: usize = 4096;
 
 fn install(api: &mut Api<'_>) -> mlua::Result<()> {
     api.function("ifportup", |context, arguments| {
-        let port = u16::try_from(arguments.whole_number()?.clamp(0, u16::MAX.into())).expect("clamped to 16 bits");
+        let port = clamp_port(arguments.whole_number()?);
         let groups = read_groups(&arguments.groups()?)?;
-        let choice = Choice::read(context, &arguments.options()?)?;
-        let with_port = |target: SocketAddr| match target.port() {
-            0 => SocketAddr::new(target.ip(), port),
-            _ => target,
-        };
-        answer(context, &groups, &choice, |target| Kind::Tcp(with_port(target)))
+        let choice = Choice::read(&arguments.options()?, &mut |lint| context.lint(lint))?;
+        answer(context, &groups, &choice, |target| port_check(target, port))
     })?;
     api.function("ifurlup", |context, arguments| {
         let url = arguments.text()?.to_string_lossy();
         let groups = read_groups(&arguments.groups()?)?;
         let options = arguments.options()?;
-        let choice = Choice::read(context, &options)?;
+        let choice = Choice::read(&options, &mut |lint| context.lint(lint))?;
         let request = Arc::new(read_request(url, &options)?);
-        answer(context, &groups, &choice, |target| Kind::Http {
-            address: Some(target.ip()),
-            request: Arc::clone(&request),
-        })
+        answer(context, &groups, &choice, |target| url_check(target, &request))
     })
+}
+
+/// A port as PowerDNS takes it: what is out of range becomes the nearest that is in it.
+pub(in crate::script) fn clamp_port(port: i64) -> u16 {
+    u16::try_from(port.clamp(0, u16::MAX.into())).expect("clamped to 16 bits")
+}
+
+/// What `ifportup` asks of a target: its own port, or else the one of the call.
+pub(in crate::script) fn port_check(target: SocketAddr, port: u16) -> Kind {
+    let port = if target.port() == 0 { port } else { target.port() };
+    Kind::Tcp(SocketAddr::new(target.ip(), port))
+}
+
+/// What `ifurlup` asks of a target: the URL has the port.
+pub(in crate::script) fn url_check(target: SocketAddr, request: &Arc<Http>) -> Kind {
+    Kind::Http { address: Some(target.ip()), request: Arc::clone(request) }
 }
 
 /// Returns the addresses of targets that are up: the builtins `ifportup` and `ifurlup`.
@@ -67,28 +76,23 @@ fn answer(
     choice: &Choice,
     kind: impl Fn(SocketAddr) -> Kind,
 ) -> Result<Vec<String>, CallError> {
-    let states: Vec<Vec<(IpAddr, State)>> = groups
-        .iter()
-        .map(|group| {
-            group.iter().map(|target| (target.ip(), context.slot(&choice.check(kind(*target))).state())).collect()
-        })
-        .collect();
-    let addresses = |group: &[(IpAddr, State)], only_up: bool| -> Vec<IpAddr> {
-        group.iter().filter(|(_, state)| !only_up || *state == State::Up).map(|(address, _)| *address).collect()
-    };
-    if let Some(up) = states.iter().map(|group| addresses(group, true)).find(|up| !up.is_empty()) {
-        return Ok(choice.selector.select(context, up));
+    let state = |target: &SocketAddr| (target.ip(), context.slot(&choice.check(kind(*target))).state());
+    let states: Vec<Vec<(IpAddr, State)>> = groups.iter().map(|group| group.iter().map(state).collect()).collect();
+    match choice.choose(context, &states) {
+        Ok(chosen) => Ok(chosen.iter().map(ToString::to_string).collect()),
+        Err(Undecided::Incomplete) => {
+            Err(CallError::refused("has no target whose first check has ended, and `failOnIncompleteCheck` is set"))
+        }
+        Err(Undecided::NoTarget) => Err(CallError::refused("got no target; give at least one address")),
     }
-    let unprobed = states.iter().flatten().all(|(_, state)| *state == State::Unknown);
-    if choice.fail_on_incomplete && unprobed {
-        return Err(CallError::refused(
-            "has no target whose first check has ended, and `failOnIncompleteCheck` is set",
-        ));
-    }
-    match states.iter().find(|group| !group.is_empty()) {
-        Some(group) => Ok(choice.backup.select(context, addresses(group, false))),
-        None => Err(CallError::refused("got no target; give at least one address")),
-    }
+}
+
+/// Why no target can be chosen.
+pub(in crate::script) enum Undecided {
+    /// None has been probed, and that is not to be passed over.
+    Incomplete,
+    /// There is none.
+    NoTarget,
 }
 
 /// Reads the addresses of all groups.
@@ -104,7 +108,7 @@ fn read_groups(groups: &[Vec<LuaString>]) -> Result<Vec<Vec<SocketAddr>>, CallEr
 }
 
 /// How targets are probed and chosen, apart from what is asked of them.
-struct Choice {
+pub(in crate::script) struct Choice {
     selector: Selector,
     backup: Selector,
     fail_on_incomplete: bool,
@@ -115,25 +119,47 @@ struct Choice {
 }
 
 impl Choice {
-    fn read(context: &Context, options: &Options<'_>) -> Result<Self, CallError> {
+    /// Reads the options of a call; `lint` is told what is odd about them.
+    pub(in crate::script) fn read(options: &Options, lint: &mut dyn FnMut(String)) -> Result<Self, CallError> {
         let source = options.text("source")?.map(|text| {
             let address = read_address(&text).map(|address| address.ip());
             address.ok_or_else(|| CallError::refused(format!("got the source `{text}`, which is no address")))
         });
-        let failures = options.get("minimumFailures")?.map_or(1.0, |value| number(&value).unwrap_or(1.0));
+        let failures = options.number("minimumFailures").flatten().unwrap_or(1.0);
         Ok(Self {
-            selector: Selector::read(context, options, "selector")?,
-            backup: Selector::read(context, options, "backupSelector")?,
+            selector: Selector::read(options, "selector", lint)?,
+            backup: Selector::read(options, "backupSelector", lint)?,
             fail_on_incomplete: options.text("failOnIncompleteCheck")?.as_deref() == Some("true"),
             source: source.transpose()?,
             // What cannot be read as a time leaves none, so that the target is down rather than the record broken.
-            timeout: seconds(options, "timeout")?.unwrap_or(TIMEOUT_DEFAULT),
-            interval: seconds(options, "interval")?.filter(|interval| !interval.is_zero()),
+            timeout: seconds(options, "timeout").unwrap_or(TIMEOUT_DEFAULT),
+            interval: seconds(options, "interval").filter(|interval| !interval.is_zero()),
             minimum_failures: failures.clamp(1.0, f64::from(u16::MAX)) as u32,
         })
     }
 
-    fn check(&self, kind: Kind) -> Check {
+    /// Chooses among the targets of all groups by their states, as the manual of `answer` says.
+    pub(in crate::script) fn choose<T: Copy>(
+        &self,
+        context: &Context,
+        groups: &[Vec<(T, State)>],
+    ) -> Result<SmallVec<[T; 4]>, Undecided> {
+        let up = |group: &Vec<(T, State)>| -> SmallVec<[T; 4]> {
+            group.iter().filter(|(_, state)| *state == State::Up).map(|(target, _)| *target).collect()
+        };
+        if let Some(up) = groups.iter().map(up).find(|up| !up.is_empty()) {
+            return Ok(self.selector.select(context, &up));
+        }
+        if self.fail_on_incomplete && groups.iter().flatten().all(|(_, state)| *state == State::Unknown) {
+            return Err(Undecided::Incomplete);
+        }
+        let first = groups.iter().find(|group| !group.is_empty()).ok_or(Undecided::NoTarget)?;
+        let targets: SmallVec<[T; 4]> = first.iter().map(|(target, _)| *target).collect();
+        Ok(self.backup.select(context, &targets))
+    }
+
+    /// The check of a target.
+    pub(in crate::script) fn check(&self, kind: Kind) -> Check {
         Check {
             kind,
             source: self.source,
@@ -158,7 +184,7 @@ enum Selector {
 }
 
 impl Selector {
-    fn read(context: &Context, options: &Options<'_>, option: &str) -> Result<Self, CallError> {
+    fn read(options: &Options, option: &str, lint: &mut dyn FnMut(String)) -> Result<Self, CallError> {
         Ok(match options.text(option)?.as_deref() {
             // Without places of clients and targets all are equally far, and the closest is drawn among equals.
             None | Some("random" | "pickclosest") => Self::Random,
@@ -166,7 +192,7 @@ impl Selector {
             Some("hashed") => Self::Hashed,
             Some("empty") => Self::Empty,
             Some(other) => {
-                context.lint(format!(
+                lint(format!(
                     "`{option}` is `{other}`, which is no selector and counts as `random`; there are `random`, `all`, \
                      `hashed`, `pickclosest` and `empty`"
                 ));
@@ -175,22 +201,22 @@ impl Selector {
         })
     }
 
-    fn select(self, context: &Context, candidates: Vec<IpAddr>) -> Vec<String> {
+    fn select<T: Copy>(self, context: &Context, candidates: &[T]) -> SmallVec<[T; 4]> {
         let chosen = match self {
-            Self::All => return candidates.iter().map(ToString::to_string).collect(),
+            Self::All => return candidates.iter().copied().collect(),
             Self::Empty => None,
-            Self::Random => pick_random(&mut *context.random(), &candidates),
-            Self::Hashed => pick_hashed(hash_address(context.client().ip()), &candidates),
+            Self::Random => pick_random(&mut *context.random(), candidates),
+            Self::Hashed => pick_hashed(hash_address(context.client().ip()), candidates),
         };
-        chosen.iter().map(ToString::to_string).collect()
+        chosen.copied().into_iter().collect()
     }
 }
 
 /// Reads what is sent to a URL and expected back.
-fn read_request(url: String, options: &Options<'_>) -> Result<Http, CallError> {
+pub(in crate::script) fn read_request(url: String, options: &Options) -> Result<Http, CallError> {
     let verify = options.text("verify")?.as_deref() == Some("true");
-    let code = options.get("httpcode")?.map_or(Some(200.0), |value| number(&value));
-    let limit = options.get("byteslimit")?.and_then(|value| number(&value)).unwrap_or(0.0);
+    let code = options.number("httpcode").unwrap_or(Some(200.0));
+    let limit = options.number("byteslimit").flatten().unwrap_or(0.0);
     Ok(Http {
         url,
         stringmatch: options.text("stringmatch")?,
@@ -203,16 +229,7 @@ fn read_request(url: String, options: &Options<'_>) -> Result<Http, CallError> {
 }
 
 /// An option in seconds, fractions allowed; `None` if it is not given, zero if it is no number.
-fn seconds(options: &Options<'_>, name: &str) -> Result<Option<Duration>, CallError> {
-    let value = options.get(name)?;
-    Ok(value.map(|value| Duration::from_secs_f64(number(&value).unwrap_or(0.0).clamp(0.0, SECONDS_MAX))))
-}
-
-/// A number, or a text of one.
-fn number(value: &Value) -> Option<f64> {
-    let number = match value {
-        Value::String(text) => text.to_str().ok()?.trim().parse().ok()?,
-        other => value::number(other)?,
-    };
-    Some(number).filter(|number: &f64| number.is_finite())
+fn seconds(options: &Options, name: &str) -> Option<Duration> {
+    let number = options.number(name)?;
+    Some(Duration::from_secs_f64(number.unwrap_or(0.0).clamp(0.0, SECONDS_MAX)))
 }

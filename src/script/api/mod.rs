@@ -11,11 +11,11 @@
 //! Under them, `arguments.rs` has the rules by which Lua values become arguments, the same for every builtin, and
 //! `hash.rs` the function behind choices that stay.
 
-mod arguments;
-mod hash;
-mod health;
+pub(super) mod arguments;
+pub(super) mod hash;
+pub(super) mod health;
 mod object;
-mod pick;
+pub(super) mod pick;
 mod view;
 
 use std::rc::Rc;
@@ -74,7 +74,7 @@ impl Api<'_> {
 }
 
 /// Why a call of a builtin fails.
-enum CallError {
+pub(in crate::script) enum CallError {
     /// Something the builtin will not work with; reads on from the builtin's name.
     Refused(String),
     /// An error of the VM.

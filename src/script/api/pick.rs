@@ -47,7 +47,12 @@ fn empty() -> CallError {
 /// www 30 IN LUA A "pickrandom({'192.0.2.1', '192.0.2.2'})"
 /// ```
 pub(super) fn pick_random<'a, T>(random: &mut impl Rng, values: &'a [T]) -> Option<&'a T> {
-    if values.is_empty() { None } else { values.get(random.random_range(0..values.len())) }
+    values.get(draw(random, values.len())?)
+}
+
+/// Draws one of so many positions; `None` if there is none.
+pub(in crate::script) fn draw(random: &mut impl Rng, length: usize) -> Option<usize> {
+    if length == 0 { None } else { Some(random.random_range(0..length)) }
 }
 
 /// Picks the value at the hash modulo the number of values; `None` if there is none.
@@ -86,6 +91,16 @@ fn pick_weighted<T>(choices: &[Weighted<T>], point: u32) -> Option<&T> {
         sum = sum.wrapping_add(choice.weight);
         (sum > point).then_some(&choice.value)
     })
+}
+
+/// The end of each entry's share and its position, in the order of [`walk`]; `None` when the sum passes 32 bits.
+pub(in crate::script) fn shares(weights: &[u32]) -> Option<Vec<(u32, usize)>> {
+    let mut sum = 0u32;
+    let share = |index: usize| {
+        sum = sum.checked_add(weights[index])?;
+        Some((sum, index))
+    };
+    walk(weights.len()).into_iter().map(share).collect()
 }
 
 /// The order in which PowerDNS walks a weighted list of so many entries.

@@ -1,0 +1,61 @@
+//! What an answer costs inside perigee: octets in, octets out, no socket.
+//!
+//! `cargo bench --bench respond`. `benches/peers` measures the whole server beside others.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use divan::Bencher;
+use perigee::answer::{Client, Now, Responder, Transport, World};
+use perigee::config::{Config, Zone};
+use perigee::daemon::candidate;
+use perigee::dns::wire::Limits;
+use perigee::dns::{Name, Rtype, probe};
+use perigee::health::table::Table;
+use perigee::script::{Setup, Vm};
+use perigee::source::{Event, FileSource};
+use perigee::zone::ZoneSet;
+
+fn main() {
+    divan::main();
+}
+
+/// A responder for the zone of `peers/`.
+fn responder() -> Responder {
+    let name: Name = "example.com".parse().expect("a name");
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("zones/example.com.zone");
+    let zone = Zone { name, file, lua: None, position: None };
+    let config = Arc::new(Config::default());
+    let of_zones = config.clone();
+    let load =
+        move |apex: &Name, text: &_, reader: &mut _| candidate::load(&of_zones, &Arc::default(), apex, text, reader);
+    let zones = perigee::config::Zones { directory: "".into(), ..config.zones.clone() };
+    let events = FileSource::new(&zones, &[zone], load).load_all();
+    let zones = events.into_iter().filter_map(|event| match event {
+        Event::Changed { zone, .. } => Some((zone.zone, zone.programs)),
+        Event::Removed { .. } | Event::Failed { .. } => None,
+    });
+    let limits = Limits { udp_payload_max: 1232, client_subnet: true };
+    let world = World { zones: ZoneSet::new(zones), limits, any_to_tcp: true };
+    let (limits, library, table) = (config.lua.clone(), Arc::default(), Arc::new(Table::new(16)));
+    let vm = Vm::new(Setup { limits, library, table, seed: 7, clock: Box::new(|| Duration::ZERO) }).expect("a VM");
+    Responder::new(Arc::new(world), vm)
+}
+
+#[divan::bench(args = ["ns", "absent", "random", "src", "src-rand"])]
+fn answer(bencher: Bencher<'_, '_>, owner: &str) {
+    let mut responder = responder();
+    let name: Name = format!("{owner}.example.com").parse().expect("a name");
+    let request = probe::question(1, name.as_ref(), Rtype::A);
+    let address = SocketAddr::from(([127, 0, 0, 1], 5353));
+    let client = Client { address, local: address, transport: Transport::Udp };
+    let now = Now { unix_secs: 0, monotonic: Duration::ZERO };
+    let mut reply = Vec::with_capacity(4096);
+    bencher.bench_local(|| {
+        reply.clear();
+        responder.respond(now, &client, &request, &mut reply)
+    });
+    assert!(reply.len() > request.len());
+}

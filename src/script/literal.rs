@@ -1,0 +1,222 @@
+//! The part of Lua's grammar that needs no VM to be understood: one expression of literals, tables and calls.
+
+/// How deep tables and calls may be nested; what is deeper is left to the VM.
+const DEPTH_MAX: usize = 16;
+
+/// An expression.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Literal {
+    /// A string without escapes.
+    Text(String),
+    /// A decimal number, with its text as Lua would write it.
+    Number(f64, String),
+    /// `true` or `false`.
+    Boolean(bool),
+    /// A table: its items without a key, and those with a name for one.
+    Table(Vec<Literal>, Vec<(String, Literal)>),
+    /// A call of a global function.
+    Call(String, Vec<Literal>),
+}
+
+impl Literal {
+    /// Reads code that is one expression of this kind; `None` if it is anything more, or anything odd.
+    pub(super) fn parse(code: &[u8]) -> Option<Self> {
+        let mut parser = Parser { rest: std::str::from_utf8(code).ok()?, depth: 0 };
+        let literal = parser.expression()?;
+        parser.skip_blanks();
+        parser.rest.is_empty().then_some(literal)
+    }
+}
+
+struct Parser<'c> {
+    rest: &'c str,
+    depth: usize,
+}
+
+impl<'c> Parser<'c> {
+    fn skip_blanks(&mut self) {
+        self.rest = self.rest.trim_start_matches([' ', '\t', '\r', '\n']);
+    }
+
+    /// Takes a character if it is the next one behind blanks.
+    fn take(&mut self, character: char) -> bool {
+        self.skip_blanks();
+        let rest = self.rest.strip_prefix(character);
+        self.rest = rest.unwrap_or(self.rest);
+        rest.is_some()
+    }
+
+    /// Takes the longest run of characters that fit.
+    fn take_while(&mut self, fits: impl Fn(char) -> bool) -> &'c str {
+        let end = self.rest.find(|character| !fits(character)).unwrap_or(self.rest.len());
+        let (taken, rest) = self.rest.split_at(end);
+        self.rest = rest;
+        taken
+    }
+
+    fn expression(&mut self) -> Option<Literal> {
+        self.skip_blanks();
+        match self.rest.chars().next()? {
+            quote @ ('\'' | '"') => self.text(quote).map(Literal::Text),
+            '{' => self.nested(Self::table),
+            '0'..='9' => self.number(),
+            _ => match self.name()? {
+                "true" => Some(Literal::Boolean(true)),
+                "false" => Some(Literal::Boolean(false)),
+                name => self.nested(|parser| parser.call(name)),
+            },
+        }
+    }
+
+    fn nested(&mut self, read: impl FnOnce(&mut Self) -> Option<Literal>) -> Option<Literal> {
+        self.depth += 1;
+        let literal = if self.depth > DEPTH_MAX { None } else { read(self) };
+        self.depth -= 1;
+        literal
+    }
+
+    fn text(&mut self, quote: char) -> Option<String> {
+        self.rest = &self.rest[quote.len_utf8()..];
+        let text = self.take_while(|character| character != quote && character != '\\' && character != '\n');
+        self.rest = self.rest.strip_prefix(quote)?;
+        Some(text.to_owned())
+    }
+
+    /// A number that Lua writes as it stands: no leading zero, no exponent, a fraction that does not end in zero.
+    fn number(&mut self) -> Option<Literal> {
+        let text = self.take_while(|character| character.is_ascii_alphanumeric() || character == '.');
+        let (whole, fraction) = text.split_once('.').unwrap_or((text, "1"));
+        let digits = |text: &str| !text.is_empty() && text.bytes().all(|octet| octet.is_ascii_digit());
+        let is_plain = digits(whole)
+            && digits(fraction)
+            && (whole == "0" || !whole.starts_with('0'))
+            && !fraction.ends_with('0')
+            && text.len() <= 14;
+        is_plain.then_some(Literal::Number(text.parse().ok()?, text.to_owned()))
+    }
+
+    fn name(&mut self) -> Option<&'c str> {
+        let name = self.take_while(|character| character.is_ascii_alphanumeric() || character == '_');
+        let begins = name.starts_with(|character: char| character.is_ascii_alphabetic());
+        let is_keyword = matches!(name, "nil" | "not" | "function" | "if");
+        (begins && !is_keyword).then_some(name)
+    }
+
+    /// What follows a function's name: arguments in parentheses, or one table.
+    fn call(&mut self, name: &str) -> Option<Literal> {
+        self.skip_blanks();
+        if self.rest.starts_with('{') {
+            return Some(Literal::Call(name.to_owned(), vec![self.table()?]));
+        }
+        let mut arguments = Vec::new();
+        if !self.take('(') {
+            return None;
+        }
+        while !self.take(')') {
+            if !arguments.is_empty() && !self.take(',') {
+                return None;
+            }
+            arguments.push(self.expression()?);
+        }
+        Some(Literal::Call(name.to_owned(), arguments))
+    }
+
+    fn table(&mut self) -> Option<Literal> {
+        let (mut items, mut named) = (Vec::new(), Vec::new());
+        if !self.take('{') {
+            return None;
+        }
+        while !self.take('}') {
+            if let Some(name) = self.field_name() {
+                named.push((name.to_owned(), self.expression()?));
+            } else {
+                items.push(self.expression()?);
+            }
+            self.skip_blanks();
+            if !self.rest.starts_with('}') && !self.take(',') && !self.take(';') {
+                return None;
+            }
+        }
+        Some(Literal::Table(items, named))
+    }
+
+    /// The name in front of an equals sign; takes nothing if there is none.
+    fn field_name(&mut self) -> Option<&'c str> {
+        self.skip_blanks();
+        let begin = self.rest;
+        let name = self.name();
+        if name.is_some() && self.take('=') && !self.rest.starts_with('=') {
+            return name;
+        }
+        self.rest = begin;
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(text: &str) -> Literal {
+        Literal::Text(text.to_owned())
+    }
+
+    #[test]
+    fn literals_tables_and_calls_are_read() {
+        let list = Literal::Table(vec![text("a"), text("b")], vec![]);
+        let options = Literal::Table(vec![], vec![("x".to_owned(), Literal::Boolean(true))]);
+        let cases = [
+            ("'a'", text("a")),
+            (" \"it's\" ", text("it's")),
+            ("{'a', 'b'}", list.clone()),
+            ("{ 'a'; 'b', }", list.clone()),
+            ("pick({'a','b'})", Literal::Call("pick".to_owned(), vec![list.clone()])),
+            ("pick{'a','b'}", Literal::Call("pick".to_owned(), vec![list])),
+            (
+                "f(0.5, {x = true})",
+                Literal::Call("f".to_owned(), vec![Literal::Number(0.5, "0.5".to_owned()), options]),
+            ),
+        ];
+        for (code, expected) in cases {
+            assert_eq!(Literal::parse(code.as_bytes()), Some(expected), "{code}");
+        }
+    }
+
+    #[test]
+    fn everything_else_is_left_to_the_vm() {
+        let cases = [
+            "",
+            "nil",
+            "qname",
+            "1e3",
+            "0x10",
+            "007",
+            "1.50",
+            "'a' .. 'b'",
+            "'a', 'b'",
+            "'\\065'",
+            "-- a\n'a'",
+            "a.b()",
+            "a:b()",
+            "{[1]='a'}",
+            "f()()",
+            "f(x)",
+            "f('a'",
+            "{'a' 'b'}",
+            "#f()",
+            "-1",
+            "f(,)",
+            "{x == 1}",
+            "f('a',)",
+            "[[a]]",
+            "'a\nb'",
+            "(f())",
+            "f 'a'",
+        ];
+        for code in cases {
+            assert_eq!(Literal::parse(code.as_bytes()), None, "{code}");
+        }
+        let deep = format!("{}'a'{}", "{".repeat(DEPTH_MAX + 1), "}".repeat(DEPTH_MAX + 1));
+        assert_eq!(Literal::parse(deep.as_bytes()), None);
+    }
+}

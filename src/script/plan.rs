@@ -1,0 +1,380 @@
+//! A script of literals and builtins, compiled once into a plan that needs no VM.
+//!
+//! Most LUA records are one call of a builtin with constant tables, nested or not. For those the arguments are read,
+//! the networks parsed, the weights summed and the results turned into RDATA when the zone is loaded. A plan answers
+//! exactly as the VM would: it draws the same random numbers in the same order and looks at the same bits of the
+//! client, which a property test holds it to. Whatever would end in an error is left to the VM, which tells it.
+
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use rand::RngExt;
+use smallvec::SmallVec;
+
+use super::api::arguments::{Options, Setting, read_address, read_network};
+use super::api::hash::hash_address;
+use super::api::health::{Choice, clamp_port, port_check, read_request, url_check};
+use super::api::pick::{draw, shares};
+use super::context::Context;
+use super::literal::Literal;
+use super::value::one_to_rdata;
+use crate::dns::Rtype;
+use crate::health::table::Slot;
+use crate::health::{Check, State};
+
+/// The most values a plan may hold; a longer list is left to the VM and its budget.
+const LEAVES_MAX: usize = 4096;
+/// Steps that every run takes beside its calls: the first, and the return.
+const STEPS_BESIDE_CALLS: usize = 2;
+
+/// The builtins that plans stand in for. Where a library gives one of these names another meaning there are no plans.
+pub(super) const BUILTINS: [&str; 8] =
+    ["all", "ifportup", "ifurlup", "pickhashed", "pickrandom", "pickwhashed", "pickwrandom", "view"];
+
+/// What a script comes to.
+pub(super) struct Plan {
+    root: Root,
+    /// Every value that can be returned, as RDATA.
+    leaves: Vec<Box<[u8]>>,
+    /// The empty text, which `view` returns when no rule fits: as RDATA, or why it is none.
+    empty: Result<Box<[u8]>, String>,
+    /// Every check that is asked for, in the order of the VM.
+    checks: Vec<Check>,
+    calls: usize,
+}
+
+/// The outermost expression.
+enum Root {
+    /// One value.
+    One(Node),
+    /// A list of values.
+    Many(Values),
+    /// The targets that are up.
+    Targets(Targets),
+}
+
+/// An expression that is one value.
+enum Node {
+    /// A constant, by its position among the leaves.
+    Leaf(u32),
+    /// `pickrandom`.
+    Random(Values),
+    /// `pickhashed`.
+    Hashed(Values),
+    /// `pickwrandom` and `pickwhashed`.
+    Weighted(Weighted),
+    /// `view`.
+    View(Vec<Rule>),
+}
+
+/// Expressions side by side, in the order in which they are evaluated.
+struct Values {
+    nodes: Vec<Node>,
+    /// Whether all are constants, so that none need be evaluated but the one that is chosen.
+    constant: bool,
+}
+
+/// Values with the ends of their shares, in the order in which they are walked.
+struct Weighted {
+    values: Values,
+    shares: Vec<(u32, usize)>,
+    sum: u32,
+    hashed: bool,
+}
+
+/// Networks and what is answered to their clients.
+struct Rule {
+    /// `None` for one that matches nothing.
+    networks: Vec<Option<IpNet>>,
+    values: Values,
+}
+
+/// Targets in groups: the leaf of each. Their checks are those of the plan, in the same order.
+struct Targets {
+    groups: Vec<Vec<u32>>,
+    choice: Choice,
+}
+
+/// The leaves that a run comes to.
+type Chosen = SmallVec<[u32; 4]>;
+/// The RDATA that a run comes to, or why there is none.
+pub(super) type Made<'p> = Result<SmallVec<[&'p [u8]; 4]>, &'p str>;
+
+/// Stands for the empty text among leaves.
+const EMPTY: u32 = u32::MAX;
+
+impl Plan {
+    /// Compiles an expression that answers for `covered`; `None` if it takes the VM.
+    pub(super) fn compile(code: &[u8], covered: Rtype) -> Option<Self> {
+        let literal = Literal::parse(code)?;
+        let mut compiler = Compiler { covered, leaves: Vec::new(), checks: Vec::new(), calls: 0 };
+        let root = compiler.root(&literal)?;
+        let Compiler { leaves, checks, calls, .. } = compiler;
+        let empty = one_to_rdata(b"", covered).map(Vec::into_boxed_slice).map_err(|error| error.to_string());
+        Some(Self { root, leaves, empty, checks, calls })
+    }
+
+    /// Every check it asks for.
+    pub(super) fn checks(&self) -> &[Check] {
+        &self.checks
+    }
+
+    /// Whether a run of the VM would stay within a limit of steps, 0 being none.
+    pub(super) fn fits(&self, exec_limit: usize) -> bool {
+        exec_limit == 0 || exec_limit > STEPS_BESIDE_CALLS + self.calls
+    }
+
+    /// Runs it; `slots` are those of its checks.
+    ///
+    /// `None` if the VM is to tell what is wrong: only before anything was drawn, for the VM draws anew.
+    pub(super) fn run(&self, context: &Context, slots: &[Arc<Slot>]) -> Option<Made<'_>> {
+        let chosen = match &self.root {
+            Root::One(node) => SmallVec::from_elem(node.evaluate(context), 1),
+            Root::Many(values) => values.evaluate(context),
+            Root::Targets(targets) => targets.choose(context, slots)?,
+        };
+        Some(chosen.iter().map(|leaf| self.rdata(*leaf)).collect())
+    }
+
+    fn rdata(&self, leaf: u32) -> Result<&[u8], &str> {
+        match leaf {
+            EMPTY => self.empty.as_deref().map_err(String::as_str),
+            leaf => Ok(&self.leaves[leaf as usize]),
+        }
+    }
+}
+
+impl Node {
+    fn evaluate(&self, context: &Context) -> u32 {
+        match self {
+            Self::Leaf(leaf) => *leaf,
+            Self::Random(values) => values.choose(context, |context| draw(&mut *context.random(), values.nodes.len())),
+            Self::Hashed(values) => values.choose(context, |context| {
+                // A plan has far fewer than 2^32 values.
+                hash_address(context.client().ip()).checked_rem(values.nodes.len() as u32).map(|at| at as usize)
+            }),
+            Self::Weighted(weighted) => weighted.values.choose(context, |context| {
+                let point = if weighted.hashed {
+                    hash_address(context.client().ip()) % weighted.sum
+                } else {
+                    context.random().random_range(0..weighted.sum)
+                };
+                let share = weighted.shares.partition_point(|(end, _)| *end <= point);
+                weighted.shares.get(share).map(|(_, index)| *index)
+            }),
+            Self::View(rules) => view(context, rules),
+        }
+    }
+}
+
+impl Values {
+    /// Evaluates all, as a call evaluates its arguments.
+    fn evaluate(&self, context: &Context) -> Chosen {
+        self.nodes.iter().map(|node| node.evaluate(context)).collect()
+    }
+
+    /// Evaluates all, and then takes the one at the position that `choose` comes to.
+    ///
+    /// There always is one: a call with an empty list has no plan.
+    fn choose(&self, context: &Context, choose: impl FnOnce(&Context) -> Option<usize>) -> u32 {
+        if self.constant {
+            let node = choose(context).and_then(|at| self.nodes.get(at));
+            return node.map_or(EMPTY, |node| node.evaluate(context));
+        }
+        let values = self.evaluate(context);
+        choose(context).and_then(|at| values.get(at).copied()).unwrap_or(EMPTY)
+    }
+}
+
+/// Takes one value of the first rule whose networks hold the client; the empty text if none does.
+fn view(context: &Context, rules: &[Rule]) -> u32 {
+    // The VM has evaluated every value of every rule before it looks at the first network.
+    let constant = rules.iter().all(|rule| rule.values.constant);
+    let evaluated: Vec<Chosen> =
+        if constant { Vec::new() } else { rules.iter().map(|rule| rule.values.evaluate(context)).collect() };
+    let holds_client = |rule: &Rule| rule.networks.iter().flatten().any(|network| context.client_is_in(*network));
+    let Some(at) = rules.iter().position(holds_client) else { return EMPTY };
+    let nodes = &rules[at].values.nodes;
+    let Some(value) = draw(&mut *context.random(), nodes.len()) else { return EMPTY };
+    evaluated.get(at).map_or_else(|| nodes[value].evaluate(context), |values| values[value])
+}
+
+impl Targets {
+    fn choose(&self, context: &Context, slots: &[Arc<Slot>]) -> Option<Chosen> {
+        let mut slots = slots.iter();
+        let mut state = |leaf: &u32| -> Option<(u32, State)> {
+            let slot = slots.next()?;
+            slot.touch();
+            Some((*leaf, slot.state()))
+        };
+        let groups: Option<SmallVec<[Vec<(u32, State)>; 2]>> =
+            self.groups.iter().map(|group| group.iter().map(&mut state).collect()).collect();
+        self.choice.choose(context, &groups?).ok()
+    }
+}
+
+/// Literals on their way to a plan. Every step ends in `None` where the VM would have to tell an error.
+struct Compiler {
+    covered: Rtype,
+    leaves: Vec<Box<[u8]>>,
+    checks: Vec<Check>,
+    calls: usize,
+}
+
+impl Compiler {
+    fn root(&mut self, literal: &Literal) -> Option<Root> {
+        match literal {
+            Literal::Table(items, named) if named.is_empty() => Some(Root::Many(self.values(items)?)),
+            Literal::Call(name, arguments) => match (&**name, &arguments[..]) {
+                ("all", [list]) => {
+                    self.calls += 1;
+                    Some(Root::Many(self.list(list)?))
+                }
+                ("ifportup", [port, targets, options @ ..]) => {
+                    let Literal::Number(port, _) = port else { return None };
+                    let port = clamp_port(*port as i64);
+                    let choice = Choice::read(&read_options(options)?, &mut |_| {}).ok()?;
+                    Some(Root::Targets(self.targets(targets, choice, |target| port_check(target, port))?))
+                }
+                ("ifurlup", [Literal::Text(url), targets, options @ ..]) => {
+                    let options = read_options(options)?;
+                    let choice = Choice::read(&options, &mut |_| {}).ok()?;
+                    let request = Arc::new(read_request(url.clone(), &options).ok()?);
+                    Some(Root::Targets(self.targets(targets, choice, |target| url_check(target, &request))?))
+                }
+                _ => Some(Root::One(self.node(literal)?)),
+            },
+            Literal::Text(_) | Literal::Number(..) => Some(Root::One(self.node(literal)?)),
+            Literal::Table(..) | Literal::Boolean(_) => None,
+        }
+    }
+
+    fn node(&mut self, literal: &Literal) -> Option<Node> {
+        match literal {
+            Literal::Text(text) | Literal::Number(_, text) => Some(Node::Leaf(self.leaf(text)?)),
+            Literal::Boolean(_) | Literal::Table(..) => None,
+            Literal::Call(name, arguments) => {
+                self.calls += 1;
+                match (&**name, &arguments[..]) {
+                    ("pickrandom", [list]) => Some(Node::Random(self.list(list)?)),
+                    ("pickhashed", [list]) => Some(Node::Hashed(self.list(list)?)),
+                    ("pickwrandom", [choices]) => self.weighted(choices, false),
+                    ("pickwhashed", [choices]) => self.weighted(choices, true),
+                    ("view", [Literal::Table(rules, named)]) if named.is_empty() => {
+                        Some(Node::View(rules.iter().map(|rule| self.rule(rule)).collect::<Option<_>>()?))
+                    }
+                    _ => None,
+                }
+            }
+        }
+    }
+
+    fn leaf(&mut self, text: &str) -> Option<u32> {
+        if self.leaves.len() == LEAVES_MAX {
+            return None;
+        }
+        self.leaves.push(one_to_rdata(text.as_bytes(), self.covered).ok()?.into_boxed_slice());
+        u32::try_from(self.leaves.len() - 1).ok()
+    }
+
+    /// A table of values that is not empty.
+    fn list(&mut self, literal: &Literal) -> Option<Values> {
+        match literal {
+            Literal::Table(items, named) if named.is_empty() && !items.is_empty() => self.values(items),
+            _ => None,
+        }
+    }
+
+    fn values(&mut self, items: &[Literal]) -> Option<Values> {
+        let nodes: Vec<Node> = items.iter().map(|item| self.node(item)).collect::<Option<_>>()?;
+        let constant = nodes.iter().all(|node| matches!(node, Node::Leaf(_)));
+        Some(Values { nodes, constant })
+    }
+
+    fn weighted(&mut self, literal: &Literal, hashed: bool) -> Option<Node> {
+        let Literal::Table(choices, named) = literal else { return None };
+        let (mut weights, mut items) = (Vec::new(), Vec::new());
+        for choice in choices {
+            let Literal::Table(pair, named) = choice else { return None };
+            let [Literal::Number(_, weight), value] = &pair[..] else { return None };
+            weights.push(weight.parse::<u32>().ok().filter(|weight| *weight > 0 && named.is_empty())?);
+            items.push(value.clone());
+        }
+        let shares = shares(&weights).filter(|_| named.is_empty())?;
+        let sum = shares.last()?.0;
+        Some(Node::Weighted(Weighted { values: self.values(&items)?, shares, sum, hashed }))
+    }
+
+    fn rule(&mut self, literal: &Literal) -> Option<Rule> {
+        let Literal::Table(parts, named) = literal else { return None };
+        let [Literal::Table(networks, none), values] = &parts[..] else { return None };
+        let read = |network: &Literal| match network {
+            Literal::Text(text) => read_network(text),
+            Literal::Number(..) | Literal::Boolean(_) | Literal::Table(..) | Literal::Call(..) => None,
+        };
+        let networks = networks.iter().map(read).collect::<Option<Vec<_>>>()?;
+        let is_plain = named.is_empty() && none.is_empty();
+        Some(Rule { networks, values: self.list(values).filter(|_| is_plain)? })
+    }
+
+    fn targets(
+        &mut self,
+        literal: &Literal,
+        choice: Choice,
+        kind: impl Fn(std::net::SocketAddr) -> crate::health::Kind,
+    ) -> Option<Targets> {
+        self.calls += 1;
+        let Literal::Table(items, named) = literal else { return None };
+        let flat = items.iter().all(|item| matches!(item, Literal::Text(_)));
+        let groups: Vec<&[Literal]> = match flat {
+            true => vec![items],
+            false => items.iter().map(group_of).collect::<Option<_>>()?,
+        };
+        let mut leaves = Vec::with_capacity(groups.len());
+        for group in groups {
+            let mut of_group = Vec::with_capacity(group.len());
+            for target in group {
+                let Literal::Text(text) = target else { return None };
+                let target = read_address(text)?;
+                of_group.push(self.leaf(&target.ip().to_string())?);
+                self.checks.push(choice.check(kind(target)));
+            }
+            leaves.push(of_group);
+        }
+        named.is_empty().then_some(Targets { groups: leaves, choice })
+    }
+}
+
+/// The targets of one group.
+fn group_of(literal: &Literal) -> Option<&[Literal]> {
+    match literal {
+        Literal::Table(items, named) if named.is_empty() => Some(items),
+        _ => None,
+    }
+}
+
+/// The options of a call: none, or one table of named literals.
+fn read_options(arguments: &[Literal]) -> Option<Options> {
+    let named = match arguments {
+        [] => return Some(Options::default()),
+        [Literal::Table(items, named)] if items.is_empty() => named,
+        _ => return None,
+    };
+    let text_of = |literal: &Literal| match literal {
+        Literal::Text(text) | Literal::Number(_, text) => Some(text.clone()),
+        Literal::Boolean(_) | Literal::Table(..) | Literal::Call(..) => None,
+    };
+    let setting = |literal: &Literal| match literal {
+        Literal::Text(text) => Some(Setting::Text(text.clone())),
+        Literal::Number(number, text) => Some(Setting::Number(*number, text.clone())),
+        Literal::Boolean(boolean) => Some(Setting::Boolean(*boolean)),
+        Literal::Table(items, named) if items.is_empty() => {
+            let texts = named.iter().map(|(name, value)| Some((name.clone(), text_of(value)?)));
+            Some(Setting::Texts(texts.collect::<Option<_>>()?))
+        }
+        Literal::Table(..) | Literal::Call(..) => None,
+    };
+    // Of two fields with one name the later holds.
+    let settings = named.iter().rev().map(|(name, value)| Some((name.clone(), setting(value)?)));
+    Some(Options::of(settings.collect::<Option<_>>()?))
+}
