@@ -1,7 +1,7 @@
 /* The floor: a UDP server that sends every datagram back with its QR bit set, and nothing else.
  *
  * What it costs is what the kernel takes to bring a query in and a response of the same size out, in batches, as
- * any server must. argv: address-less, the port on 127.0.0.1.
+ * any server must. Its one argument is the port, of 127.0.0.1.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>

@@ -1,7 +1,7 @@
 """The servers that are measured: for each its configuration, its command, and what it is asked.
 
 All serve the same answers. Each is as its makers ship it, but for the port, one worker thread, and no log of
-queries. What differs beyond that is said in the server's own remark.
+queries. What differs beyond that stands above the function that writes its configuration.
 """
 
 import subprocess
@@ -60,7 +60,7 @@ class Server:
 def servers(perigee: Path) -> list[Server]:
     """Every server, the floor first; `perigee` is the binary to measure."""
     return [
-        Server("echo", echo, (STATIC,), 100_000, speaks_dns=False),
+        Server("echo", echo, WORKLOADS, 100_000, speaks_dns=False),
         Server("perigee", lambda directory, port: perigee_command(perigee, directory, port), WORKLOADS, 100_000),
         Server("gdnsd", gdnsd, WORKLOADS, 100_000),
         Server("powerdns", powerdns(lua="shared"), WORKLOADS, 50_000),
@@ -114,7 +114,7 @@ plugins => {{
 
 
 def powerdns(lua: str, caches: bool = True) -> Callable[[Path, int], list[str]]:
-    """The bind backend; one receiver, which also does the look-ups, and no proxy thread.
+    """The bind backend; one receiver, which also does the look-ups.
 
     `lua` is `enable-lua-records`: `shared` keeps one Lua state per thread, `yes` makes one for each query. Answers
     of LUA records never come from the packet cache; what the backend holds comes from the query cache.
