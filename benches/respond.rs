@@ -22,10 +22,10 @@ fn main() {
     divan::main();
 }
 
-/// A responder for the zone of `peers/`.
-fn responder() -> Responder {
-    let name: Name = "example.com".parse().expect("a name");
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("zones/example.com.zone");
+/// A responder for one of the zones in `zones/`.
+fn responder(apex: &str) -> Responder {
+    let name: Name = apex.parse().expect("a name");
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("zones/{apex}.zone"));
     let zone = Zone { name, file, lua: None, position: None };
     let config = Arc::new(Config::default());
     let of_zones = config.clone();
@@ -44,11 +44,22 @@ fn responder() -> Responder {
     Responder::new(Arc::new(world), vm)
 }
 
+/// Records as they stand in the zone, and scripts that take no VM.
 #[divan::bench(args = ["ns", "absent", "random", "src", "src-rand"])]
 fn answer(bencher: Bencher<'_, '_>, owner: &str) {
-    let mut responder = responder();
-    let name: Name = format!("{owner}.example.com").parse().expect("a name");
-    let request = probe::question(1, name.as_ref(), Rtype::A);
+    ask(bencher, "example.com", owner, Rtype::A);
+}
+
+/// Scripts that take one.
+#[divan::bench(args = ["me", "inside", "where"])]
+fn answer_by_vm(bencher: Bencher<'_, '_>, owner: &str) {
+    ask(bencher, "tour.example", owner, Rtype::TXT);
+}
+
+fn ask(bencher: Bencher<'_, '_>, apex: &str, owner: &str, rtype: Rtype) {
+    let mut responder = responder(apex);
+    let name: Name = format!("{owner}.{apex}").parse().expect("a name");
+    let request = probe::question(1, name.as_ref(), rtype);
     let address = SocketAddr::from(([127, 0, 0, 1], 5353));
     let client = Client { address, local: address, transport: Transport::Udp };
     let now = Now { unix_secs: 0, monotonic: Duration::ZERO };

@@ -16,9 +16,9 @@ const REDIRECTIONS_MAX: usize = 10;
 const ADDITIONAL_MAX: usize = 16;
 
 /// The name being looked for: the QNAME, then the target of each CNAME.
-struct Sought<'z> {
+struct Sought<'q, 'z> {
     name: NameRef<'z>,
-    folded: Folded,
+    folded: &'q Folded,
     owner: Owner<'z>,
 }
 
@@ -38,9 +38,10 @@ pub(super) fn answer<'z>(
     synthesizer: &mut Synthesizer<'_, 'z>,
 ) -> Response<'z> {
     let mut response = Response::new(Rcode::NOERROR);
-    let mut sought = Sought { name: request.qname, folded: request.folded.clone(), owner: Owner::Question(0) };
+    let mut redirected;
+    let mut sought = Sought { name: request.qname, folded: &request.folded, owner: Owner::Question(0) };
     for step in 0..=REDIRECTIONS_MAX {
-        let Some((zone, programs)) = zones.find(&sought.folded, request.qtype) else {
+        let Some((zone, programs)) = zones.find(sought.folded, request.qtype) else {
             if step == 0 {
                 response.rcode = Rcode::REFUSED;
                 let text = "no zone for this name";
@@ -61,7 +62,8 @@ pub(super) fn answer<'z>(
                 return response;
             }
             Ok(Step::Redirect(target)) if step < REDIRECTIONS_MAX => {
-                sought = Sought { name: target, folded: Folded::new(target), owner: Owner::Name(target) };
+                redirected = Folded::new(target);
+                sought = Sought { name: target, folded: &redirected, owner: Owner::Name(target) };
             }
             Ok(Step::Redirect(_)) => return failed(request, synthesizer, "too many CNAMEs"),
             Err(failure) => {
@@ -92,13 +94,13 @@ fn failed<'z>(request: &Request<'_>, synthesizer: &Synthesizer<'_, 'z>, text: &'
 /// Looks one name up in its zone and adds what is found.
 fn look<'z>(
     zone: &'z Zone,
-    sought: &Sought<'z>,
+    sought: &Sought<'_, 'z>,
     step: usize,
     request: &Request<'z>,
     synthesizer: &mut Synthesizer<'_, 'z>,
     response: &mut Response<'z>,
 ) -> Result<Step<'z>, Failure> {
-    match lookup::find(zone, &sought.folded, request.qtype) {
+    match lookup::find(zone, sought.folded, request.qtype) {
         Place::Exact(node) | Place::Wildcard(node) => at_node(zone, node, sought, request.qtype, synthesizer, response),
         Place::Referral { name_servers, cut, skipped } => {
             // A referral is no authority's answer; after a CNAME of ours the AA bit still speaks of that.
@@ -135,7 +137,7 @@ fn look<'z>(
 fn at_node<'z>(
     zone: &'z Zone,
     node: &'z Node,
-    sought: &Sought<'z>,
+    sought: &Sought<'_, 'z>,
     qtype: Rtype,
     synthesizer: &mut Synthesizer<'_, 'z>,
     response: &mut Response<'z>,
@@ -176,7 +178,7 @@ fn after_cname(qtype: Rtype, cname: RrsetRef<'_>) -> Step<'_> {
 }
 
 /// The owner that is left of the sought name when `skipped` labels are taken off.
-fn above<'z>(sought: &Sought<'z>, skipped: usize, name: NameRef<'z>) -> Owner<'z> {
+fn above<'z>(sought: &Sought<'_, 'z>, skipped: usize, name: NameRef<'z>) -> Owner<'z> {
     match sought.owner {
         Owner::Question(_) => Owner::Question(skipped),
         Owner::Name(_) => Owner::Name(name),
@@ -184,7 +186,7 @@ fn above<'z>(sought: &Sought<'z>, skipped: usize, name: NameRef<'z>) -> Owner<'z
 }
 
 /// The apex as the owner of an SOA.
-fn apex_of<'z>(zone: &'z Zone, sought: &Sought<'z>) -> Owner<'z> {
+fn apex_of<'z>(zone: &'z Zone, sought: &Sought<'_, 'z>) -> Owner<'z> {
     let apex = zone.apex().as_ref();
     above(sought, sought.folded.label_count() - apex.label_count(), apex)
 }

@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 
 use super::{Programs, World};
 use crate::dns::edns::ClientSubnet;
-use crate::dns::rrset::push_record;
+use crate::dns::rrset::{RECORD_HEADER, header};
 use crate::dns::{Client, NameRef, Now, Request, RrsetRef, Rtype};
 use crate::script::{Failure, FailureKind, Query, Vm};
 use crate::zone::{Node, Zone};
@@ -119,9 +119,11 @@ impl<'s, 'z> Synthesizer<'s, 'z> {
 
     /// Keeps an RRset for as long as the answer needs it.
     pub(super) fn hold(&self, rtype: Rtype, ttl: u32, rdata: &[&[u8]]) -> RrsetRef<'z> {
-        let mut records = ArenaVec::new_in(self.arena);
+        let octets = rdata.iter().map(|rdata| RECORD_HEADER + rdata.len()).sum();
+        let mut records = ArenaVec::with_capacity_in(octets, self.arena);
         for rdata in rdata {
-            push_record(rtype, ttl, rdata, &mut records);
+            records.extend_from_slice_copy(&header(rtype, ttl, rdata));
+            records.extend_from_slice_copy(rdata);
         }
         let count = u16::try_from(rdata.len()).unwrap_or(u16::MAX);
         RrsetRef { rtype, count, records: records.into_bump_slice() }

@@ -23,7 +23,7 @@ pub struct RrsetRef<'a> {
 }
 
 /// The octets of a record between its owner and its RDATA: type, class, TTL and length.
-const RECORD_HEADER: usize = 10;
+pub const RECORD_HEADER: usize = 10;
 
 impl Rrset {
     /// Puts RDATA in wire form together; more than 65,535 records are cut off there.
@@ -65,13 +65,19 @@ impl Rrset {
 }
 
 /// Appends type, class IN, TTL, length and RDATA: a record without its owner.
-pub fn push_record(rtype: Rtype, ttl: u32, rdata: &[u8], records: &mut impl Extend<u8>) {
-    records.extend(rtype.0.to_be_bytes());
-    records.extend(Class::IN.0.to_be_bytes());
-    records.extend(ttl.to_be_bytes());
+pub fn push_record(rtype: Rtype, ttl: u32, rdata: &[u8], records: &mut Vec<u8>) {
+    records.extend_from_slice(&header(rtype, ttl, rdata));
+    records.extend_from_slice(rdata);
+}
+
+/// What stands before `rdata`: type, class IN, TTL and length.
+pub fn header(rtype: Rtype, ttl: u32, rdata: &[u8]) -> [u8; RECORD_HEADER] {
+    let [type_high, type_low] = rtype.0.to_be_bytes();
+    let [class_high, class_low] = Class::IN.0.to_be_bytes();
+    let [a, b, c, d] = ttl.to_be_bytes();
     let length = u16::try_from(rdata.len()).expect("RDATA in wire form has at most 65,535 octets");
-    records.extend(length.to_be_bytes());
-    records.extend(rdata.iter().copied());
+    let [length_high, length_low] = length.to_be_bytes();
+    [type_high, type_low, class_high, class_low, a, b, c, d, length_high, length_low]
 }
 
 impl<'a> RrsetRef<'a> {

@@ -13,9 +13,9 @@ pub(super) enum Literal {
     /// `true` or `false`.
     Boolean(bool),
     /// A table: its items without a key, and those with a name for one.
-    Table(Vec<Literal>, Vec<(String, Literal)>),
+    Table(Vec<Self>, Vec<(String, Self)>),
     /// A call of a global function.
-    Call(String, Vec<Literal>),
+    Call(String, Vec<Self>),
 }
 
 impl Literal {

@@ -207,9 +207,9 @@ impl Targets {
             slot.touch();
             Some((*leaf, slot.state()))
         };
-        let groups: Option<SmallVec<[Vec<(u32, State)>; 2]>> =
-            self.groups.iter().map(|group| group.iter().map(&mut state).collect()).collect();
-        self.choice.choose(context, &groups?).ok()
+        let mut states = |group: &Vec<u32>| group.iter().map(&mut state).collect::<Option<Vec<_>>>();
+        let groups: Vec<_> = self.groups.iter().map(&mut states).collect::<Option<_>>()?;
+        self.choice.choose(context, &groups).ok()
     }
 }
 

@@ -62,7 +62,11 @@ fn list_to_rdata(lua: &Lua, list: &Table, covered: Rtype) -> Result<Vec<Vec<u8>>
 
 /// Whether a value is a number or the text of one.
 pub(super) fn is_numeric(lua: &Lua, value: &Value) -> bool {
-    lua.coerce_number(value.clone()).is_ok_and(|number| number.is_some())
+    match value {
+        Value::Integer(_) | Value::Number(_) => true,
+        Value::String(_) => lua.coerce_number(value.clone()).is_ok_and(|number| number.is_some()),
+        _ => false,
+    }
 }
 
 /// A number as a fraction; Luau hands over whole ones as integers.

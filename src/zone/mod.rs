@@ -205,7 +205,7 @@ impl Zone {
     }
 
     fn index_of(&self, lower: &[u8]) -> Option<u32> {
-        let found = |index: &u32| self.nodes[*index as usize].owner.wire().eq_ignore_ascii_case(lower);
+        let found = |index: &u32| is_folded_to(self.nodes[*index as usize].owner.wire(), lower);
         self.by_owner.find(self.hasher.hash_one(lower), found).copied()
     }
 
@@ -386,6 +386,11 @@ impl Script {
     }
 }
 
+/// Whether a name is `lower` in lower case; most are written so, and need no folding to be compared.
+fn is_folded_to(wire: &[u8], lower: &[u8]) -> bool {
+    wire == lower || wire.eq_ignore_ascii_case(lower)
+}
+
 /// The zones a server holds, found by the closest enclosing apex.
 ///
 /// `T` is what the server keeps with each zone; the script room's programs, in practice.
@@ -421,7 +426,7 @@ impl<T> ZoneSet<T> {
     }
 
     fn index_of(&self, lower: &[u8]) -> Option<u32> {
-        let found = |index: &u32| self.zones[*index as usize].0.apex.wire().eq_ignore_ascii_case(lower);
+        let found = |index: &u32| is_folded_to(self.zones[*index as usize].0.apex.wire(), lower);
         self.by_apex.find(self.hasher.hash_one(lower), found).copied()
     }
 

@@ -158,7 +158,7 @@ fn setting(lua: &Lua, value: &Value) -> Setting {
                 let (name, value) = pair.ok()?;
                 Some((text(&name)?, text(&value)?))
             });
-            texts.collect::<Option<_>>().map_or(Setting::Other(kind(value)), Setting::Texts)
+            texts.collect::<Option<_>>().map_or_else(|| Setting::Other(kind(value)), Setting::Texts)
         }
         other => match (text(other), value::number(other)) {
             (Some(text), Some(number)) => Setting::Number(number, text),
@@ -229,14 +229,13 @@ fn number(lua: &Lua, value: &Value) -> Option<i64> {
 fn entries(lua: &Lua, value: &Value) -> Option<Vec<Value>> {
     let Value::Table(table) = value else { return None };
     let mut values = Vec::with_capacity(table.raw_len());
-    for pair in table.pairs::<Value, Value>() {
-        let (key, value) = pair.ok()?;
-        if !is_numeric(lua, &key) {
-            return None;
-        }
+    let mut all_numeric = true;
+    let walked = table.for_each(|key: Value, value: Value| {
+        all_numeric &= is_numeric(lua, &key);
         values.push(value);
-    }
-    Some(values)
+        Ok(())
+    });
+    (walked.is_ok() && all_numeric).then_some(values)
 }
 
 /// A list of strings.
@@ -246,14 +245,19 @@ fn list(lua: &Lua, value: &Value) -> Option<Vec<LuaString>> {
 
 /// Reads a weight as C's `strtoull` would: `1.5` and `1x` are 1. Errors below 1 and above 2^32-1.
 fn read_weight(lua: &Lua, value: &Value) -> Result<u32, CallError> {
+    let refusal = |text: &str| {
+        CallError::refused(format!("got the weight `{text}`; a weight is a whole number from 1 to {}", u32::MAX))
+    };
+    if let Value::Integer(number) = value {
+        let weight = u32::try_from(*number).ok().filter(|weight| *weight > 0);
+        return weight.ok_or_else(|| refusal(&number.to_string()));
+    }
     let text = string(lua, value).ok_or_else(|| CallError::refused(format!("got {} for a weight", kind(value))))?;
     let text = text.to_string_lossy();
-    let refusal =
-        || CallError::refused(format!("got the weight `{text}`; a weight is a whole number from 1 to {}", u32::MAX));
     let digits = text.trim_start().trim_start_matches('+');
     let end = digits.find(|character: char| !character.is_ascii_digit()).unwrap_or(digits.len());
-    let weight: u32 = digits[..end].parse().map_err(|_| refusal())?;
-    if weight == 0 { Err(refusal()) } else { Ok(weight) }
+    let weight = digits[..end].parse().ok().filter(|weight| *weight > 0);
+    weight.ok_or_else(|| refusal(&text))
 }
 
 /// Reads an address, IPv6 with or without brackets, with or without a port.

@@ -50,9 +50,11 @@ fn view<'r>(context: &Context, rules: &'r [Vec<Vec<LuaString>>]) -> Result<Optio
 /// ```
 fn is_in_any(context: &Context, networks: &[LuaString]) -> Result<bool, CallError> {
     for text in networks {
-        let text = text.to_string_lossy();
-        let network = read_network(&text)
-            .ok_or_else(|| CallError::refused(format!("got `{text}`, which is no network; write `address/bits`")))?;
+        let network = text.to_str().ok().and_then(|text| read_network(&text));
+        let network = network.ok_or_else(|| {
+            let text = text.to_string_lossy();
+            CallError::refused(format!("got `{text}`, which is no network; write `address/bits`"))
+        })?;
         if network.is_some_and(|network| context.client_is_in(network)) {
             return Ok(true);
         }
