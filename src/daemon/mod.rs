@@ -82,7 +82,7 @@ async fn serve(config: &Config, library: Arc<Library>, listeners: server::Listen
     let started = server::start(listeners, settings(config), clock, worker_factory(config, library, table, world)?);
     let workers = started.map_err(|error| vec![Diagnostic::error(None, error.to_string())])?;
     let zones = stage.live.len();
-    tracing::info!(?addresses, zones, checks = slots.len(), "serving");
+    tracing::info!(?addresses, zones, checks = stage.table.len(), "serving");
 
     let (events_in, mut events) = mpsc::channel(SOURCE_EVENTS_MAX);
     let (ready_in, mut ready) = mpsc::channel(SOURCE_EVENTS_MAX);
