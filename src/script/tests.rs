@@ -1,0 +1,350 @@
+//! Scripts as records have them: forms, limits, isolation, positions of errors, and plans beside the VM.
+
+use std::net::{IpAddr, SocketAddr};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::diagnostic::Position;
+use crate::dns::edns::ClientSubnet;
+use crate::dns::{Class, Name};
+use crate::health::State;
+use crate::zone::{Data, LuaData, Piece, Record, Zone};
+
+/// The program of a LUA TXT record at `www.example.com`, whose code stands in line 7 of a zone file.
+fn program(code: &str, covered: Rtype) -> Result<Arc<Program>, Diagnostic> {
+    let apex: Name = "example.com".parse().unwrap();
+    let record = |owner: &str, rtype, data| Record {
+        owner: owner.parse().unwrap(),
+        class: Class::IN,
+        ttl: 60,
+        rtype,
+        data,
+        position: Position::new("a.zone", 7, 1),
+    };
+    let piece = Piece { text: code.as_bytes().into(), position: Position::new("a.zone", 7, 20) };
+    let lua = Data::Lua(LuaData { covered, pieces: vec![piece] });
+    let soa = Data::Wire(Box::new([0; 22]));
+    let records = vec![record("example.com", Rtype::SOA, soa), record("www.example.com", Rtype::LUA, lua)];
+    let zone = Zone::build(&apex, records, true, false).expect("the zone has an SOA");
+    Program::compile(&zone.scripts()[0]).map(Arc::new)
+}
+
+/// A VM for which no time passes, so that nothing hangs on how fast the machine is.
+fn vm(limits: config::Lua) -> Vm {
+    vm_with_clock(limits, || Duration::ZERO)
+}
+
+fn vm_with_clock(limits: config::Lua, clock: impl Fn() -> Duration + 'static) -> Vm {
+    let (library, table) = (Arc::new(Library::default()), Arc::new(Table::new(16)));
+    Vm::new(Setup { limits, library, table, seed: 7, clock: Box::new(clock) }).expect("there is memory for a VM")
+}
+
+fn run(vm: &mut Vm, code: &str) -> Result<Vec<String>, (FailureKind, String)> {
+    let address = SocketAddr::from(([192, 168, 3, 4], 5353));
+    let client = Client { address, local: ([127, 0, 0, 1], 53).into(), transport: Transport::Udp };
+    let (qname, zone): (Name, Name) = ("wWw.example.com".parse().unwrap(), "example.com".parse().unwrap());
+    let now = Now { unix_secs: 1_700_000_000, monotonic: Duration::ZERO };
+    let query = Query { now, client: &client, subnet: None, qname: qname.as_ref(), zone: zone.as_ref() };
+    let program = program(code, Rtype::TXT).map_err(|error| (FailureKind::Error, error.to_string()))?;
+    let output = vm.run(&program, &query).map_err(|failure| (failure.kind, failure.message))?;
+    let texts = output.rdata.iter().map(|rdata| String::from_utf8_lossy(&rdata[1..]).into_owned());
+    Ok(texts.collect())
+}
+
+#[test]
+fn scripts_are_expressions_or_statements() {
+    let mut vm = vm(config::Lua::default());
+    let cases: [(&str, &[&str]); 13] = [
+        ("'a'", &["a"]),
+        ("{'a', 'b'}", &["a", "b"]),
+        ("{}", &[]),
+        (";local x = 'a' return x .. 'b'", &["ab"]),
+        (";return 10/2", &["5"]),
+        ("'a', 'ignored'", &["a"]),
+        ("qname:toString() .. zone:toStringNoDot()", &["wWw.example.com.example.com"]),
+        ("who:toStringWithPort()", &["192.168.3.4:5353"]),
+        ("tostring(tcp) .. tostring(ecswho) .. localwho:toString()", &["falsenil127.0.0.1"]),
+        ("netmask({'192.168.0.0/16'}) and 'in' or 'out'", &["in"]),
+        (";qname:chopOff() return qname:toString()", &["example.com."]),
+        ("math.random(3, 3) .. math.random(1)", &["31"]),
+        ("bit.band(0xff, bit.lshift(1, 3)) .. os.time()", &["81700000000"]),
+    ];
+    for (code, expected) in cases {
+        assert_eq!(run(&mut vm, code), Ok(expected.iter().map(ToString::to_string).collect()), "{code}");
+    }
+}
+
+#[test]
+fn nothing_is_left_between_runs() {
+    let mut vm = vm(config::Lua::default());
+    assert_eq!(run(&mut vm, ";x = (x or 0) + 1 return x"), Ok(vec!["1".to_owned()]));
+    assert_eq!(run(&mut vm, ";x = (x or 0) + 1 return x"), Ok(vec!["1".to_owned()]));
+    assert_eq!(run(&mut vm, ";_G.y = 1 qname = 'changed' return 'a'"), Ok(vec!["a".to_owned()]));
+    assert_eq!(run(&mut vm, "tostring(y) .. type(qname)"), Ok(vec!["niluserdata".to_owned()]));
+}
+
+#[test]
+fn shared_state_keeps_globals() {
+    let mut vm = vm(config::Lua { shared_state: true, ..config::Lua::default() });
+    for expected in ["1", "2", "3"] {
+        assert_eq!(run(&mut vm, ";x = (x or 0) + 1 return x"), Ok(vec![expected.to_owned()]));
+    }
+}
+
+#[test]
+fn what_takes_too_much_is_stopped_and_the_next_run_is_not() {
+    let mut vm = vm(config::Lua::default());
+    let scripts = [
+        ";while true do end",
+        ";while true do pcall(function() while true do end end) end",
+        ";pcall(function() while true do end end) return 'survived'",
+        ";xpcall(function() while true do end end, function() while true do end end) return 'survived'",
+        ";coroutine.wrap(function() while true do end end)() return 'survived'",
+        ";local c = coroutine.create(function() while true do end end) coroutine.resume(c) return 'survived'",
+        "string.rep('x', 1e9)",
+        "('x'):rep(1e9)",
+        ";pcall(string.rep, 'x', 1e9) return 'survived'",
+        ";while true do pcall(string.rep, 'x', 1e9) end",
+        ";local t = {} while true do t[#t + 1] = string.rep('x', 100000) end",
+        ";local s = 'x' while true do s = s .. s end",
+        ";local s = 'x' pcall(function() while true do s = s .. s end end) return 'survived'",
+        ";return string.find(string.rep('a', 60000), string.rep('a-', 200) .. 'b')",
+        ";return string.find(string.rep('a', 5000), '.-.-.-.-.-.-.-.-b')",
+        ";return (string.rep('a', 1000000)):find(string.rep('a', 1000) .. 'b', 1, true)",
+        ";local function f() return f() + 1 end return f()",
+        ";local t = table.create(1e8, 1) return #t",
+        ";local t = setmetatable({}, {__index = function(t, k) return t[k + 1] end}) return t[1]",
+    ];
+    for code in scripts {
+        let outcome = run(&mut vm, code);
+        assert!(matches!(outcome, Err((FailureKind::Budget | FailureKind::Error, _))), "{code}: {outcome:?}");
+        assert_eq!(run(&mut vm, "'next'"), Ok(vec!["next".to_owned()]), "after {code}");
+    }
+}
+
+#[test]
+fn a_script_is_stopped_when_its_time_is_up() {
+    let readings = std::cell::Cell::new(0);
+    let clock = move || {
+        readings.set(readings.get() + 1);
+        Duration::from_millis(readings.get())
+    };
+    let mut vm = vm_with_clock(config::Lua::default(), clock);
+    let error = "it ran for 10ms, as long as `lua.time-limit` allows".to_owned();
+    assert_eq!(run(&mut vm, ";while true do end"), Err((FailureKind::Budget, error)));
+    assert_eq!(run(&mut vm, "'next'"), Ok(vec!["next".to_owned()]));
+}
+
+#[test]
+fn a_limit_of_one_stops_any_script_and_none_stops_none() {
+    let limited = |exec_limit| vm(config::Lua { exec_limit, ..config::Lua::default() });
+    assert!(run(&mut limited(1), "'192.0.2.1'").is_err());
+    assert_eq!(run(&mut limited(0), ";for i = 1, 1e5 do end return 'done'"), Ok(vec!["done".to_owned()]));
+}
+
+#[test]
+fn nothing_outside_the_allow_list_can_be_reached() {
+    let mut vm = vm(config::Lua::default());
+    let absent = [
+        "loadstring",
+        "load",
+        "loadfile",
+        "dofile",
+        "require",
+        "getfenv",
+        "setfenv",
+        "collectgarbage",
+        "newproxy",
+        "gcinfo",
+        "io",
+        "debug",
+        "package",
+        "print",
+        "os.execute",
+        "os.exit",
+        "os.getenv",
+        "os.remove",
+        "string.dump",
+        "buffer",
+        "vector",
+        "host",
+    ];
+    for name in absent {
+        assert_eq!(run(&mut vm, &format!("type({name})")), Ok(vec!["nil".to_owned()]), "{name}");
+    }
+    let refused = [
+        ";string.rep = nil return 'written'",
+        ";getmetatable('').__index = nil return 'written'",
+        ";getmetatable(qname).__index = nil return 'written'",
+        ";setmetatable(_G, {}) return 'written'",
+        ";rawset(string, 'x', 1) return 'written'",
+        ";rawset(os, 'x', 1) return 'written'",
+    ];
+    for code in refused {
+        assert!(run(&mut vm, code).is_err(), "{code}");
+    }
+}
+
+#[test]
+fn errors_point_into_the_zone_file() {
+    let error = program("pickrandom({'a'", Rtype::TXT).err().unwrap();
+    assert_eq!(error.position, Some(Position::new("a.zone", 7, 20)));
+    assert_eq!(error.message, "the script does not compile: Expected '}' (to close '{'), got <eof>");
+    // Code, then the line and column of the failure, and what is said of it.
+    let cases = [
+        (";local a = 1\n  local b = nil\n  return b.c", 9, 3, "attempt to index nil with 'c'"),
+        ("\n\nerror('boom')", 9, 1, "boom"),
+        (";local a\nreturn pickrandom({})", 8, 1, "`pickrandom` got an empty list; give at least one entry"),
+        (";\nreturn ('a'):rep('x')", 8, 1, "invalid argument #2 to 'rep' (number expected, got string)"),
+        (";local s = 1\n\nwhile true do end", 9, 1, "it took 20000 steps, all that `lua.exec-limit` allows"),
+        ("true", 7, 20, "it returned a boolean, not a string, a number or a list of them"),
+        ("nil + 1", 7, 20, "attempt to perform arithmetic (add) on nil and number"),
+    ];
+    for (code, line, column, message) in cases {
+        let failure = fail(code);
+        assert_eq!(failure.message, message, "{code}");
+        assert_eq!(failure.position, Position::new("a.zone", line, column), "{code}");
+    }
+}
+
+/// The failure of a script that fails.
+fn fail(code: &str) -> Failure {
+    let program = program(code, Rtype::TXT).unwrap();
+    let address = SocketAddr::from(([192, 168, 3, 4], 5353));
+    let client = Client { address, local: address, transport: Transport::Udp };
+    let now = Now { unix_secs: 0, monotonic: Duration::ZERO };
+    let query = Query { now, client: &client, subnet: None, qname: NameRef::ROOT, zone: NameRef::ROOT };
+    vm(config::Lua::default()).run(&program, &query).expect_err("the script fails")
+}
+
+/// What a run comes to, for comparison: RDATA and scope, or the failure's kind, words and scope.
+type Outcome = Result<(Vec<Vec<u8>>, u8), (FailureKind, String, u8)>;
+
+fn outcome(vm: &mut Vm, program: &Arc<Program>, subnet: Option<ClientSubnet>) -> Outcome {
+    let address = SocketAddr::from(([198, 51, 100, 4], 5353));
+    let client = Client { address, local: address, transport: Transport::Udp };
+    let now = Now { unix_secs: 0, monotonic: Duration::ZERO };
+    let query = Query { now, client: &client, subnet, qname: NameRef::ROOT, zone: NameRef::ROOT };
+    match vm.run(program, &query) {
+        Ok(Output { rdata, scope }) => Ok((rdata.into_iter().map(Cow::into_owned).collect(), scope)),
+        Err(Failure { kind, message, scope, .. }) => Err((kind, message, scope)),
+    }
+}
+
+/// Code of one value: an address, or a call that picks among such code.
+fn value_code() -> impl Strategy<Value = String> {
+    let leaf = (1..=9u8).prop_map(|last| format!("'192.0.2.{last}'"));
+    leaf.prop_recursive(3, 24, 4, |inner| {
+        let values = prop::collection::vec(inner.clone(), 1..4);
+        let list = values.clone().prop_map(|values| values.join(", "));
+        let weighted = prop::collection::vec((1..50u32, inner.clone()), 1..20).prop_map(|choices| {
+            choices.iter().map(|(weight, value)| format!("{{{weight}, {value}}}")).collect::<Vec<_>>().join(", ")
+        });
+        let network = prop::sample::select(vec![
+            "0.0.0.0/0",
+            "10.0.0.0/8",
+            "10.1.0.0/16",
+            "198.51.100.0/24",
+            "2001:db8::/32",
+            "10.1.2.3",
+            "10.0.0.0/33",
+        ]);
+        let networks =
+            prop::collection::vec(network, 0..3).prop_map(|networks| format!("{{{:?}}}", networks.join("', '")));
+        let networks = networks.prop_map(|text| text.replace('"', "'").replace("{''}", "{}"));
+        let rule =
+            (networks, values).prop_map(|(networks, values)| format!("{{{networks}, {{{}}}}}", values.join(", ")));
+        prop_oneof![
+            list.clone().prop_map(|list| format!("pickrandom({{{list}}})")),
+            list.prop_map(|list| format!("pickhashed {{ {list} }}")),
+            weighted.clone().prop_map(|choices| format!("pickwrandom({{{choices}}})")),
+            weighted.prop_map(|choices| format!("pickwhashed({{{choices}}})")),
+            prop::collection::vec(rule, 1..4).prop_map(|rules| format!("view({{{}}})", rules.join(", "))),
+        ]
+    })
+}
+
+/// Code of a whole record.
+fn record_code() -> impl Strategy<Value = String> {
+    let list = prop::collection::vec(value_code(), 1..4).prop_map(|values| values.join(", ")).boxed();
+    let targets = prop::collection::vec(prop::collection::vec(1..=6u8, 1..4), 1..3).prop_map(|groups| {
+        let group =
+            |group: &Vec<u8>| group.iter().map(|last| format!("'192.0.2.{last}'")).collect::<Vec<_>>().join(", ");
+        groups.iter().map(|targets| format!("{{{}}}", group(targets))).collect::<Vec<_>>().join(", ")
+    });
+    let selector = prop::sample::select(vec!["random", "all", "hashed", "empty", "pickclosest"]);
+    let options = (selector.clone(), selector, any::<bool>()).prop_map(|(selector, backup, fail)| {
+        format!("{{selector='{selector}', backupSelector='{backup}', failOnIncompleteCheck={fail}, interval=7, timeout=0.5}}")
+    });
+    prop_oneof![
+        4 => value_code(),
+        1 => list.clone().prop_map(|list| format!("all({{{list}}})")),
+        1 => list.prop_map(|list| format!("{{{list}}}")),
+        3 => (targets, options).prop_map(|(targets, options)| format!("ifportup(80, {{{targets}}}, {options})")),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn a_plan_answers_as_the_vm_does(
+        code in record_code(),
+        seed: u64,
+        subnet in prop::option::of((prop::sample::select(vec!["10.1.2.0", "10.1.0.0", "10.9.0.0", "203.0.113.0"]), 16..=24u8)),
+        states in prop::collection::vec(prop::sample::select(vec![State::Up, State::Down, State::Unknown]), 6),
+    ) {
+        let program = program(&code, Rtype::A).unwrap();
+        prop_assert!(program.plan.is_some(), "{code}");
+        let subnet = subnet.map(|(address, bits)| {
+            let network = ipnet::IpNet::new(address.parse().unwrap(), bits).unwrap().trunc();
+            ClientSubnet { family: 1, source_length: bits, address: network.network() }
+        });
+        let table = Arc::new(Table::new(64));
+        let make = |plans| {
+            let (limits, library, table) = (config::Lua::default(), Arc::default(), table.clone());
+            let mut vm = Vm::new(Setup { limits, library, table, seed, clock: Box::new(|| Duration::ZERO) }).unwrap();
+            vm.plans = plans;
+            vm
+        };
+        let (mut by_plan, mut by_vm) = (make(true), make(false));
+        for check in program.plan.iter().flat_map(|plan| plan.checks()) {
+            let IpAddr::V4(target) = check.target().unwrap() else { panic!("{check}") };
+            table.slot(check).set_state(states[usize::from(target.octets()[3]) - 1]);
+        }
+        for _ in 0..4 {
+            let (plan, vm) = (outcome(&mut by_plan, &program, subnet), outcome(&mut by_vm, &program, subnet));
+            prop_assert_eq!(&plan, &vm, "{}", code);
+        }
+    }
+}
+
+#[test]
+fn no_plan_stands_in_where_it_would_answer_otherwise() {
+    let program = program("pickrandom({'a'})", Rtype::TXT).unwrap();
+    assert!(program.plan.is_some());
+    // A library that gives the builtin another meaning, globals that live on, and a limit that the VM would meet.
+    let library = [("a.lua".to_owned(), b"function pickrandom() return 'mine' end".to_vec())];
+    let library = Arc::new(Library::compile(&library).ok().unwrap());
+    let run = |limits: config::Lua, library: &Arc<Library>| {
+        let (library, table) = (library.clone(), Arc::new(Table::new(1)));
+        let clock = Box::new(|| Duration::ZERO);
+        outcome(&mut Vm::new(Setup { limits, library, table, seed: 1, clock }).unwrap(), &program, None)
+    };
+    assert_eq!(run(config::Lua::default(), &library), Ok((vec![b"\x04mine".to_vec()], 0)));
+    let limits = config::Lua { exec_limit: 3, ..config::Lua::default() };
+    assert!(matches!(run(limits, &Arc::default()), Err((FailureKind::Budget, ..))));
+}
+
+#[test]
+fn the_records_of_the_founding_story_have_plans() {
+    let codes = [
+        "pickwrandom({ {1, '1.2.3.4'}, {2, '4.3.2.1'} })",
+        "view({{{'192.168.0.0/16'}, {'192.168.1.54'}}, {{'0.0.0.0/0'}, {'192.0.2.1'}}})",
+        "view({{{'192.168.0.0/16'}, {pickwrandom({{1, '1.2.3.4'}, {1, '1.2.3.5'}})}}, { {'0.0.0.0/0'}, { pickwrandom({ {1, '4.3.2.1'}, {1, '4.3.2.2'}})}}})",
+        "ifurlup('https://www.example.com/', {{'192.0.2.20'}, {'203.0.113.4'}})",
+        "ifportup(443, {'192.0.2.1', '192.0.2.2'}, {selector='all', headers={a='b'}})",
+    ];
+    for code in codes {
+        assert!(program(code, Rtype::A).unwrap().plan.is_some(), "{code}");
+    }
+}
