@@ -16,6 +16,7 @@ www  1 LUA A \"ifurlup('http://www.example.net:{port}/', {{{{'127.0.0.1', '127.0
 tier 1 LUA A \"ifurlup('http://www.example.net:{port}/', {{{{'127.0.0.1'}}, {{'127.0.0.2'}}}}, {{interval=0.1, timeout=5}})\"
 port 1 LUA A \"ifportup({port}, {{'127.0.0.2', '127.0.0.3'}}, {{interval=0.1, timeout=5, backupSelector='all'}})\"
 none 1 LUA A \"ifportup({port}, {{'127.0.0.3', '127.0.0.4'}}, {{interval=0.1, timeout=5, backupSelector='all'}})\"
+site 1 LUA A \";if netmask({{'198.51.100.0/24'}}) then return ifportup({port}, {{'127.0.0.2', '127.0.0.3'}}) end return '192.0.2.9'\"
 gone 1 LUA A \"ifportup({port}, {{'127.0.0.3'}}, {{interval=0.1, timeout=5, backupSelector='empty'}})\"
 "
     )
@@ -38,6 +39,8 @@ fn the_first_answer_after_start_is_right() {
     assert_eq!(perigee.answers(&Question::a("port.example.net")), ["127.0.0.2"]);
     assert_eq!(perigee.answers(&Question::a("none.example.net")), ["127.0.0.3", "127.0.0.4"]);
     assert_eq!(perigee.answers(&Question::a("gone.example.net")), <[&str; 0]>::default());
+    // The branch that no trial takes: its targets are known all the same.
+    assert_eq!(perigee.answers(&Question::a("site.example.net").from("198.51.100.0/24")), ["127.0.0.2"]);
 }
 
 #[test]

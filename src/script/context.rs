@@ -1,7 +1,7 @@
 //! What a script may know of the query it runs for, and what it has looked at.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -231,12 +231,9 @@ impl Context {
         self.discovery.borrow_mut().as_mut().map(|discovery| std::mem::take(&mut discovery.lints)).unwrap_or_default()
     }
 
-    /// Ends the collection; the checks asked for since [`Context::discover`], each once.
+    /// Ends the collection; the checks asked for since [`Context::discover`].
     pub(super) fn discovered(&self) -> Vec<Check> {
-        let mut checks = self.discovery.take().map(|discovery| discovery.checks).unwrap_or_default();
-        let mut seen = HashSet::new();
-        checks.retain(|check| seen.insert(check.clone()));
-        checks
+        self.discovery.take().map(|discovery| discovery.checks).unwrap_or_default()
     }
 }
 

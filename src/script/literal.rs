@@ -28,6 +28,40 @@ impl Literal {
     }
 }
 
+/// The literal calls of functions with these names that stand anywhere in a script's code.
+///
+/// What stands in comments and strings is no call. Code that is not text holds none.
+pub(super) fn calls(code: &[u8], names: &[&str]) -> Vec<Literal> {
+    let mut calls = Vec::new();
+    let mut parser = Parser { rest: std::str::from_utf8(code).unwrap_or_default(), depth: 0 };
+    let mut is_field = false;
+    while let Some(character) = parser.rest.chars().next() {
+        let begin = parser.rest;
+        match character {
+            '-' if begin.starts_with("--") => parser.skip_comment(),
+            '[' if long_bracket(begin).is_some() => parser.skip_long_string(),
+            '\'' | '"' => parser.skip_string(character),
+            'a'..='z' | 'A'..='Z' | '_' => {
+                let name = parser.take_while(|character| character.is_ascii_alphanumeric() || character == '_');
+                if !is_field && names.contains(&name) {
+                    let call = Parser { rest: begin, depth: 0 }.expression();
+                    calls.extend(call.filter(|call| matches!(call, Literal::Call(..))));
+                }
+            }
+            other => parser.rest = &begin[other.len_utf8()..],
+        }
+        is_field = matches!(character, '.' | ':');
+    }
+    calls
+}
+
+/// What closes the long bracket that a text begins with: `]]` for `[[`, `]=]` for `[=[`.
+fn long_bracket(text: &str) -> Option<String> {
+    let rest = text.strip_prefix('[')?;
+    let level = rest.len() - rest.trim_start_matches('=').len();
+    rest[level..].starts_with('[').then(|| format!("]{}]", "=".repeat(level)))
+}
+
 struct Parser<'c> {
     rest: &'c str,
     depth: usize,
@@ -52,6 +86,31 @@ impl<'c> Parser<'c> {
         let (taken, rest) = self.rest.split_at(end);
         self.rest = rest;
         taken
+    }
+
+    /// Passes over a comment: to the end of its line, or of its long bracket.
+    fn skip_comment(&mut self) {
+        self.rest = &self.rest["--".len()..];
+        if long_bracket(self.rest).is_some() {
+            self.skip_long_string();
+        } else {
+            self.take_while(|character| character != '\n');
+        }
+    }
+
+    fn skip_long_string(&mut self) {
+        let end = long_bracket(self.rest).and_then(|close| Some(self.rest.find(&close)? + close.len()));
+        self.rest = &self.rest[end.unwrap_or(self.rest.len())..];
+    }
+
+    fn skip_string(&mut self, quote: char) {
+        let mut escaped = true; // the opening quote ends nothing
+        let end = self.rest.find(|character| {
+            let ends = character == quote && !escaped;
+            escaped = character == '\\' && !escaped;
+            ends
+        });
+        self.rest = end.map_or("", |end| &self.rest[end + quote.len_utf8()..]);
     }
 
     fn expression(&mut self) -> Option<Literal> {
@@ -179,6 +238,17 @@ mod tests {
         ];
         for (code, expected) in cases {
             assert_eq!(Literal::parse(code.as_bytes()), Some(expected), "{code}");
+        }
+    }
+
+    #[test]
+    fn calls_are_found_wherever_they_stand_but_in_comments_and_strings() {
+        let code = "local data = 'f(1)' -- f(2)\n--[[ f(3)\n]] if f(4) then return g.f(5), f(x), h{f(6)} end \
+                    return [==[ f(7) ]] ]==], \"\\\"f(8)\" .. f (9), ff(10), '' .. f(11)";
+        let number = |number: f64| Literal::Call("f".to_owned(), vec![Literal::Number(number, number.to_string())]);
+        assert_eq!(calls(code.as_bytes(), &["f"]), [4.0, 6.0, 9.0, 11.0].map(number));
+        for unclosed in ["'f(1)", "[[f(1)", "--[[f(1)", "'f(1)\\", "f(1", "\u{e9}f"] {
+            assert_eq!(calls(unclosed.as_bytes(), &["f"]), [], "{unclosed}");
         }
     }
 

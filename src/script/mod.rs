@@ -23,7 +23,7 @@ mod value;
 mod tests;
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -207,7 +207,13 @@ impl Vm {
             warnings.extend(self.context.lints().into_iter().map(|lint| Diagnostic::warning(position.clone(), lint)));
         }
         self.plans = plans;
-        Discovery { checks: self.context.discovered(), warnings }
+        // A trial takes one branch. What the others check can be read where it is constant, and the rest is found
+        // when a query first asks for it.
+        let mut checks = self.context.discovered();
+        checks.extend(programs.iter().flat_map(|program| plan::constant_checks(&program.script().code)));
+        let mut seen = HashSet::new();
+        checks.retain(|check| seen.insert(check.clone()));
+        Discovery { checks, warnings }
     }
 
     /// Opens the budget and calls the program's function.
@@ -298,7 +304,7 @@ fn slots_of<'s>(
 
 /// What trial runs of a zone's scripts showed.
 pub struct Discovery {
-    /// The checks they asked for.
+    /// The checks they ask for, each once.
     pub checks: Vec<Check>,
     /// What an operator should know.
     pub warnings: Vec<Diagnostic>,

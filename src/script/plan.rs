@@ -16,7 +16,7 @@ use super::api::hash::hash_address;
 use super::api::health::{Choice, clamp_port, port_check, read_request, url_check};
 use super::api::pick::{draw, shares};
 use super::context::Context;
-use super::literal::Literal;
+use super::literal::{Literal, calls};
 use super::value::one_to_rdata;
 use crate::dns::Rtype;
 use crate::health::table::Slot;
@@ -142,6 +142,18 @@ impl Plan {
             leaf => Ok(&self.leaves[leaf as usize]),
         }
     }
+}
+
+/// The checks of every call in a script whose arguments are constants, whichever branch it stands in.
+pub(super) fn constant_checks(code: &[u8]) -> Vec<Check> {
+    // Any text is a TXT, so that only targets and options can keep a call from being read.
+    let mut compiler = Compiler { covered: Rtype::TXT, leaves: Vec::new(), checks: Vec::new(), calls: 0 };
+    for call in calls(code, &["ifportup", "ifurlup"]) {
+        // What cannot be read has had its checks, if any, left out by the VM as well.
+        let _ = compiler.root(&call);
+        compiler.leaves.clear();
+    }
+    compiler.checks
 }
 
 impl Node {
