@@ -104,10 +104,7 @@ impl Perigee {
 
     /// A socket to ask many questions by.
     pub(crate) fn client(&self) -> Client {
-        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a socket");
-        socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-        socket.connect(self.address).expect("a route");
-        Client(socket)
+        Client::to(self.address)
     }
 
     /// Asks again and again until the data of the answer is `expected`.
@@ -128,7 +125,7 @@ impl Perigee {
 ///
 /// dig marks its sockets as sharing their ports, so Linux may hand it the port of a server that does so too. It then
 /// hears its own question: once in 28,000 times, which is too often for tests that ask thousands.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     const PORTS: std::ops::Range<u16> = 10_000..30_000;
     static TRIED: AtomicU16 = AtomicU16::new(0);
     // Processes begin far from each other, for two that look at once may find the same.
@@ -157,6 +154,14 @@ impl Drop for Perigee {
 pub(crate) struct Client(UdpSocket);
 
 impl Client {
+    /// A socket that hears from `server` alone.
+    pub(crate) fn to(server: SocketAddr) -> Self {
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a socket");
+        socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        socket.connect(server).expect("a route");
+        Self(socket)
+    }
+
     /// Asks, and reads the reply with a decoder that is not perigee's own.
     pub(crate) fn ask(&self, question: &Question) -> Message {
         let request = question.message();
