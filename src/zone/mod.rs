@@ -1,11 +1,12 @@
 //! A zone as an immutable value.
 //!
-//! Text becomes tokens (`lexer.rs`), tokens become records (`parser.rs`, with `directive.rs` and `generate.rs`
-//! for what starts with a dollar sign and `lua.rs` for records of type LUA), the records are judged (`check.rs`)
-//! and, if they are sound, folded into a `Zone` here, which `lookup.rs` searches. What is wrong on the way is
-//! gathered in `findings.rs`. A zone once built never changes. There is no file and no clock here: the text of
-//! an `$INCLUDE` is asked of the caller, and whether a script compiles is asked of the script room by whoever
-//! loads the zone.
+//! Text becomes tokens (`lexer.rs`), tokens become records (`record.rs`) by `parser.rs`, with `directive.rs` and
+//! `generate.rs` for what starts with a dollar sign and `lua.rs` for records of type LUA. The records are judged
+//! (`check.rs`) and, if they are sound, folded into a `Zone` here, with LUA records as `script.rs` joins them; then
+//! `lookup.rs` searches it. What is wrong on the way is gathered in `findings.rs`.
+//!
+//! A zone once built never changes. There is no file and no clock here: the text of an `$INCLUDE` is asked of the
+//! caller, and whether a script compiles is asked of the script room by whoever loads the zone.
 
 pub mod check;
 pub mod findings;
@@ -16,73 +17,19 @@ pub mod parser;
 mod directive;
 mod generate;
 mod lua;
+mod record;
+mod script;
 
-use std::fmt;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
 use hashbrown::{DefaultHashBuilder, HashSet, HashTable};
 
-use crate::diagnostic::Position;
+pub use record::{Data, LuaData, Piece, Record};
+pub use script::Script;
+
 use crate::dns::name::Folded;
-use crate::dns::{Class, Name, NameRef, Rrset, RrsetRef, Rtype, rdata};
-
-/// One record as a zone file states it.
-#[derive(Clone, Debug)]
-pub struct Record {
-    /// The owner.
-    pub owner: Name,
-    /// The class.
-    pub class: Class,
-    /// The TTL in seconds.
-    pub ttl: u32,
-    /// The type.
-    pub rtype: Rtype,
-    /// The data.
-    pub data: Data,
-    /// Where the record begins.
-    pub position: Position,
-}
-
-/// What a record holds.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Data {
-    /// RDATA in uncompressed wire form.
-    Wire(Box<[u8]>),
-    /// A script (type LUA).
-    Lua(LuaData),
-}
-
-/// The RDATA of a LUA record, with the places its pieces came from.
-#[derive(Clone, Debug)]
-pub struct LuaData {
-    /// The type it answers for.
-    pub covered: Rtype,
-    /// The pieces of text in their order, escapes not decoded but `\"`.
-    pub pieces: Vec<Piece>,
-}
-
-/// One piece of a script's text.
-#[derive(Clone, Debug)]
-pub struct Piece {
-    /// The octets between the quotes, or of the word.
-    pub text: Box<[u8]>,
-    /// Where its first octet (after the quote) stands.
-    pub position: Position,
-}
-
-impl fmt::Display for Record {
-    /// Writes an entry of a zone file, every name absolute and nothing omitted.
-    ///
-    /// It is one line, unless the code of a LUA record has several.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {} {} {} ", self.owner, self.ttl, self.class, self.rtype)?;
-        match &self.data {
-            Data::Wire(wire) => f.write_str(&rdata::write(self.rtype, wire)),
-            Data::Lua(data) => data.fmt(f),
-        }
-    }
-}
+use crate::dns::{Name, NameRef, Rrset, RrsetRef, Rtype};
 
 /// A zone: the records of a name and what is below it down to the zone cuts, ready to be searched.
 pub struct Zone {
@@ -106,27 +53,13 @@ pub struct Node {
     hidden_by: Option<u32>,
 }
 
-/// A LUA record, ready to be compiled.
-#[derive(Clone, Debug)]
-pub struct Script {
-    /// The owner it stands at; a wildcard owner begins with `*`.
-    pub owner: Name,
-    /// The type it answers for.
-    pub covered: Rtype,
-    /// The TTL of what it produces.
-    pub ttl: u32,
-    /// The text of its pieces, joined.
-    pub code: Arc<[u8]>,
-    /// Where each piece begins in `code`, and where it stands in the zone file.
-    places: Vec<(usize, Position)>,
-}
-
 impl Zone {
     /// Builds a zone from records that [`check::check`] found sound.
     ///
-    /// Duplicates and records that are not in the zone are dropped; an RRset whose TTLs differ takes the lowest (RFC 2181 section 5.2), and so do
-    /// scripts and records that answer for the same type. LUA records are left out when `lua` is false: a
-    /// name that has nothing else does not exist. `insert_whitespace` is `lua.insert-whitespace`.
+    /// Duplicates and records that are not in the zone are dropped; an RRset whose TTLs differ takes the lowest
+    /// (RFC 2181 section 5.2), and so do scripts and records that answer for the same type. LUA records are left
+    /// out when `lua` is false: a name that has nothing else does not exist. `insert_whitespace` is
+    /// `lua.insert-whitespace`.
     ///
     /// Returns `None` when there is no SOA at `apex`.
     pub fn build(apex: &Name, records: Vec<Record>, lua: bool, insert_whitespace: bool) -> Option<Self> {
@@ -334,55 +267,6 @@ impl Node {
     /// The LUA records, as indexes into [`Zone::scripts`].
     pub fn scripts(&self) -> &[u32] {
         &self.scripts
-    }
-}
-
-impl Script {
-    /// Joins the pieces as PowerDNS does.
-    ///
-    /// It splits the presentation form at its quotation marks, which makes a piece of each blank between two
-    /// strings. Without whitespace a piece of one space is left out and the rest follow one another; with it
-    /// every piece, those blanks included, is written with one space behind it.
-    fn join(record: &Record, lua: &LuaData, insert_whitespace: bool) -> Self {
-        let mut code = Vec::new();
-        let mut places = Vec::with_capacity(lua.pieces.len());
-        for (index, piece) in lua.pieces.iter().enumerate() {
-            if insert_whitespace && index > 0 {
-                code.extend_from_slice(b"  ");
-            }
-            if piece.text.is_empty() || (!insert_whitespace && *piece.text == *b" ") {
-                continue;
-            }
-            places.push((code.len(), piece.position.clone()));
-            code.extend_from_slice(&piece.text);
-            if insert_whitespace {
-                code.push(b' ');
-            }
-        }
-        if places.is_empty() {
-            places.push((0, record.position.clone()));
-        }
-        Self { owner: record.owner.clone(), covered: lua.covered, ttl: record.ttl, code: code.into(), places }
-    }
-
-    /// Where the octet of `code` at `offset` stands in the zone file.
-    pub fn position_at(&self, offset: usize) -> Position {
-        let index = self.places.partition_point(|(begin, _)| *begin <= offset).saturating_sub(1);
-        let (begin, place) = &self.places[index];
-        let before = &self.code[(*begin).min(self.code.len())..offset.min(self.code.len())];
-        let mut position = place.clone();
-        for octet in before {
-            match octet {
-                b'\n' => (position.line, position.column) = (position.line + 1, 1),
-                _ => position.column += 1,
-            }
-        }
-        position
-    }
-
-    /// Where the script begins in the zone file.
-    pub fn position(&self) -> Position {
-        self.position_at(0)
     }
 }
 
