@@ -31,6 +31,9 @@ use crate::source::{Event, FileSource};
 use crate::zone::{Zone, ZoneSet};
 use candidate::Candidate;
 
+/// How often worlds that were replaced are looked at. A worker takes the new one with its next query.
+const RETIRED_LOOK: Duration = Duration::from_secs(1);
+
 /// Serves until a signal says stop; returns why it could not go on.
 ///
 /// SIGTERM and SIGINT stop, SIGHUP reads every zone again, SIGUSR1 logs the counters.
@@ -90,12 +93,13 @@ async fn serve(config: &Config, library: Arc<Library>, listeners: server::Listen
     let watching = tokio::spawn(source.watch(events_in, reload.clone()));
     let checker = Arc::new(checker);
     let stop = workers.stop();
+    let mut retired = Retired::default();
     loop {
         tokio::select! {
             Some(event) = events.recv() => match event {
                 Event::Removed { ref name } => {
                     if stage.remove(name) {
-                        publish.send_replace(stage.world());
+                        retired.add(publish.send_replace(stage.world()));
                         tracing::warn!(zone = %name, "zone withdrawn: its file is gone");
                     }
                 }
@@ -108,10 +112,11 @@ async fn serve(config: &Config, library: Arc<Library>, listeners: server::Listen
                 while let Ok(claimed) = ready.try_recv() {
                     names.extend(stage.accept(claimed));
                 }
-                publish.send_replace(stage.world());
+                retired.add(publish.send_replace(stage.world()));
                 // Said once it is so: who reads this may ask at once.
                 names.iter().for_each(|name| stage.announce(name));
             }
+            () = retired.wait() => retired.drop_unused(),
             order = signals.next() => match order {
                 Order::Stop => break,
                 Order::Reload => {
@@ -222,6 +227,32 @@ impl<'c> Stage<'c> {
             },
             any_to_tcp: self.config.server.any_to_tcp,
         })
+    }
+}
+
+/// Worlds that were replaced, until no worker answers from them any more.
+///
+/// To take a large zone apart takes long, and whoever lets go of it last has to: that is not to be a worker.
+#[derive(Default)]
+struct Retired(Vec<Arc<World>>);
+
+impl Retired {
+    fn add(&mut self, world: Arc<World>) {
+        self.0.push(world);
+    }
+
+    /// Waits until it may be worth looking again; for ever when there is nothing to drop.
+    async fn wait(&self) {
+        if self.0.is_empty() {
+            return std::future::pending().await;
+        }
+        tokio::time::sleep(RETIRED_LOOK).await;
+    }
+
+    /// Drops what nobody else holds, on a thread made for blocking.
+    fn drop_unused(&mut self) {
+        let unused: Vec<Arc<World>> = self.0.extract_if(.., |world| Arc::strong_count(world) == 1).collect();
+        tokio::task::spawn_blocking(move || drop(unused));
     }
 }
 
