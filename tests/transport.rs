@@ -149,8 +149,11 @@ fn a_reply_leaves_from_the_address_asked() {
             Outcome::Reply
         }
     });
-    let [v4, v6] = server.addresses[..] else { panic!("two addresses were asked for") };
-    let asked = [("127.0.0.1", v4), ("127.0.0.2", v4), ("127.1.2.3", v4), ("::1", v6)];
+    let v4 = server.addresses[0];
+    let mut asked = vec![("127.0.0.1", v4), ("127.0.0.2", v4), ("127.1.2.3", v4)];
+    // Where there is no IPv6 there is no `::1`, though `::` may be had.
+    let has_ipv6 = std::net::UdpSocket::bind("[::1]:0").is_ok();
+    asked.extend(server.addresses.get(1).filter(|_| has_ipv6).map(|v6| ("::1", *v6)));
     for (ip, bound) in asked {
         let address = SocketAddr::new(ip.parse().unwrap(), bound.port());
         // A connected socket takes nothing from elsewhere.
@@ -163,7 +166,7 @@ fn a_reply_leaves_from_the_address_asked() {
 fn a_port_that_is_served_cannot_be_taken_again() {
     let server = Server::echo(&LOOPBACK, SETTINGS);
     let problems = server::bind(&server.addresses, 2).unwrap_err();
-    assert_eq!(problems.len(), 2);
+    assert_eq!(problems.len(), server.addresses.len());
     let everywhere = SocketAddr::new("0.0.0.0".parse().unwrap(), server.addresses[0].port());
     assert_eq!(server::bind(&[everywhere], 2).unwrap_err().len(), 1);
     assert_eq!(ask_udp(server.addresses[0], b"still there").unwrap(), b"still there");

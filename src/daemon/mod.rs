@@ -50,6 +50,7 @@ pub fn run(config: &Config) -> Result<(), Vec<Diagnostic>> {
 
 async fn serve(config: &Config, library: Arc<Library>, listeners: server::Listeners) -> Result<(), Vec<Diagnostic>> {
     let mut signals = Signals::new().map_err(system("cannot listen for signals"))?;
+    log_diagnostics(listeners.warnings());
     let table = Arc::new(Table::new(config.health.checks_max));
     let stopping = Arc::new(Notify::new());
     let checker = start_checker(config, &table, &stopping);

@@ -1,12 +1,12 @@
 //! Taking ports: each address by UDP and TCP, with sockets for every worker.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::system;
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Severity};
 
 /// What the kernel may queue for each UDP socket, in octets; it grants at most `net.core.rmem_max`.
 ///
@@ -21,6 +21,7 @@ const FREE_PORT_ATTEMPTS: usize = 16;
 #[derive(Debug)]
 pub struct Listeners {
     addresses: Vec<SocketAddr>,
+    warnings: Vec<Diagnostic>,
     shares: Vec<Vec<Sockets>>,
 }
 
@@ -36,23 +37,49 @@ pub(super) struct Sockets {
 /// Takes every address of `listen` for UDP and TCP, for so many workers.
 ///
 /// Port 0 is one free port, the same for both transports and all workers. An address that any other program
-/// holds is refused, also if that is another perigee. Returns every problem, not only the first.
+/// holds is refused, also if that is another perigee. `[::]` and `[::1]` are passed over with a warning on a
+/// machine without IPv6, as containers often are, if there is another address. Returns every problem, not only
+/// the first.
 pub fn bind(listen: &[SocketAddr], workers: usize) -> Result<Listeners, Vec<Diagnostic>> {
-    let mut listeners = Listeners { addresses: Vec::new(), shares: (0..workers).map(|_| Vec::new()).collect() };
+    let shares = (0..workers).map(|_| Vec::new()).collect();
+    let mut listeners = Listeners { addresses: Vec::new(), warnings: Vec::new(), shares };
     let mut problems = Vec::new();
     for address in listen {
         match bind_address(*address, workers) {
             Ok(sockets) => listeners.add(sockets),
+            Err(error) if is_for_want_of_ipv6(*address, &error) => {
+                let message = format!("not listening on `{address}`: this machine has no IPv6 there");
+                let help = "leave it out of `server.listen`, or see to it that the system has IPv6";
+                listeners.warnings.push(Diagnostic::warning(None, message).help(help));
+            }
             Err(error) => problems.push(explain(*address, &error)),
         }
     }
+    if problems.is_empty() && listeners.addresses.is_empty() {
+        problems
+            .extend(listeners.warnings.drain(..).map(|warning| Diagnostic { severity: Severity::Error, ..warning }));
+    }
     if problems.is_empty() { Ok(listeners) } else { Err(problems) }
+}
+
+/// Whether `address` is one that every machine with IPv6 has, and this one does not.
+fn is_for_want_of_ipv6(address: SocketAddr, error: &io::Error) -> bool {
+    let IpAddr::V6(ip) = address.ip() else { return false };
+    // A kernel without IPv6 knows no such socket; one with IPv6 switched off only lacks the address.
+    let is_missing = || Socket::new(Domain::IPV6, Type::DGRAM, Some(Protocol::UDP)).is_err();
+    let is_off = error.kind() == io::ErrorKind::AddrNotAvailable;
+    (ip.is_loopback() || ip.is_unspecified()) && (is_off || is_missing())
 }
 
 impl Listeners {
     /// The addresses that are served, with the ports that were found for port 0.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// The addresses that are not, and need not be.
+    pub fn warnings(&self) -> &[Diagnostic] {
+        &self.warnings
     }
 
     pub(super) fn into_shares(self) -> Vec<Vec<Sockets>> {
@@ -163,7 +190,7 @@ mod tests {
     fn each_worker_gets_both_transports_on_one_port() {
         let listeners = bind(&[loopback(), "[::1]:0".parse().unwrap()], 3).unwrap();
         let addresses = listeners.addresses().to_vec();
-        assert_eq!(addresses.len(), 2);
+        assert_eq!(addresses.len() + listeners.warnings().len(), 2);
         assert_ne!(addresses[0].port(), 0);
         let shares = listeners.into_shares();
         assert_eq!(shares.len(), 3);
@@ -188,6 +215,21 @@ mod tests {
         let other = TcpListener::bind(loopback()).unwrap();
         let problems = bind(&[other.local_addr().unwrap()], 1).unwrap_err();
         assert!(problems[0].message.ends_with("another program holds this port"), "{}", problems[0]);
+    }
+
+    #[test]
+    fn only_the_want_of_ipv6_is_passed_over() {
+        let missing = || io::Error::from(io::ErrorKind::AddrNotAvailable);
+        let cases = [
+            ("[::1]:53", missing(), true),
+            ("[::]:53", missing(), true),
+            ("[::1]:53", io::ErrorKind::AddrInUse.into(), false),
+            ("[2001:db8::1]:53", missing(), false),
+            ("127.0.0.1:53", missing(), false),
+        ];
+        for (address, error, expected) in cases {
+            assert_eq!(is_for_want_of_ipv6(address.parse().unwrap(), &error), expected, "{address}: {error}");
+        }
     }
 
     #[test]
