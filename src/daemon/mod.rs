@@ -16,6 +16,7 @@ use rand::TryRng;
 use rand::rngs::SysRng;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::JoinSet;
 
 use crate::answer::{Programs, Responder, World};
 use crate::config::{Config, SOURCE_EVENTS_MAX};
@@ -26,7 +27,7 @@ use crate::health::checker::{Checker, Settings as CheckerSettings};
 use crate::health::probe::Prober;
 use crate::health::table::{Claims, Table};
 use crate::script::{Library, Setup, Vm};
-use crate::server::{self, Clock};
+use crate::server::{self, Clock, Workers};
 use crate::source::{Event, FileSource};
 use crate::zone::{Zone, ZoneSet};
 use candidate::Candidate;
@@ -48,15 +49,45 @@ pub fn run(config: &Config) -> Result<(), Vec<Diagnostic>> {
     runtime.block_on(serve(config, library, listeners))
 }
 
+/// The life of a server: read, probe, serve and keep up with changes, stop.
 async fn serve(config: &Config, library: Arc<Library>, listeners: server::Listeners) -> Result<(), Vec<Diagnostic>> {
     let mut signals = Signals::new().map_err(system("cannot listen for signals"))?;
     log_diagnostics(listeners.warnings());
     let table = Arc::new(Table::new(config.health.checks_max));
     let stopping = Arc::new(Notify::new());
-    let checker = start_checker(config, &table, &stopping);
-    let (shared, of_zones) = (Arc::new(config.clone()), library.clone());
+    let checker = Arc::new(start_checker(config, &table, &stopping));
+    let (source, stage) = read_zones(config, &library, &table).await;
+    tokio::select! {
+        () = warm_all(&stage, &checker) => {}
+        () = signals.stop() => return Ok(()),
+    }
+
+    let (publish, world) = watch::channel(stage.world());
+    let addresses = listeners.addresses().to_vec();
+    let factory = worker_factory(config, library, table, world)?;
+    let workers = server::start(listeners, settings(config), Clock::start(), factory);
+    let workers = workers.map_err(|error| vec![Diagnostic::error(None, error.to_string())])?;
+    tracing::info!(?addresses, zones = stage.live.len(), checks = stage.table.len(), "serving");
+
+    keep_up(stage, source, &publish, &checker, &workers, &mut signals).await;
+
+    tracing::info!(counters = %workers.counters().snapshot(), "stopping");
+    workers.stop().request();
+    stopping.notify_waiters();
+    let joined = tokio::task::spawn_blocking(move || workers.join()).await;
+    let joined = joined.expect("joining threads does not panic, and nothing stops the runtime meanwhile");
+    joined.map_err(|error| vec![Diagnostic::error(None, error.to_string())])
+}
+
+/// Reads every zone there is and claims their checks; the source is ready to be watched.
+async fn read_zones<'c>(
+    config: &'c Config,
+    library: &Arc<Library>,
+    table: &Arc<Table>,
+) -> (FileSource<Candidate>, Stage<'c>) {
+    let (shared, library) = (Arc::new(config.clone()), library.clone());
     let mut source = FileSource::new(&config.zones, &config.zone, move |name, text, reader| {
-        candidate::load(&shared, &of_zones, name, text, reader)
+        candidate::load(&shared, &library, name, text, reader)
     });
     let (source, events) = tokio::task::spawn_blocking(move || {
         let events = source.load_all();
@@ -64,48 +95,51 @@ async fn serve(config: &Config, library: Arc<Library>, listeners: server::Listen
     })
     .await
     .expect("reading zones does not panic, and nothing stops the runtime meanwhile");
-
     let mut stage = Stage::new(config, table.clone());
     for event in events {
         if let Some(claimed) = stage.take(event) {
-            stage.live.insert(claimed.name, claimed.hosted);
+            stage.accept(claimed);
         }
     }
+    (source, stage)
+}
+
+/// Waits for the first probes of all checks, up to the deadline.
+async fn warm_all(stage: &Stage<'_>, checker: &Checker) {
     let slots: Vec<_> = stage.live.values().flat_map(|hosted| hosted.claims.slots()).cloned().collect();
-    let unprobed = tokio::select! {
-        unprobed = checker.warm(&slots, config.health.warmup) => unprobed,
-        () = signals.stop() => return Ok(()),
-    };
+    let unprobed = checker.warm(&slots, stage.config.health.warmup).await;
     if unprobed > 0 {
         tracing::warn!(checks = slots.len(), unprobed, "checks without a result yet count as down");
     }
+}
 
-    let (publish, world) = watch::channel(stage.world());
-    let clock = Clock::start();
-    let addresses = listeners.addresses().to_vec();
-    let started = server::start(listeners, settings(config), clock, worker_factory(config, library, table, world)?);
-    let workers = started.map_err(|error| vec![Diagnostic::error(None, error.to_string())])?;
-    let zones = stage.live.len();
-    tracing::info!(?addresses, zones, checks = stage.table.len(), "serving");
-
+/// Publishes what changes, until a signal or a worker's failure says stop.
+async fn keep_up(
+    mut stage: Stage<'_>,
+    source: FileSource<Candidate>,
+    publish: &watch::Sender<Arc<World>>,
+    checker: &Arc<Checker>,
+    workers: &Workers,
+    signals: &mut Signals,
+) {
     let (events_in, mut events) = mpsc::channel(SOURCE_EVENTS_MAX);
     let (ready_in, mut ready) = mpsc::channel(SOURCE_EVENTS_MAX);
     let reload = Arc::new(Notify::new());
-    let watching = tokio::spawn(source.watch(events_in, reload.clone()));
-    let checker = Arc::new(checker);
+    let mut watching = JoinSet::new();
+    watching.spawn(source.watch(events_in, reload.clone()));
     let stop = workers.stop();
     let mut retired = Retired::default();
     loop {
         tokio::select! {
             Some(event) = events.recv() => match event {
-                Event::Removed { ref name } => {
-                    if stage.remove(name) {
+                Event::Removed { name } => {
+                    if stage.remove(&name) {
                         retired.add(publish.send_replace(stage.world()));
                         tracing::warn!(zone = %name, "zone withdrawn: its file is gone");
                     }
                 }
                 event => if let Some(claimed) = stage.take(event) {
-                    tokio::spawn(warm(claimed, checker.clone(), config.health.warmup, ready_in.clone()));
+                    tokio::spawn(warm(claimed, checker.clone(), stage.config.health.warmup, ready_in.clone()));
                 },
             },
             Some(claimed) = ready.recv() => {
@@ -119,23 +153,16 @@ async fn serve(config: &Config, library: Arc<Library>, listeners: server::Listen
             }
             () = retired.wait() => retired.drop_unused(),
             order = signals.next() => match order {
-                Order::Stop => break,
+                Order::Stop => return,
                 Order::Reload => {
                     tracing::info!("reading every zone again");
                     reload.notify_one();
                 }
                 Order::Count => tracing::info!(counters = %workers.counters().snapshot(), "counted so far"),
             },
-            () = stop.requested() => break,
+            () = stop.requested() => return,
         }
     }
-    tracing::info!(counters = %workers.counters().snapshot(), "stopping");
-    stop.request();
-    watching.abort();
-    stopping.notify_waiters();
-    let joined = tokio::task::spawn_blocking(move || workers.join()).await;
-    let joined = joined.expect("joining threads does not panic, and nothing stops the runtime meanwhile");
-    joined.map_err(|error| vec![Diagnostic::error(None, error.to_string())])
 }
 
 /// The zones on their way to the workers, and those that are there.
