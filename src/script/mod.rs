@@ -269,6 +269,8 @@ impl Vm {
         if let Some(environment) = self.shared.get(&apex) {
             self.environment = environment.clone();
         } else {
+            // The library runs anew, on a budget of its own.
+            self.sandbox.budget.open(&self.limits);
             let (environment, _) = Environment::new(&self.sandbox, &self.library, &self.context)
                 .map_err(|error| mlua::Error::runtime(error.message))?;
             self.shared.insert(apex, environment.clone());

@@ -93,6 +93,19 @@ fn shared_state_keeps_globals() {
 }
 
 #[test]
+fn each_zone_with_shared_state_gets_the_library_on_a_budget_of_its_own() {
+    let library = [("a.lua".to_owned(), b"total = 0 for i = 1, 900 do total = total + i end".to_vec())];
+    let library = Arc::new(Library::compile(&library).ok().unwrap());
+    let limits = config::Lua { shared_state: true, exec_limit: 1_000, ..config::Lua::default() };
+    let (table, clock) = (Arc::new(Table::new(1)), Box::new(|| Duration::ZERO));
+    let mut vm = Vm::new(Setup { limits, library, table, seed: 1, clock }).unwrap();
+    for _ in 0..3 {
+        // All but the last steps of one run are no debt of the next.
+        assert_eq!(run(&mut vm, ";for i = 1, 900 do end return total"), Ok(vec!["405450".to_owned()]));
+    }
+}
+
+#[test]
 fn what_takes_too_much_is_stopped_and_the_next_run_is_not() {
     let mut vm = vm(config::Lua::default());
     let scripts = [
