@@ -15,6 +15,7 @@ both    LUA TXT \";while true do pcall(function() while true do end end) pcall(s
 pattern LUA TXT \";return string.find(string.rep('a', 5000), '.-.-.-.-.-.-.-.-.-.-b')\"
 memory  LUA TXT \";local t = {} for i = 1, 1e9 do t[i] = {i} end\"
 caught  LUA TXT \";pcall(function() while true do end end) return 'survived'\"
+sort    LUA TXT \";local t = table.create(65536, 'x') for i = 1, 1e9 do table.sort(t) end\"
 error   LUA TXT \"nothing.here\"
 value   LUA A   \"'not an address'\"
 count   LUA TXT \";counter = (counter or 0) + 1 return counter\"
@@ -32,7 +33,7 @@ fn extended_error(message: &Message) -> Option<(u16, String)> {
 fn a_script_that_spends_its_budget_is_servfail_and_the_next_query_is_answered() {
     let mut perigee = Perigee::start(&[("zones/example.net.zone", ZONE)]);
     // One worker or many: each failing script is followed by a query that any of them may get.
-    for name in ["loop", "rep", "both", "pattern", "memory", "caught"] {
+    for name in ["loop", "rep", "both", "pattern", "memory", "caught", "sort"] {
         let reply = perigee.ask(&Question::txt(&format!("{name}.example.net")));
         assert_eq!(rcode(&reply), ResponseCode::ServFail, "{name}");
         assert!(reply.metadata.authoritative, "{name}");
@@ -52,7 +53,7 @@ fn a_script_that_fails_is_servfail_and_one_log_line_says_where() {
     assert_eq!(rcode(&reply), ResponseCode::ServFail);
     assert_eq!(extended_error(&reply), Some((0, "the record's script failed".to_owned())));
     let line = perigee.wait_for_log("qname=error.example.net.");
-    assert!(line.contains("position=zones/example.net.zone:10:18"), "{line}");
+    assert!(line.contains("position=zones/example.net.zone:11:18"), "{line}");
     let reply = perigee.ask(&Question::a("value.example.net"));
     assert_eq!(extended_error(&reply), Some((0, "the record's script returned no usable value".to_owned())));
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::thread_time;
+use super::thread_clock;
 use crate::answer::Programs;
 use crate::config::Config;
 use crate::diagnostic::{Diagnostic, Position};
@@ -130,7 +130,7 @@ fn try_out(
     }
     let table = Arc::new(Table::new(config.health.checks_max));
     let (limits, library) = (config.lua.clone(), library.clone());
-    let mut vm = Vm::new(Setup { limits, library, table, seed: 0, clock: Box::new(thread_time) })?;
+    let mut vm = Vm::new(Setup { limits, library, table, seed: 0, clock: thread_clock() })?;
     let unix = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     let now = Now { unix_secs: unix.as_secs(), monotonic: Duration::ZERO };
     let discovery = vm.discover(programs, zone.apex().as_ref(), now);

@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 
-use super::thread_time;
+use super::thread_clock;
 use crate::config::{Config, LIBRARY_FILE_OCTETS_MAX, LIBRARY_FILES_MAX};
 use crate::diagnostic::{Diagnostic, Position};
 use crate::health::table::Table;
@@ -21,7 +21,7 @@ pub fn load(config: &Config) -> Result<Arc<Library>, Vec<Diagnostic>> {
     }
     let library = Arc::new(Library::compile(&read_all(directory)?)?);
     let (limits, table) = (config.lua.clone(), Arc::new(Table::new(0)));
-    Vm::new(Setup { limits, library: library.clone(), table, seed: 0, clock: Box::new(thread_time) })
+    Vm::new(Setup { limits, library: library.clone(), table, seed: 0, clock: thread_clock() })
         .map_err(|error| vec![error])?;
     Ok(library)
 }

@@ -7,10 +7,11 @@
 pub mod candidate;
 pub mod library;
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rand::TryRng;
 use rand::rngs::SysRng;
@@ -32,6 +33,8 @@ use crate::source::{Event, FileSource};
 use crate::zone::{Zone, ZoneSet};
 use candidate::Candidate;
 
+/// How much the clock that scripts are held against may be late.
+const THREAD_CLOCK_GRAIN: Duration = Duration::from_micros(250);
 /// How often worlds that were replaced are looked at. A worker takes the new one with its next query.
 const RETIRED_LOOK: Duration = Duration::from_secs(1);
 
@@ -319,10 +322,25 @@ fn settings(config: &Config) -> server::Settings {
     }
 }
 
-/// How much time of a processor the calling thread has had.
-fn thread_time() -> Duration {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    Duration::try_from(time).unwrap_or_default()
+/// Makes a clock of the time of a processor that its thread has had, for one thread.
+///
+/// To ask the system takes a call, so it is asked no more than once in [`THREAD_CLOCK_GRAIN`] of the time of day: the
+/// clock is late by that at most, and cheap to read.
+fn thread_clock() -> Box<dyn Fn() -> Duration> {
+    let ask = || {
+        let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+        Duration::try_from(time).unwrap_or_default()
+    };
+    let last = Cell::new((Instant::now(), ask()));
+    Box::new(move || {
+        let (asked, time) = last.get();
+        let now = Instant::now();
+        if now.duration_since(asked) < THREAD_CLOCK_GRAIN {
+            return time;
+        }
+        last.set((now, ask()));
+        last.get().1
+    })
 }
 
 /// What makes each worker's responder, on the worker's own thread.
@@ -342,7 +360,7 @@ fn worker_factory(
         // One draw of the system's, spread over the workers: each has its own sequence.
         let seed = seed.wrapping_add((index as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let (limits, library, table) = (limits.clone(), library.clone(), table.clone());
-        Vm::new(Setup { limits, library, table, seed, clock: Box::new(thread_time) })
+        Vm::new(Setup { limits, library, table, seed, clock: thread_clock() })
     };
     vm(0).map_err(|error| vec![error])?;
     Ok(move |index| -> Respond {

@@ -55,8 +55,9 @@ const SUBJECT_OCTETS_MAX: usize = 65_536;
 const PATTERN_OCTETS_MAX: usize = 1024;
 /// The most entries a table may be made with in one call: sorting them stays near the time limit.
 const TABLE_ENTRIES_MAX: usize = 65_536;
-/// The clock is read once in so many steps: it costs as much as a dozen.
-const STEPS_PER_CLOCK: usize = 32;
+/// The clock is read once in so many steps. A step may be a library function that takes milliseconds for the largest
+/// it is given, a sort say, so there cannot be many between two readings.
+const STEPS_PER_CLOCK: usize = 4;
 /// The text Luau raises when it gets no memory.
 const MEMORY_ERROR: &str = "not enough memory";
 /// The name chunks of scripts have in Luau's messages.
