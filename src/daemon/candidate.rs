@@ -10,10 +10,10 @@ use crate::diagnostic::{Diagnostic, Position};
 use crate::dns::{Name, Now};
 use crate::health::Check;
 use crate::health::table::Table;
-use crate::script::{Library, Program, Setup, Vm};
+use crate::script::{Discovery, Library, Program, Setup, Vm};
 use crate::source::{Loaded, Text, ZoneReader};
 use crate::zone::parser::{self, Included, Input, Options};
-use crate::zone::{Zone, check};
+use crate::zone::{Scripts, Zone, check};
 
 /// How many errors of scripts are told for one zone; the rest are counted.
 const SCRIPT_ERRORS_MAX: usize = 100;
@@ -38,64 +38,61 @@ pub fn load(
     text: &Text,
     reader: &mut ZoneReader,
 ) -> Loaded<Candidate> {
-    // What concerns the zone as a whole is told of its first line.
-    let place = |mut diagnostic: Diagnostic| {
+    let mut diagnostics = Vec::new();
+    let candidate = make(config, library, apex, text, reader, &mut diagnostics);
+    for diagnostic in &mut diagnostics {
+        // What concerns the zone as a whole is told of its first line.
         diagnostic.position.get_or_insert_with(|| Position::new(text.file.clone(), 1, 1));
-        diagnostic
-    };
-    let place_all = |diagnostics: Vec<Diagnostic>| diagnostics.into_iter().map(place).collect();
-    match read(config, library, apex, text, reader) {
-        Ok((candidate, warnings)) => Ok((candidate, place_all(warnings))),
-        Err(diagnostics) => Err(place_all(diagnostics)),
+    }
+    match candidate {
+        Some(candidate) => Ok((candidate, diagnostics)),
+        None => Err(diagnostics),
     }
 }
 
-/// Makes a candidate; what concerns the zone as a whole has no position yet.
-fn read(
+/// Makes a candidate, or none if there are errors among the diagnostics.
+fn make(
     config: &Config,
     library: &Arc<Library>,
     apex: &Name,
     text: &Text,
     reader: &mut ZoneReader,
-) -> Loaded<Candidate> {
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Option<Candidate> {
     let input = Input { file: text.file.clone(), text: &text.octets };
     let mut include = |path: &str, from: &Position| {
         let text = reader.include(&from.file, path).map_err(|error| error.to_string())?;
         Ok(Included { file: text.file, text: text.octets })
     };
     let parsed = parser::parse(&input, &Options::new(apex.clone()), &mut include);
-    let mut diagnostics = parsed.diagnostics;
+    diagnostics.extend(parsed.diagnostics);
     // Records that could not be read would only lead to faults that are none.
     if !diagnostics.iter().any(Diagnostic::is_error) {
         diagnostics.extend(check::check(apex, &parsed.records));
     }
     if diagnostics.iter().any(Diagnostic::is_error) {
-        return Err(diagnostics);
+        return None;
     }
+    let zone = Zone::build(apex, parsed.records, scripts_of(config, apex));
+    if zone.is_none() {
+        let message = format!("zone `{apex}` has no SOA record");
+        diagnostics.push(Diagnostic::error(None, message).help("give the apex one (RFC 1035 section 5.2)"));
+    }
+    let zone = zone?;
+    let programs = compile(&zone).map_err(|errors| diagnostics.extend(errors)).ok()?;
+    let tried = try_out(config, library, &zone, &programs).map_err(|error| diagnostics.push(error)).ok()?;
+    diagnostics.extend(tried.warnings);
+    Some(Candidate { zone: Arc::new(zone), programs, checks: tried.checks })
+}
+
+/// What becomes of a zone's LUA records.
+pub fn scripts_of(config: &Config, apex: &Name) -> Scripts {
     let of_zone = config.zone.iter().find(|zone| zone.name == *apex).and_then(|zone| zone.lua);
-    let lua = of_zone.unwrap_or(config.lua.enabled);
-    let Some(zone) = Zone::build(apex, parsed.records, lua, config.lua.insert_whitespace) else {
-        diagnostics.push(Diagnostic::error(None, format!("zone `{apex}` has no SOA record")));
-        return Err(diagnostics);
-    };
-    let programs = match compile(&zone) {
-        Ok(programs) => programs,
-        Err(errors) => {
-            diagnostics.extend(errors);
-            return Err(diagnostics);
-        }
-    };
-    let checks = match try_out(config, library, &zone, &programs) {
-        Ok((checks, warnings)) => {
-            diagnostics.extend(warnings);
-            checks
-        }
-        Err(error) => {
-            diagnostics.push(error);
-            return Err(diagnostics);
-        }
-    };
-    Ok((Candidate { zone: Arc::new(zone), programs, checks }, diagnostics))
+    match (of_zone.unwrap_or(config.lua.enabled), config.lua.insert_whitespace) {
+        (false, _) => Scripts::LeftOut,
+        (true, false) => Scripts::Joined,
+        (true, true) => Scripts::JoinedWithBlanks,
+    }
 }
 
 /// Compiles every script of a zone.
@@ -119,20 +116,14 @@ fn compile(zone: &Zone) -> Result<Programs, Vec<Diagnostic>> {
 }
 
 /// Runs every script once: finds the checks they ask for, and what an operator should know before a client does.
-fn try_out(
-    config: &Config,
-    library: &Arc<Library>,
-    zone: &Zone,
-    programs: &Programs,
-) -> Result<(Vec<Check>, Vec<Diagnostic>), Diagnostic> {
+fn try_out(config: &Config, library: &Arc<Library>, zone: &Zone, programs: &Programs) -> Result<Discovery, Diagnostic> {
     if programs.is_empty() {
-        return Ok((Vec::new(), Vec::new()));
+        return Ok(Discovery::default());
     }
     let table = Arc::new(Table::new(config.health.checks_max));
     let (limits, library) = (config.lua.clone(), library.clone());
     let mut vm = Vm::new(Setup { limits, library, table, seed: 0, clock: thread_clock() })?;
     let unix = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     let now = Now { unix_secs: unix.as_secs(), monotonic: Duration::ZERO };
-    let discovery = vm.discover(programs, zone.apex().as_ref(), now);
-    Ok((discovery.checks, discovery.warnings))
+    Ok(vm.discover(programs, zone.apex().as_ref(), now))
 }

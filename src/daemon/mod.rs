@@ -268,7 +268,9 @@ impl<'c> Stage<'c> {
 struct Retired(Vec<Arc<World>>);
 
 impl Retired {
+    /// Takes a world in, and lets go of others: where zones change all the time, nobody waits long enough to.
     fn add(&mut self, world: Arc<World>) {
+        self.drop_unused();
         self.0.push(world);
     }
 
@@ -283,7 +285,9 @@ impl Retired {
     /// Drops what nobody else holds, on a thread made for blocking.
     fn drop_unused(&mut self) {
         let unused: Vec<Arc<World>> = self.0.extract_if(.., |world| Arc::strong_count(world) == 1).collect();
-        tokio::task::spawn_blocking(move || drop(unused));
+        if !unused.is_empty() {
+            tokio::task::spawn_blocking(move || drop(unused));
+        }
     }
 }
 

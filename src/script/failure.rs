@@ -6,6 +6,9 @@ use super::program::Program;
 use super::sandbox::CHUNK;
 use crate::diagnostic::Position;
 
+/// How much of what happened is told, in characters: an error may be as long as a script can make a string.
+const MESSAGE_CHARS_MAX: usize = 300;
+
 /// Why a run made no records.
 pub struct Failure {
     /// Which script failed.
@@ -29,6 +32,15 @@ pub enum FailureKind {
     Error,
     /// It returned something that is no RDATA of its type.
     Value,
+}
+
+/// As much of a message as is told.
+pub(super) fn bounded(mut message: String) -> String {
+    if let Some((end, _)) = message.char_indices().nth(MESSAGE_CHARS_MAX) {
+        message.truncate(end);
+        message.push('…');
+    }
+    message
 }
 
 /// The line of the script and the words of an error, for an operator.

@@ -43,7 +43,7 @@ use crate::health::Check;
 use crate::health::table::{Slot, Table};
 use context::Context;
 use environment::Environment;
-use failure::describe;
+use failure::{bounded, describe};
 use plan::Made;
 use sandbox::{CHUNK, Sandbox, is_memory_error};
 
@@ -113,7 +113,10 @@ impl Vm {
                 sandbox.seal();
                 Ok(sandbox)
             })
-            .map_err(|error| Diagnostic::error(None, format!("cannot make a Lua VM: {error}")))?;
+            .map_err(|error| {
+                Diagnostic::error(None, format!("cannot make a Lua VM: {error}"))
+                    .help("let the process have more memory, or take fewer workers with `server.workers`")
+            })?;
         let (loaded, shared) = (HashMap::new(), HashMap::new());
         sandbox.budget.open(&limits);
         let (environment, names) = Environment::new(&sandbox, &library, &context)?;
@@ -130,13 +133,7 @@ impl Vm {
             let scope = self.scope(query);
             return match made {
                 Ok(rdata) => Ok(Output { rdata: rdata.into_iter().map(Cow::Borrowed).collect(), scope }),
-                Err(why) => Err(Failure {
-                    program: Arc::clone(program),
-                    kind: FailureKind::Value,
-                    message: why.to_owned(),
-                    position: program.position_of_line(None),
-                    scope,
-                }),
+                Err(why) => Err(fail(program, scope, FailureKind::Value, why.to_owned(), None)),
             };
         }
         self.context.begin(query);
@@ -145,13 +142,7 @@ impl Vm {
         let outcome = self.call(program, query);
         let spent = self.sandbox.budget.close();
         let scope = self.scope(query);
-        let fail = |kind, message: String, line| Failure {
-            program: Arc::clone(program),
-            kind,
-            message,
-            position: program.position_of_line(line),
-            scope,
-        };
+        let fail = |kind, message, line| fail(program, scope, kind, message, line);
         if let Some((spent, line)) = spent {
             // Whatever the run left behind is not to weigh on the next query.
             self.sandbox.lua.gc_collect().ok();
@@ -288,6 +279,12 @@ impl Vm {
     }
 }
 
+/// A failure of a program at a line of its script.
+fn fail(program: &Arc<Program>, scope: u8, kind: FailureKind, message: String, line: Option<usize>) -> Failure {
+    let position = program.position_of_line(line);
+    Failure { program: Arc::clone(program), kind, message: bounded(message), position, scope }
+}
+
 /// The slots of a plan's checks; asked of the table at first sight, and when it has let go of one.
 fn slots_of<'s>(
     planned: &'s mut HashMap<u64, Planned>,
@@ -305,6 +302,7 @@ fn slots_of<'s>(
 }
 
 /// What trial runs of a zone's scripts showed.
+#[derive(Default)]
 pub struct Discovery {
     /// The checks they ask for, each once.
     pub checks: Vec<Check>,

@@ -17,7 +17,7 @@ use super::api::health::{Choice, clamp_port, port_check, read_request, url_check
 use super::api::pick::{draw, shares};
 use super::context::Context;
 use super::literal::{Literal, calls};
-use super::value::one_to_rdata;
+use super::value::{RECORDS_MAX, one_to_rdata};
 use crate::dns::Rtype;
 use crate::health::table::Slot;
 use crate::health::{Check, State};
@@ -149,8 +149,11 @@ pub(super) fn constant_checks(code: &[u8]) -> Vec<Check> {
     // Any text is a TXT, so that only targets and options can keep a call from being read.
     let mut compiler = Compiler { covered: Rtype::TXT, leaves: Vec::new(), checks: Vec::new(), calls: 0 };
     for call in calls(code, &["ifportup", "ifurlup"]) {
-        // What cannot be read has had its checks, if any, left out by the VM as well.
-        let _ = compiler.root(&call);
+        let before = compiler.checks.len();
+        if compiler.root(&call).is_none() {
+            // A call that fails asks for no check, however many of its targets are sound.
+            compiler.checks.truncate(before);
+        }
         compiler.leaves.clear();
     }
     compiler.checks
@@ -236,11 +239,11 @@ struct Compiler {
 impl Compiler {
     fn root(&mut self, literal: &Literal) -> Option<Root> {
         match literal {
-            Literal::Table(items, named) if named.is_empty() => Some(Root::Many(self.values(items)?)),
+            Literal::Table(items, named) if named.is_empty() => Some(Root::Many(self.records(items)?)),
             Literal::Call(name, arguments) => match (&**name, &arguments[..]) {
-                ("all", [list]) => {
+                ("all", [Literal::Table(items, named)]) if named.is_empty() && !items.is_empty() => {
                     self.calls += 1;
-                    Some(Root::Many(self.list(list)?))
+                    Some(Root::Many(self.records(items)?))
                 }
                 ("ifportup", [port, targets, options @ ..]) => {
                     let Literal::Number(port, _) = port else { return None };
@@ -259,6 +262,11 @@ impl Compiler {
             Literal::Text(_) | Literal::Number(..) => Some(Root::One(self.node(literal)?)),
             Literal::Table(..) | Literal::Boolean(_) => None,
         }
+    }
+
+    /// Values that are all returned; the VM tells it when they are too many.
+    fn records(&mut self, items: &[Literal]) -> Option<Values> {
+        if items.len() > RECORDS_MAX { None } else { self.values(items) }
     }
 
     fn node(&mut self, literal: &Literal) -> Option<Node> {
@@ -338,10 +346,8 @@ impl Compiler {
         self.calls += 1;
         let Literal::Table(items, named) = literal else { return None };
         let flat = items.iter().all(|item| matches!(item, Literal::Text(_)));
-        let groups: Vec<&[Literal]> = match flat {
-            true => vec![items],
-            false => items.iter().map(group_of).collect::<Option<_>>()?,
-        };
+        let groups: Vec<&[Literal]> =
+            if flat { vec![items] } else { items.iter().map(group_of).collect::<Option<_>>()? };
         let mut leaves = Vec::with_capacity(groups.len());
         for group in groups {
             let mut of_group = Vec::with_capacity(group.len());
@@ -353,7 +359,8 @@ impl Compiler {
             }
             leaves.push(of_group);
         }
-        named.is_empty().then_some(Targets { groups: leaves, choice })
+        let all_can_be_returned = leaves.iter().all(|group| group.len() <= RECORDS_MAX);
+        (named.is_empty() && all_can_be_returned).then_some(Targets { groups: leaves, choice })
     }
 }
 

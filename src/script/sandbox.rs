@@ -15,7 +15,7 @@ use crate::config;
 /// The globals of Lua a script sees; everything else of Luau's is left out.
 ///
 /// Absent on purpose: `loadstring`, `require`, `getfenv`, `setfenv`, `collectgarbage`, `newproxy`, `gcinfo`,
-/// `print`, `debug`, `buffer`, `vector`. `_G` is the script's own environment (see `context`).
+/// `print`, `debug`, `buffer`, `vector`. `_G` is the script's own environment (see `environment.rs`).
 const GLOBALS: [&str; 27] = [
     "_VERSION",
     "assert",
@@ -220,9 +220,7 @@ impl Sandbox {
             Err(mlua::Error::runtime("the budget is spent"))
         });
     }
-}
 
-impl Sandbox {
     /// Loads compiled code as a function; its name is what Luau's messages call it.
     pub(super) fn load(&self, bytecode: &[u8], name: &str, environment: &Table) -> mlua::Result<Function> {
         let chunk = self.lua.load(bytecode).set_name(format!("={name}")).set_mode(ChunkMode::Binary);

@@ -9,7 +9,7 @@ use crate::diagnostic::Position;
 use crate::dns::edns::ClientSubnet;
 use crate::dns::{Class, Name};
 use crate::health::State;
-use crate::zone::{Data, LuaData, Piece, Record, Zone};
+use crate::zone::{Data, LuaData, Piece, Record, Scripts, Zone};
 
 /// The program of a LUA TXT record at `www.example.com`, whose code stands in line 7 of a zone file.
 fn program(code: &str, covered: Rtype) -> Result<Arc<Program>, Diagnostic> {
@@ -26,7 +26,7 @@ fn program(code: &str, covered: Rtype) -> Result<Arc<Program>, Diagnostic> {
     let lua = Data::Lua(LuaData { covered, pieces: vec![piece] });
     let soa = Data::Wire(Box::new([0; 22]));
     let records = vec![record("example.com", Rtype::SOA, soa), record("www.example.com", Rtype::LUA, lua)];
-    let zone = Zone::build(&apex, records, true, false).expect("the zone has an SOA");
+    let zone = Zone::build(&apex, records, Scripts::Joined).expect("the zone has an SOA");
     Program::compile(&zone.scripts()[0]).map(Arc::new)
 }
 
@@ -359,5 +359,30 @@ fn the_records_of_the_founding_story_have_plans() {
     ];
     for code in codes {
         assert!(program(code, Rtype::A).unwrap().plan.is_some(), "{code}");
+    }
+}
+
+#[test]
+fn a_list_too_long_to_answer_is_told_by_the_vm() {
+    let list = |length: usize| format!("all({{{}}})", "'192.0.2.1',".repeat(length));
+    assert!(program(&list(1024), Rtype::A).unwrap().plan.is_some());
+    let program = program(&list(1025), Rtype::A).unwrap();
+    let message = "it returned more than 1024 records".to_owned();
+    assert_eq!(outcome(&mut vm(config::Lua::default()), &program, None), Err((FailureKind::Value, message, 0)));
+}
+
+#[test]
+fn a_call_that_cannot_be_read_asks_for_no_check() {
+    let checks = |code: &str| plan::constant_checks(code.as_bytes()).len();
+    assert_eq!(checks(";if tcp then return ifportup(80, {'192.0.2.1', '192.0.2.2'}) end return 'x'"), 2);
+    assert_eq!(checks(";if tcp then return ifportup(80, {'192.0.2.1', 'nonsense'}) end return 'x'"), 0);
+}
+
+#[test]
+fn what_is_told_of_a_failure_is_bounded() {
+    let mut vm = vm(config::Lua::default());
+    for code in ["error(string.rep('x', 100000))", "{[string.rep('x', 100000)] = 'a'}"] {
+        let (_, message) = run(&mut vm, code).unwrap_err();
+        assert!(message.chars().count() <= 301 && message.ends_with('…'), "{}", message.len());
     }
 }

@@ -8,7 +8,7 @@ use crate::dns::{Rtype, rdata};
 use crate::zone::lexer;
 
 /// The most records one run may make; a longer list is a mistake that no response could hold.
-const RECORDS_MAX: usize = 1024;
+pub(super) const RECORDS_MAX: usize = 1024;
 
 /// Why a returned value makes no records.
 #[derive(Debug, thiserror::Error)]

@@ -53,16 +53,25 @@ pub struct Node {
     hidden_by: Option<u32>,
 }
 
+/// What becomes of the LUA records of a zone.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Scripts {
+    /// They are as if absent: a name that has nothing else does not exist.
+    LeftOut,
+    /// Their pieces are joined with nothing in between.
+    Joined,
+    /// Their pieces are joined with blanks, as by PowerDNS before 5.0: `lua.insert-whitespace`.
+    JoinedWithBlanks,
+}
+
 impl Zone {
     /// Builds a zone from records that [`check::check`] found sound.
     ///
     /// Duplicates and records that are not in the zone are dropped; an RRset whose TTLs differ takes the lowest
-    /// (RFC 2181 section 5.2), and so do scripts and records that answer for the same type. LUA records are left
-    /// out when `lua` is false: a name that has nothing else does not exist. `insert_whitespace` is
-    /// `lua.insert-whitespace`.
+    /// (RFC 2181 section 5.2), and so do scripts and records that answer for the same type.
     ///
     /// Returns `None` when there is no SOA at `apex`.
-    pub fn build(apex: &Name, records: Vec<Record>, lua: bool, insert_whitespace: bool) -> Option<Self> {
+    pub fn build(apex: &Name, records: Vec<Record>, scripts: Scripts) -> Option<Self> {
         let mut zone = Self {
             apex: apex.clone(),
             nodes: Vec::new(),
@@ -76,7 +85,7 @@ impl Zone {
         let mut held: Vec<(u32, Record)> = Vec::with_capacity(records.len());
         for record in records {
             let is_out_of_zone = !record.owner.as_ref().is_in(apex.as_ref());
-            if is_out_of_zone || !lua && matches!(record.data, Data::Lua(_)) {
+            if is_out_of_zone || scripts == Scripts::LeftOut && matches!(record.data, Data::Lua(_)) {
                 continue;
             }
             let node = zone.node_or_insert(record.owner.as_ref());
@@ -85,7 +94,7 @@ impl Zone {
         // A stable sort keeps the order of the file inside each RRset: hashes walk it in that order.
         held.sort_by_key(|(node, record)| (*node, record.rtype));
         for group in held.chunk_by(|(a, _), (b, _)| a == b) {
-            zone.fill_node(group, insert_whitespace);
+            zone.fill_node(group, scripts);
         }
         zone.link();
         zone.negative_soa = as_negative(zone.nodes[0].rrset(Rtype::SOA)?);
@@ -170,7 +179,7 @@ impl Zone {
     }
 
     /// Gives a node its RRsets and scripts: `group` is all of its records, sorted by type.
-    fn fill_node(&mut self, group: &[(u32, Record)], insert_whitespace: bool) {
+    fn fill_node(&mut self, group: &[(u32, Record)], joined: Scripts) {
         let node = group[0].0 as usize;
         let mut rrsets = Vec::new();
         let mut scripts = Vec::new();
@@ -180,7 +189,7 @@ impl Zone {
             for (_, record) in records {
                 match &record.data {
                     Data::Wire(rdata) => static_rdata.push(rdata),
-                    Data::Lua(lua) => scripts.push(Script::join(record, lua, insert_whitespace)),
+                    Data::Lua(lua) => scripts.push(Script::join(record, lua, joined)),
                 }
             }
             drop_duplicates(&mut static_rdata);

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::Scripts;
 use super::record::{LuaData, Record};
 use crate::diagnostic::Position;
 use crate::dns::{Name, Rtype};
@@ -27,7 +28,8 @@ impl Script {
     /// It splits the presentation form at its quotation marks, which makes a piece of each blank between two
     /// strings. Without whitespace a piece of one space is left out and the rest follow one another; with it
     /// every piece, those blanks included, is written with one space behind it.
-    pub(super) fn join(record: &Record, lua: &LuaData, insert_whitespace: bool) -> Self {
+    pub(super) fn join(record: &Record, lua: &LuaData, joined: Scripts) -> Self {
+        let insert_whitespace = joined == Scripts::JoinedWithBlanks;
         let mut code = Vec::new();
         let mut places = Vec::with_capacity(lua.pieces.len());
         for (index, piece) in lua.pieces.iter().enumerate() {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use perigee::answer::{Client, Now, Outcome, Responder, Transport, World};
 use perigee::config::Config;
+use perigee::daemon::candidate;
 use perigee::diagnostic::Diagnostic;
 use perigee::dns::Name;
 use perigee::dns::wire::Limits;
@@ -65,8 +66,7 @@ fn load(config: &Config, apex: &str, text: &str) -> (Arc<Zone>, perigee::answer:
     let mut diagnostics = parsed.diagnostics;
     diagnostics.extend(check::check(&name, &parsed.records));
     assert!(!diagnostics.iter().any(Diagnostic::is_error), "{}", told(&diagnostics));
-    let lua = config.zone.iter().find(|zone| zone.name == name).and_then(|zone| zone.lua);
-    let zone = Zone::build(&name, parsed.records, lua.unwrap_or(config.lua.enabled), config.lua.insert_whitespace)
+    let zone = Zone::build(&name, parsed.records, candidate::scripts_of(config, &name))
         .unwrap_or_else(|| panic!("`{apex}` has no SOA"));
     let program = |script| match Program::compile(script) {
         Ok(program) => Arc::new(program),
