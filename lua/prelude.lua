@@ -34,12 +34,12 @@ function string.rep(text, count, ...)
   return repeat_text(text, count, ...)
 end
 
-for _, name in { "find", "match", "gmatch", "gsub" } do
+for _, name in { "find", "match", "gmatch", "gsub", "split" } do
   local search = string[name]
   string[name] = function(subject, pattern, ...)
     if text_length(subject) > host.subject_max then
       host.spend("a search in more than " .. host.subject_max .. " octets")
-    elseif text_length(pattern) > host.pattern_max then
+    elseif pattern ~= nil and text_length(pattern) > host.pattern_max then
       host.spend("a pattern of more than " .. host.pattern_max .. " octets")
     end
     return search(subject, pattern, ...)
@@ -64,6 +64,9 @@ os = {
     return time(moment)
   end,
   date = function(format, moment)
+    if format ~= nil and text_length(format) > host.pattern_max then
+      host.spend("a date format of more than " .. host.pattern_max .. " octets")
+    end
     return date(format or "%c", moment or host.now())
   end,
   difftime = difftime,
