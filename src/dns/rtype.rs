@@ -135,6 +135,11 @@ impl Rtype {
         std::str::from_utf8(digits).ok()?.parse().ok().map(Self)
     }
 
+    /// Every type that has a mnemonic, with that.
+    pub fn mnemonics() -> impl Iterator<Item = (Self, &'static str)> {
+        MNEMONICS.iter().copied()
+    }
+
     /// The mnemonic, if the type has one.
     pub fn mnemonic(self) -> Option<&'static str> {
         let index = MNEMONICS.binary_search_by_key(&self, |(rtype, _)| *rtype).ok()?;

@@ -9,6 +9,8 @@ use ipnet::IpNet;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
+use super::api::ring::Rings;
+use super::note::Note;
 use super::policy::Policy;
 use super::program::Program;
 use super::surroundings::Surroundings;
@@ -23,6 +25,9 @@ const SLOTS_MIN: usize = 256;
 
 /// How many values are remembered for `lastgood`.
 const REMEMBERED_MAX: usize = 10_000;
+
+/// How many lines one run may write to the log.
+const NOTES_MAX: usize = 8;
 
 /// The query a script runs for.
 #[derive(Clone, Copy, Debug)]
@@ -69,6 +74,10 @@ pub(super) struct Context {
     /// How many bits of the client subnet were looked at.
     consulted: Cell<u8>,
     random: RefCell<SmallRng>,
+    /// The points of lists that are chosen from by consistent hashing.
+    rings: RefCell<Rings>,
+    /// What the run has written to the log.
+    notes: RefCell<Vec<Note>>,
     table: Arc<Table>,
     /// The slots this worker has used: a builtin costs a local look-up and one atomic load.
     slots: RefCell<HashMap<Check, Arc<Slot>>>,
@@ -115,6 +124,8 @@ impl Context {
             names: RefCell::new((Name::root(), Name::root())),
             consulted: Cell::new(0),
             random: RefCell::new(SmallRng::seed_from_u64(seed)),
+            rings: RefCell::default(),
+            notes: RefCell::default(),
             table,
             slots: RefCell::default(),
             slots_max: Cell::new(SLOTS_MIN),
@@ -125,6 +136,7 @@ impl Context {
     /// Takes up a query.
     pub(super) fn begin(&self, query: &Query<'_>) {
         self.consulted.set(0);
+        self.notes.borrow_mut().clear();
         self.facts.set(Facts {
             now: query.now,
             sender: query.client.address,
@@ -271,6 +283,24 @@ impl Context {
     /// The worker's random source.
     pub(super) fn random(&self) -> std::cell::RefMut<'_, SmallRng> {
         self.random.borrow_mut()
+    }
+
+    /// The rings that the worker keeps.
+    pub(super) fn rings(&self) -> std::cell::RefMut<'_, Rings> {
+        self.rings.borrow_mut()
+    }
+
+    /// Takes a line for the log; those past [`NOTES_MAX`] are dropped.
+    pub(super) fn note(&self, note: Note) {
+        let mut notes = self.notes.borrow_mut();
+        if notes.len() < NOTES_MAX {
+            notes.push(note);
+        }
+    }
+
+    /// The lines of the run, which are forgotten.
+    pub(super) fn notes(&self) -> Vec<Note> {
+        self.notes.take()
     }
 
     /// A random number from 0 up to but not 1.

@@ -10,9 +10,6 @@ use super::library::Library;
 use super::sandbox::Sandbox;
 use crate::diagnostic::Diagnostic;
 
-/// The query's variables, as scripts name them.
-const VARIABLES: [&str; 7] = ["qname", "zone", "who", "bestwho", "localwho", "ecswho", "tcp"];
-
 /// A table of globals over the read-only base.
 #[derive(Clone)]
 pub(super) struct Environment(Table);
@@ -78,6 +75,6 @@ impl Environment {
 
     /// Takes out the variables of the last query, and leaves the globals that scripts have set.
     pub(super) fn renew(&self) -> mlua::Result<()> {
-        VARIABLES.iter().try_for_each(|name| self.0.raw_set(*name, Value::Nil))
+        api::VARIABLES.iter().try_for_each(|name| self.0.raw_set(*name, Value::Nil))
     }
 }

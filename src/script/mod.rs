@@ -3,8 +3,8 @@
 //! A LUA record becomes a `Program` when its zone is loaded (`program.rs`); each worker's `Vm` runs it for a query.
 //! Read `sandbox.rs` (what a script can reach and when it is stopped), `environment.rs` (its globals), `library.rs`
 //! (what an operator adds to them), `policy.rs` (what its zone allows), `context.rs` (what it may know of the query),
-//! `surroundings.rs` (what it may look up beside it), `api/` (the builtins), `value.rs` (what its result becomes) and
-//! `failure.rs` (what comes of an error). The simple and common case takes no VM at all:
+//! `surroundings.rs` (what it may look up beside it), `api/` (the builtins), `value.rs` (what its result becomes),
+//! `failure.rs` (what comes of an error) and `note.rs` (what it tells the log). The simple and common case takes no VM at all:
 //! `literal.rs` reads it and `plan.rs` answers it. A script can read the query and the health
 //! table; it can write nothing but its result. There is no file, no socket and no clock here, but for the one clock
 //! the `Vm` is handed to stop what takes too long.
@@ -15,6 +15,7 @@ mod environment;
 mod failure;
 mod library;
 mod literal;
+mod note;
 mod plan;
 mod policy;
 mod program;
@@ -37,6 +38,7 @@ use smallvec::SmallVec;
 pub use context::Query;
 pub use failure::{Failure, FailureKind};
 pub use library::Library;
+pub use note::{Level, Note};
 pub use policy::Policy;
 pub use program::Program;
 pub use surroundings::{Programs, Surroundings};
@@ -177,6 +179,11 @@ impl Vm {
             checks => slots_of(&mut self.planned, &self.context, program, checks),
         };
         plan.run(&self.context, slots)
+    }
+
+    /// What the last run wrote to the log.
+    pub fn notes(&mut self) -> Vec<Note> {
+        self.context.notes()
     }
 
     /// Takes up other surroundings, and lets go of programs that no zone has any more.

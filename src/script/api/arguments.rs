@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use ipnet::IpNet;
-use mlua::{Lua, LuaString, MultiValue, Table, Value};
+use mlua::{Lua, LuaString, MultiValue, Table, UserDataRef, Value};
 
 use super::CallError;
 use crate::script::value::{self, is_numeric, kind};
@@ -23,6 +23,24 @@ pub(super) struct Weighted<T> {
     pub(super) weight: u32,
     /// What is chosen.
     pub(super) value: T,
+}
+
+/// What comes of an entry that has a weight and no value.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Missing {
+    /// It is an error.
+    Refused,
+    /// It is an empty text.
+    Empty,
+}
+
+/// A rule of `view`, as far as it has its parts.
+#[derive(Default)]
+pub(super) struct Rule {
+    /// Networks, not yet read.
+    pub(super) networks: Option<Vec<LuaString>>,
+    /// What is answered to clients in them.
+    pub(super) values: Option<Vec<Value>>,
 }
 
 /// A table of options, by name.
@@ -59,15 +77,21 @@ impl<'l> Arguments<'l> {
         self.values.pop_front().unwrap_or(Value::Nil)
     }
 
+    /// Takes all that are left.
+    pub(super) fn rest(&mut self) {
+        self.values.clear();
+    }
+
     /// Errors if arguments are left.
-    pub(super) fn end(&mut self) -> Result<(), CallError> {
+    pub(super) fn end(&self) -> Result<(), CallError> {
         if self.values.iter().all(Value::is_nil) {
             return Ok(());
         }
         Err(CallError::refused(format!("takes {} arguments, and got {}", self.taken, self.taken + self.values.len())))
     }
 
-    fn refuse(&self, expected: &str, got: &Value) -> CallError {
+    /// The refusal of the argument that was taken last.
+    pub(super) fn refuse(&self, expected: &str, got: &Value) -> CallError {
         CallError::refused(format!("needs {expected} as argument {}, and got {}", self.taken, kind(got)))
     }
 
@@ -81,6 +105,29 @@ impl<'l> Arguments<'l> {
     pub(super) fn whole_number(&mut self) -> Result<i64, CallError> {
         let value = self.value();
         number(self.lua, &value).ok_or_else(|| self.refuse("a number", &value))
+    }
+
+    /// Takes a number, or a text of one, or nothing; fractions are cut off.
+    pub(super) fn optional_number(&mut self) -> Result<Option<i64>, CallError> {
+        let value = self.value();
+        if value.is_nil() {
+            return Ok(None);
+        }
+        number(self.lua, &value).map(Some).ok_or_else(|| self.refuse("a number", &value))
+    }
+
+    /// Reads what was taken as a number.
+    pub(super) fn read_number(&self, value: &Value) -> Result<i64, CallError> {
+        number(self.lua, value).ok_or_else(|| self.refuse("a number", value))
+    }
+
+    /// Takes a list of strings, or nothing.
+    pub(super) fn optional_list(&mut self) -> Result<Option<Vec<LuaString>>, CallError> {
+        let value = self.value();
+        if value.is_nil() {
+            return Ok(None);
+        }
+        list(self.lua, &value).map(Some).ok_or_else(|| self.refuse("a list of strings", &value))
     }
 
     /// Takes a string, or a number as its text, or nothing.
@@ -117,30 +164,54 @@ impl<'l> Arguments<'l> {
         groups.ok_or_else(|| self.refuse("a list of addresses or a list of such lists", &value))
     }
 
-    /// Takes a list of `{weight, value}`.
-    pub(super) fn weighted(&mut self) -> Result<Vec<Weighted<LuaString>>, CallError> {
+    /// Takes a list of values of any kind; all keys are numbers, and ignored. Numbers become their texts.
+    pub(super) fn values(&mut self) -> Result<Vec<Value>, CallError> {
         let value = self.value();
-        let refusal = || CallError::refused("needs a list of `{weight, value}`");
-        entries(self.lua, &value)
-            .ok_or_else(refusal)?
-            .iter()
-            .map(|entry| {
-                let pair = entries(self.lua, entry).ok_or_else(refusal)?;
-                let [weight, value] = pair.get(..2).and_then(<[Value]>::first_chunk).ok_or_else(refusal)?;
-                let value = string(self.lua, value).ok_or_else(refusal)?;
-                Ok(Weighted { weight: read_weight(self.lua, weight)?, value })
-            })
-            .collect()
+        values(self.lua, &value).ok_or_else(|| self.refuse("a list", &value))
     }
 
-    /// Takes a list of entries, each a list of lists of strings.
-    pub(super) fn rules(&mut self) -> Result<Vec<Vec<Vec<LuaString>>>, CallError> {
+    /// Takes a list of `{weight, value}`, with values of any kind.
+    pub(super) fn weighted(&mut self, missing: Missing) -> Result<Vec<Weighted<Value>>, CallError> {
         let value = self.value();
-        let rule = |rule: &Value| -> Option<Vec<Vec<LuaString>>> {
-            entries(self.lua, rule)?.iter().map(|part| list(self.lua, part)).collect()
+        let refusal = || CallError::refused("needs a list of `{weight, value}`");
+        let choice = |entry: &Value| {
+            let (weight, value) = pair(self.lua, entry).ok_or_else(refusal)?;
+            let value = match value {
+                Value::Nil if missing == Missing::Refused => return Err(refusal()),
+                Value::Nil => Value::String(self.lua.create_string("")?),
+                value => value,
+            };
+            Ok(Weighted { weight: read_weight(self.lua, &weight)?, value })
+        };
+        entries(self.lua, &value).ok_or_else(refusal)?.iter().map(choice).collect()
+    }
+
+    /// Takes a list of `{networks, values}`; what stands behind those is ignored.
+    pub(super) fn rules(&mut self) -> Result<Vec<Rule>, CallError> {
+        let value = self.value();
+        let rule = |rule: &Value| -> Option<Rule> {
+            let parts = entries(self.lua, rule)?;
+            let [networks, values_of, ..] = &parts[..] else { return Some(Rule::default()) };
+            Some(Rule { networks: Some(list(self.lua, networks)?), values: Some(values(self.lua, values_of)?) })
         };
         let rules = entries(self.lua, &value).and_then(|rules| rules.iter().map(rule).collect());
         rules.ok_or_else(|| self.refuse("a list of `{networks, values}`", &value))
+    }
+
+    /// Takes an object; `expected` is its kind, with an article.
+    pub(super) fn object<T: 'static>(&mut self, expected: &str) -> Result<UserDataRef<T>, CallError> {
+        let value = self.value();
+        let object = value.as_userdata().and_then(|object| object.borrow::<T>().ok());
+        object.ok_or_else(|| self.refuse(expected, &value))
+    }
+
+    /// Takes a table of texts by text, or nothing.
+    pub(super) fn optional_texts(&mut self) -> Result<Option<Vec<(LuaString, LuaString)>>, CallError> {
+        let value = self.value();
+        if value.is_nil() {
+            return Ok(None);
+        }
+        texts(self.lua, &value).map(Some).ok_or_else(|| self.refuse("a table of strings", &value))
     }
 
     /// Takes a table of options, or nothing.
@@ -228,7 +299,7 @@ impl Options {
 }
 
 /// A string, or a number as its text.
-fn string(lua: &Lua, value: &Value) -> Option<LuaString> {
+pub(super) fn string(lua: &Lua, value: &Value) -> Option<LuaString> {
     match value {
         Value::String(text) => Some(text.clone()),
         Value::Integer(_) | Value::Number(_) => lua.coerce_string(value.clone()).ok()?,
@@ -243,7 +314,7 @@ fn number(lua: &Lua, value: &Value) -> Option<i64> {
 }
 
 /// The values of a table whose keys are all numbers or texts of numbers, in the order of `next`.
-fn entries(lua: &Lua, value: &Value) -> Option<Vec<Value>> {
+pub(super) fn entries(lua: &Lua, value: &Value) -> Option<Vec<Value>> {
     let Value::Table(table) = value else { return None };
     let mut values = Vec::with_capacity(table.raw_len());
     let mut all_numeric = true;
@@ -253,6 +324,51 @@ fn entries(lua: &Lua, value: &Value) -> Option<Vec<Value>> {
         Ok(())
     });
     (walked.is_ok() && all_numeric).then_some(values)
+}
+
+/// A list of anything; numbers become their texts, as they do in PowerDNS.
+fn values(lua: &Lua, value: &Value) -> Option<Vec<Value>> {
+    let mut values = entries(lua, value)?;
+    for value in &mut values {
+        *value = plain(lua, std::mem::take(value))?;
+    }
+    Some(values)
+}
+
+/// A value that is no number: of one, its text.
+fn plain(lua: &Lua, value: Value) -> Option<Value> {
+    match value {
+        Value::Integer(_) | Value::Number(_) => string(lua, &value).map(Value::String),
+        other => Some(other),
+    }
+}
+
+/// The entries `1` and `2` of a table; the second may be missing.
+fn pair(lua: &Lua, value: &Value) -> Option<(Value, Value)> {
+    let Value::Table(table) = value else { return None };
+    let (mut weight, mut value, mut all_numeric) = (Value::Nil, Value::Nil, true);
+    let walked = table.for_each(|key: Value, entry: Value| {
+        match lua.coerce_number(key)? {
+            Some(1.0) => weight = entry,
+            Some(2.0) => value = entry,
+            Some(_) => {}
+            None => all_numeric = false,
+        }
+        Ok(())
+    });
+    (walked.is_ok() && all_numeric && !weight.is_nil()).then_some((weight, plain(lua, value)?))
+}
+
+/// A table whose keys and values are all texts, or numbers as such.
+fn texts(lua: &Lua, value: &Value) -> Option<Vec<(LuaString, LuaString)>> {
+    let Value::Table(table) = value else { return None };
+    let mut texts = Vec::new();
+    let walked = table.for_each(|key: Value, value: Value| {
+        texts.push((string(lua, &key), string(lua, &value)));
+        Ok(())
+    });
+    walked.ok()?;
+    texts.into_iter().map(|(key, value)| Some((key?, value?))).collect()
 }
 
 /// A list of strings.

@@ -5,6 +5,8 @@
 
 use std::net::IpAddr;
 
+use crate::dns::NameRef;
+
 /// Hashes octets, from the start value 0.
 pub(super) fn hash(octets: &[u8]) -> u32 {
     const GOLDEN_RATIO: u32 = 0x9e37_79b9;
@@ -43,6 +45,11 @@ pub(in crate::script) fn hash_address(address: IpAddr) -> u32 {
         IpAddr::V4(address) => hash(&address.octets()),
         IpAddr::V6(address) => hash(&address.octets()),
     }
+}
+
+/// Hashes the wire form of a name in lower case.
+pub(in crate::script) fn hash_name(name: NameRef<'_>) -> u32 {
+    hash(&name.to_lowercase_wire())
 }
 
 #[cfg(test)]

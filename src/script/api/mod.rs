@@ -3,23 +3,30 @@
 //! A builtin is a plain Rust function first and a binding second. `Api::function` hands every binding the query's
 //! context and its arguments, so none reaches for a global. The doc comment above a builtin is its manual.
 //!
-//! - `object.rs`: what scripts hold: names, addresses, networks
+//! - `object/`: what scripts hold: names, addresses, networks, records; and the query's variables
+//! - `constants.rs`: numbers by name
 //! - `pick.rs`: choosing among values
 //! - `view.rs`: choosing by the client's network
+//! - `synth.rs`: addresses out of names, and names out of addresses
 //! - `health.rs`: choosing among targets that are up
 //! - `geo.rs`: where clients and targets are, and what is closest
 //! - `result.rs`: results that say more than their records
+//! - `log.rs`: what scripts tell the operator
 //!
-//! Under them, `arguments.rs` has the rules by which Lua values become arguments, the same for every builtin, and
-//! `hash.rs` the function behind choices that stay.
+//! Under them, `arguments.rs` has the rules by which Lua values become arguments, the same for every builtin,
+//! `hash.rs` the function behind choices that stay, and `ring.rs` consistent hashing over it.
 
 pub(super) mod arguments;
+mod constants;
 mod geo;
 pub(super) mod hash;
 pub(super) mod health;
+mod log;
 mod object;
 pub(super) mod pick;
 pub(super) mod result;
+pub(super) mod ring;
+mod synth;
 mod view;
 
 use std::rc::Rc;
@@ -35,7 +42,17 @@ struct Family {
 }
 
 /// Every family, in reading order. One more is one more file and one more line.
-const FAMILIES: &[Family] = &[object::FAMILY, pick::FAMILY, view::FAMILY, health::FAMILY, geo::FAMILY, result::FAMILY];
+const FAMILIES: &[Family] = &[
+    object::FAMILY,
+    constants::FAMILY,
+    pick::FAMILY,
+    view::FAMILY,
+    synth::FAMILY,
+    health::FAMILY,
+    geo::FAMILY,
+    result::FAMILY,
+    log::FAMILY,
+];
 
 /// Adds every builtin to `base`.
 pub(super) fn install(lua: &Lua, base: &Table, context: &Rc<Context>) -> mlua::Result<()> {
@@ -43,7 +60,7 @@ pub(super) fn install(lua: &Lua, base: &Table, context: &Rc<Context>) -> mlua::R
     FAMILIES.iter().try_for_each(|family| (family.install)(&mut api))
 }
 
-pub(super) use object::variable;
+pub(super) use object::{VARIABLES, variable};
 
 /// Where families put their builtins.
 struct Api<'a> {
@@ -64,27 +81,38 @@ impl Api<'_> {
         let context = Rc::clone(self.context);
         let binding = self.lua.create_function(move |lua, values: MultiValue| {
             let mut arguments = Arguments::new(lua, values);
-            let returned = function(&context, &mut arguments).and_then(|returned| {
-                arguments.end()?;
-                Ok(returned)
-            });
-            returned.map_err(|error| match error {
-                CallError::Lua(error) => error,
-                CallError::Refused(why) => mlua::Error::runtime(format!("`{name}` {why}")),
-            })
+            let returned = function(&context, &mut arguments);
+            conclude(name, &arguments, returned)
         })?;
         self.base.raw_set(name, binding)
     }
 
     /// Adds a table of named numbers, which no script can change.
     fn constants(&mut self, name: &'static str, constants: &[(&str, i64)]) -> mlua::Result<()> {
+        self.base.raw_set(name, self.table_of(constants)?)
+    }
+
+    /// A table of named numbers, which no script can change.
+    fn table_of(&self, constants: &[(&str, i64)]) -> mlua::Result<Table> {
         let table = self.lua.create_table()?;
         for (constant, number) in constants {
             table.raw_set(*constant, *number)?;
         }
         table.set_readonly(true);
-        self.base.raw_set(name, table)
+        Ok(table)
     }
+}
+
+/// What a call comes to, once its arguments are all taken; errors get the name of what was called in front.
+fn conclude<R>(name: &str, arguments: &Arguments<'_>, returned: Result<R, CallError>) -> mlua::Result<R> {
+    let returned = returned.and_then(|returned| {
+        arguments.end()?;
+        Ok(returned)
+    });
+    returned.map_err(|error| match error {
+        CallError::Lua(error) => error,
+        CallError::Refused(why) => mlua::Error::runtime(format!("`{name}` {why}")),
+    })
 }
 
 /// Why a call of a builtin fails.

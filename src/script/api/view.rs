@@ -1,8 +1,8 @@
 //! Answers by the client's network.
 
-use mlua::{IntoLua, LuaString, Value};
+use mlua::{LuaString, Value};
 
-use super::arguments::read_network;
+use super::arguments::{Rule, read_network};
 use super::pick::pick_random;
 use super::{Api, CallError, Family};
 use crate::script::context::Context;
@@ -14,8 +14,8 @@ fn install(api: &mut Api<'_>) -> mlua::Result<()> {
     api.function("view", |context, arguments| {
         let rules = arguments.rules()?;
         match view(context, &rules)? {
-            Some(value) => Ok(Value::String(value.clone())),
-            None => Ok("".into_lua(arguments.lua())?),
+            Some(value) => Ok(value.clone()),
+            None => Ok(Value::String(arguments.lua().create_string("")?)),
         }
     })?;
     api.function("netmask", |context, arguments| is_in_any(context, &arguments.list()?))
@@ -25,14 +25,15 @@ fn install(api: &mut Api<'_>) -> mlua::Result<()> {
 ///
 /// A rule is `{networks, values}`. IPv4 networks hold no IPv6 clients and the other way about. Networks are read
 /// only as far as they are needed. Errors on a rule without values, once it is reached. When no rule fits, the
-/// result is an empty string, which is no address: end the list with `0.0.0.0/0` and `::/0`.
+/// result is an empty string, which is no address: end the list with `0.0.0.0/0` and `::/0`. A value may be anything
+/// a record can return.
 ///
 /// ```lua
 /// src 60 IN LUA A "view({{{'192.168.0.0/16'}, {'192.168.1.54'}}, {{'0.0.0.0/0', '::/0'}, {'192.0.2.1'}}})"
 /// ```
-fn view<'r>(context: &Context, rules: &'r [Vec<Vec<LuaString>>]) -> Result<Option<&'r LuaString>, CallError> {
+fn view<'r>(context: &Context, rules: &'r [Rule]) -> Result<Option<&'r Value>, CallError> {
     for rule in rules {
-        let [networks, values, ..] = &rule[..] else {
+        let Rule { networks: Some(networks), values: Some(values) } = rule else {
             return Err(CallError::refused("got a rule that is not `{networks, values}`"));
         };
         if is_in_any(context, networks)? {
