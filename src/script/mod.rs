@@ -140,7 +140,7 @@ impl Vm {
     /// Runs a program for a query.
     pub fn run<'p>(&mut self, program: &'p Arc<Program>, query: &Query<'_>) -> Result<Output<'p>, Failure> {
         self.context.begin(query);
-        if let Some(made) = self.follow_plan(program) {
+        if let Some(made) = self.follow_plan(program, query) {
             let scope = self.scope(query);
             return match made {
                 Ok(rdata) => {
@@ -172,8 +172,11 @@ impl Vm {
     }
 
     /// Answers by the program's plan, if it has one that can tell.
-    fn follow_plan<'p>(&mut self, program: &'p Arc<Program>) -> Option<plan::Made<'p>> {
+    fn follow_plan<'p>(&mut self, program: &'p Arc<Program>, query: &Query<'_>) -> Option<plan::Made<'p>> {
         let plan = program.plan.as_ref().filter(|plan| self.plans && plan.fits(program.policy.limits.exec_limit))?;
+        if plan.asks_for_name() {
+            self.context.enter(program, query);
+        }
         let slots = match plan.checks() {
             [] => &[][..],
             checks => slots_of(&mut self.planned, &self.context, program, checks),

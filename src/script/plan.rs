@@ -12,9 +12,10 @@ use rand::RngExt;
 use smallvec::SmallVec;
 
 use super::api::arguments::{Options, Setting, read_address, read_network};
-use super::api::hash::hash_address;
+use super::api::hash::{hash_address, hash_name};
 use super::api::health::{Choice, clamp_port, port_check, read_request, url_check};
-use super::api::pick::{draw, shares};
+use super::api::pick::{draw, draw_sample, shares};
+use super::api::ring::{Entry, Fingerprint};
 use super::context::Context;
 use super::literal::{Literal, calls};
 use super::value::{RECORDS_MAX, one_to_rdata};
@@ -28,8 +29,19 @@ const LEAVES_MAX: usize = 4096;
 const STEPS_BESIDE_CALLS: usize = 2;
 
 /// The builtins that plans stand in for. Where a library gives one of these names another meaning there are no plans.
-pub(super) const BUILTINS: [&str; 8] =
-    ["all", "ifportup", "ifurlup", "pickhashed", "pickrandom", "pickwhashed", "pickwrandom", "view"];
+pub(super) const BUILTINS: [&str; 11] = [
+    "all",
+    "ifportup",
+    "ifurlup",
+    "pickchashed",
+    "pickhashed",
+    "picknamehashed",
+    "pickrandom",
+    "pickrandomsample",
+    "pickwhashed",
+    "pickwrandom",
+    "view",
+];
 
 /// What a script comes to.
 pub(super) struct Plan {
@@ -41,28 +53,36 @@ pub(super) struct Plan {
     /// Every check that is asked for, in the order of the VM.
     checks: Vec<Check>,
     calls: usize,
+    /// Whether it looks at the name that is asked for.
+    asks_for_name: bool,
 }
 
 /// The outermost expression.
 enum Root {
-    /// One value.
+    /// One value, or a group of them.
     One(Node),
-    /// A list of values.
+    /// Values side by side, those of groups among them.
     Many(Values),
     /// The targets that are up.
     Targets(Targets),
 }
 
-/// An expression that is one value.
+/// An expression that is one value, or a group of values.
 enum Node {
     /// A constant, by its position among the leaves.
     Leaf(u32),
+    /// A list among the values of a call.
+    Group(Values),
     /// `pickrandom`.
     Random(Values),
+    /// `pickrandomsample`.
+    Sample(i64, Values),
     /// `pickhashed`.
     Hashed(Values),
-    /// `pickwrandom` and `pickwhashed`.
+    /// `pickwrandom`, `pickwhashed` and `picknamehashed`.
     Weighted(Weighted),
+    /// `pickchashed`.
+    Consistent(Consistent),
     /// `view`.
     View(Vec<Rule>),
 }
@@ -79,7 +99,22 @@ struct Weighted {
     values: Values,
     shares: Vec<(u32, usize)>,
     sum: u32,
-    hashed: bool,
+    by: By,
+}
+
+/// What decides in whose share a choice falls.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum By {
+    Chance,
+    Client,
+    Name,
+}
+
+/// Constants, and what their points are made of. The points are kept by the worker, as those of the VM are.
+struct Consistent {
+    values: Values,
+    entries: Vec<Entry>,
+    fingerprint: u64,
 }
 
 /// Networks and what is answered to their clients.
@@ -107,16 +142,24 @@ impl Plan {
     /// Compiles an expression that answers for `covered`; `None` if it takes the VM.
     pub(super) fn compile(code: &[u8], covered: Rtype) -> Option<Self> {
         let literal = Literal::parse(code)?;
-        let mut compiler = Compiler { covered, leaves: Vec::new(), checks: Vec::new(), calls: 0 };
+        let mut compiler = Compiler::new(covered);
         let root = compiler.root(&literal)?;
-        let Compiler { leaves, checks, calls, .. } = compiler;
+        if root.most() > RECORDS_MAX {
+            return None;
+        }
+        let Compiler { leaves, checks, calls, asks_for_name, .. } = compiler;
         let empty = one_to_rdata(b"", covered).map(Vec::into_boxed_slice).map_err(|error| error.to_string());
-        Some(Self { root, leaves, empty, checks, calls })
+        Some(Self { root, leaves, empty, checks, calls, asks_for_name })
     }
 
     /// Every check it asks for.
     pub(super) fn checks(&self) -> &[Check] {
         &self.checks
+    }
+
+    /// Whether it looks at the name that is asked for.
+    pub(super) fn asks_for_name(&self) -> bool {
+        self.asks_for_name
     }
 
     /// Whether a run of the VM would stay within a limit of steps, 0 being none.
@@ -129,7 +172,7 @@ impl Plan {
     /// `None` if the VM is to tell what is wrong: only before anything was drawn, for the VM draws anew.
     pub(super) fn run(&self, context: &Context, slots: &[Arc<Slot>]) -> Option<Made<'_>> {
         let chosen = match &self.root {
-            Root::One(node) => SmallVec::from_elem(node.evaluate(context), 1),
+            Root::One(node) => node.evaluate(context),
             Root::Many(values) => values.evaluate(context),
             Root::Targets(targets) => targets.choose(context, slots)?,
         };
@@ -147,7 +190,7 @@ impl Plan {
 /// The checks of every call in a script whose arguments are constants, whichever branch it stands in.
 pub(super) fn constant_checks(code: &[u8]) -> Vec<Check> {
     // Any text is a TXT, so that only targets and options can keep a call from being read.
-    let mut compiler = Compiler { covered: Rtype::TXT, leaves: Vec::new(), checks: Vec::new(), calls: 0 };
+    let mut compiler = Compiler::new(Rtype::TXT);
     for call in calls(code, &["ifportup", "ifurlup"]) {
         let before = compiler.checks.len();
         if compiler.root(&call).is_none() {
@@ -159,59 +202,133 @@ pub(super) fn constant_checks(code: &[u8]) -> Vec<Check> {
     compiler.checks
 }
 
-impl Node {
-    fn evaluate(&self, context: &Context) -> u32 {
+impl Root {
+    /// The most values it can come to.
+    fn most(&self) -> usize {
         match self {
-            Self::Leaf(leaf) => *leaf,
+            Self::One(node) => node.most(),
+            Self::Many(values) => values.nodes.iter().map(Node::most).sum(),
+            Self::Targets(targets) => targets.groups.iter().map(Vec::len).max().unwrap_or(0),
+        }
+    }
+}
+
+impl Node {
+    fn evaluate(&self, context: &Context) -> Chosen {
+        match self {
+            Self::Leaf(leaf) => SmallVec::from_elem(*leaf, 1),
+            Self::Group(values) => values.evaluate(context),
             Self::Random(values) => values.choose(context, |context| draw(&mut *context.random(), values.nodes.len())),
+            Self::Sample(count, values) => {
+                values.choose_many(context, |context| draw_sample(&mut *context.random(), values.nodes.len(), *count))
+            }
             Self::Hashed(values) => values.choose(context, |context| {
                 // A plan has far fewer than 2^32 values.
                 hash_address(context.client().ip()).checked_rem(values.nodes.len() as u32).map(|at| at as usize)
             }),
             Self::Weighted(weighted) => weighted.values.choose(context, |context| {
-                let point = if weighted.hashed {
-                    hash_address(context.client().ip()) % weighted.sum
-                } else {
-                    context.random().random_range(0..weighted.sum)
+                let point = match weighted.by {
+                    By::Chance => context.random().random_range(0..weighted.sum),
+                    By::Client => hash_address(context.client().ip()) % weighted.sum,
+                    By::Name => hash_name(context.qname().as_ref()) % weighted.sum,
                 };
                 let share = weighted.shares.partition_point(|(end, _)| *end <= point);
                 weighted.shares.get(share).map(|(_, index)| *index)
             }),
+            Self::Consistent(Consistent { values, entries, fingerprint }) => values.choose(context, |context| {
+                let hash = hash_address(context.client().ip());
+                context.rings().owner(*fingerprint, hash, || entries.clone())
+            }),
             Self::View(rules) => view(context, rules),
+        }
+    }
+
+    /// Whether it is a value without a call in it.
+    fn is_constant(&self) -> bool {
+        match self {
+            Self::Leaf(_) => true,
+            Self::Group(values) => values.constant,
+            Self::Random(_)
+            | Self::Sample(..)
+            | Self::Hashed(_)
+            | Self::Weighted(_)
+            | Self::Consistent(_)
+            | Self::View(_) => false,
+        }
+    }
+
+    /// Whether it is always one value. A group in a list that is returned as it stands is an error.
+    fn is_single(&self) -> bool {
+        let all_single = |values: &Values| values.nodes.iter().all(Self::is_single);
+        match self {
+            Self::Leaf(_) => true,
+            Self::Group(_) | Self::Sample(..) => false,
+            Self::Random(values) | Self::Hashed(values) => all_single(values),
+            Self::Weighted(weighted) => all_single(&weighted.values),
+            Self::Consistent(consistent) => all_single(&consistent.values),
+            Self::View(rules) => rules.iter().all(|rule| all_single(&rule.values)),
+        }
+    }
+
+    /// The most values it can come to.
+    fn most(&self) -> usize {
+        let most_of = |values: &Values| values.nodes.iter().map(Self::most).max().unwrap_or(1);
+        match self {
+            Self::Leaf(_) => 1,
+            Self::Group(values) | Self::Sample(_, values) => values.nodes.len(),
+            Self::Random(values) | Self::Hashed(values) => most_of(values),
+            Self::Weighted(weighted) => most_of(&weighted.values),
+            Self::Consistent(consistent) => most_of(&consistent.values),
+            Self::View(rules) => rules.iter().map(|rule| most_of(&rule.values)).max().unwrap_or(1),
         }
     }
 }
 
 impl Values {
-    /// Evaluates all, as a call evaluates its arguments.
+    /// Evaluates all, as a call evaluates its arguments; those of groups stand in their places.
     fn evaluate(&self, context: &Context) -> Chosen {
+        self.nodes.iter().flat_map(|node| node.evaluate(context)).collect()
+    }
+
+    /// Evaluates each, as a call evaluates its arguments.
+    fn evaluate_each(&self, context: &Context) -> Vec<Chosen> {
         self.nodes.iter().map(|node| node.evaluate(context)).collect()
     }
 
     /// Evaluates all, and then takes the one at the position that `choose` comes to.
     ///
     /// There always is one: a call with an empty list has no plan.
-    fn choose(&self, context: &Context, choose: impl FnOnce(&Context) -> Option<usize>) -> u32 {
+    fn choose(&self, context: &Context, choose: impl FnOnce(&Context) -> Option<usize>) -> Chosen {
+        self.choose_many(context, choose)
+    }
+
+    /// Evaluates all, and then takes those at the positions that `choose` comes to.
+    fn choose_many<P: IntoIterator<Item = usize>>(
+        &self,
+        context: &Context,
+        choose: impl FnOnce(&Context) -> P,
+    ) -> Chosen {
         if self.constant {
-            let node = choose(context).and_then(|at| self.nodes.get(at));
-            return node.map_or(EMPTY, |node| node.evaluate(context));
+            let nodes = choose(context).into_iter().filter_map(|at| self.nodes.get(at));
+            return nodes.flat_map(|node| node.evaluate(context)).collect();
         }
-        let values = self.evaluate(context);
-        choose(context).and_then(|at| values.get(at).copied()).unwrap_or(EMPTY)
+        let mut values = self.evaluate_each(context);
+        // A position comes once at the most.
+        choose(context).into_iter().filter_map(|at| values.get_mut(at).map(std::mem::take)).flatten().collect()
     }
 }
 
 /// Takes one value of the first rule whose networks hold the client; the empty text if none does.
-fn view(context: &Context, rules: &[Rule]) -> u32 {
+fn view(context: &Context, rules: &[Rule]) -> Chosen {
     // The VM has evaluated every value of every rule before it looks at the first network.
     let constant = rules.iter().all(|rule| rule.values.constant);
-    let evaluated: Vec<Chosen> =
-        if constant { Vec::new() } else { rules.iter().map(|rule| rule.values.evaluate(context)).collect() };
+    let mut evaluated: Vec<Vec<Chosen>> =
+        if constant { Vec::new() } else { rules.iter().map(|rule| rule.values.evaluate_each(context)).collect() };
     let holds_client = |rule: &Rule| rule.networks.iter().flatten().any(|network| context.client_is_in(*network));
-    let Some(at) = rules.iter().position(holds_client) else { return EMPTY };
+    let Some(at) = rules.iter().position(holds_client) else { return SmallVec::from_elem(EMPTY, 1) };
     let nodes = &rules[at].values.nodes;
-    let Some(value) = draw(&mut *context.random(), nodes.len()) else { return EMPTY };
-    evaluated.get(at).map_or_else(|| nodes[value].evaluate(context), |values| values[value])
+    let Some(value) = draw(&mut *context.random(), nodes.len()) else { return SmallVec::from_elem(EMPTY, 1) };
+    evaluated.get_mut(at).map_or_else(|| nodes[value].evaluate(context), |values| std::mem::take(&mut values[value]))
 }
 
 impl Targets {
@@ -234,16 +351,21 @@ struct Compiler {
     leaves: Vec<Box<[u8]>>,
     checks: Vec<Check>,
     calls: usize,
+    asks_for_name: bool,
 }
 
 impl Compiler {
+    fn new(covered: Rtype) -> Self {
+        Self { covered, leaves: Vec::new(), checks: Vec::new(), calls: 0, asks_for_name: false }
+    }
+
     fn root(&mut self, literal: &Literal) -> Option<Root> {
         match literal {
-            Literal::Table(items, named) if named.is_empty() => Some(Root::Many(self.records(items)?)),
+            Literal::Table(items, named) if named.is_empty() => Some(Root::Many(self.singles(items)?)),
             Literal::Call(name, arguments) => match (&**name, &arguments[..]) {
                 ("all", [Literal::Table(items, named)]) if named.is_empty() && !items.is_empty() => {
                     self.calls += 1;
-                    Some(Root::Many(self.records(items)?))
+                    Some(Root::Many(self.values(items)?))
                 }
                 ("ifportup", [port, targets, options @ ..]) => {
                     let Literal::Number(port, _) = port else { return None };
@@ -264,9 +386,19 @@ impl Compiler {
         }
     }
 
-    /// Values that are all returned; the VM tells it when they are too many.
-    fn records(&mut self, items: &[Literal]) -> Option<Values> {
-        if items.len() > RECORDS_MAX { None } else { self.values(items) }
+    /// Values that are no groups.
+    fn singles(&mut self, items: &[Literal]) -> Option<Values> {
+        self.values(items).filter(|values| values.nodes.iter().all(Node::is_single))
+    }
+
+    /// An item of a list: a value, or a group of values.
+    fn item(&mut self, literal: &Literal) -> Option<Node> {
+        match literal {
+            Literal::Table(items, named) if named.is_empty() && !items.is_empty() => {
+                Some(Node::Group(self.singles(items)?))
+            }
+            other => self.node(other),
+        }
     }
 
     fn node(&mut self, literal: &Literal) -> Option<Node> {
@@ -278,8 +410,15 @@ impl Compiler {
                 match (&**name, &arguments[..]) {
                     ("pickrandom", [list]) => Some(Node::Random(self.list(list)?)),
                     ("pickhashed", [list]) => Some(Node::Hashed(self.list(list)?)),
-                    ("pickwrandom", [choices]) => self.weighted(choices, false),
-                    ("pickwhashed", [choices]) => self.weighted(choices, true),
+                    ("pickrandomsample", [Literal::Number(count, _), list]) => {
+                        let values = self.list(list).filter(|values| values.nodes.iter().all(Node::is_single))?;
+                        // Lua cuts the fraction off.
+                        Some(Node::Sample(*count as i64, values))
+                    }
+                    ("pickwrandom", [choices]) => self.weighted(choices, By::Chance),
+                    ("pickwhashed", [choices]) => self.weighted(choices, By::Client),
+                    ("picknamehashed", [choices]) => self.weighted(choices, By::Name),
+                    ("pickchashed", [choices]) => self.consistent(choices),
                     ("view", [Literal::Table(rules, named)]) if named.is_empty() => {
                         Some(Node::View(rules.iter().map(|rule| self.rule(rule)).collect::<Option<_>>()?))
                     }
@@ -306,23 +445,29 @@ impl Compiler {
     }
 
     fn values(&mut self, items: &[Literal]) -> Option<Values> {
-        let nodes: Vec<Node> = items.iter().map(|item| self.node(item)).collect::<Option<_>>()?;
-        let constant = nodes.iter().all(|node| matches!(node, Node::Leaf(_)));
+        let nodes: Vec<Node> = items.iter().map(|item| self.item(item)).collect::<Option<_>>()?;
+        let constant = nodes.iter().all(Node::is_constant);
         Some(Values { nodes, constant })
     }
 
-    fn weighted(&mut self, literal: &Literal, hashed: bool) -> Option<Node> {
-        let Literal::Table(choices, named) = literal else { return None };
-        let (mut weights, mut items) = (Vec::new(), Vec::new());
-        for choice in choices {
-            let Literal::Table(pair, named) = choice else { return None };
-            let [Literal::Number(_, weight), value] = &pair[..] else { return None };
-            weights.push(weight.parse::<u32>().ok().filter(|weight| *weight > 0 && named.is_empty())?);
-            items.push(value.clone());
-        }
-        let shares = shares(&weights).filter(|_| named.is_empty())?;
+    fn weighted(&mut self, literal: &Literal, by: By) -> Option<Node> {
+        let (weights, items) = read_choices(literal)?;
+        let shares = shares(&weights)?;
         let sum = shares.last()?.0;
-        Some(Node::Weighted(Weighted { values: self.values(&items)?, shares, sum, hashed }))
+        self.asks_for_name |= by == By::Name;
+        Some(Node::Weighted(Weighted { values: self.values(&items)?, shares, sum, by }))
+    }
+
+    /// A consistent choice among constants: what its values are known by must not come of another choice.
+    fn consistent(&mut self, literal: &Literal) -> Option<Node> {
+        let (weights, items) = read_choices(literal)?;
+        let values = self.values(&items).filter(|values| values.constant && !items.is_empty())?;
+        let texts = items.iter().map(first_text).collect::<Option<Vec<_>>>()?;
+        let entry = |(weight, text): (u32, &str)| (weight, text.as_bytes().into());
+        let entries: Vec<Entry> = weights.into_iter().zip(texts).map(entry).collect();
+        let mut fingerprint = Fingerprint::new();
+        entries.iter().for_each(|(weight, text)| fingerprint.add(*weight, text));
+        Some(Node::Consistent(Consistent { values, entries, fingerprint: fingerprint.finish() }))
     }
 
     fn rule(&mut self, literal: &Literal) -> Option<Rule> {
@@ -361,6 +506,27 @@ impl Compiler {
         }
         let all_can_be_returned = leaves.iter().all(|group| group.len() <= RECORDS_MAX);
         (named.is_empty() && all_can_be_returned).then_some(Targets { groups: leaves, choice })
+    }
+}
+
+/// The weights and the values of a list of `{weight, value}`.
+fn read_choices(literal: &Literal) -> Option<(Vec<u32>, Vec<Literal>)> {
+    let Literal::Table(choices, named) = literal else { return None };
+    let choice = |choice: &Literal| {
+        let Literal::Table(pair, named) = choice else { return None };
+        let [Literal::Number(_, weight), value] = &pair[..] else { return None };
+        let weight = weight.parse::<u32>().ok().filter(|weight| *weight > 0 && named.is_empty())?;
+        Some((weight, value.clone()))
+    };
+    choices.iter().map(choice).collect::<Option<_>>().filter(|_| named.is_empty())
+}
+
+/// The text of a constant, or of the first in a group.
+fn first_text(literal: &Literal) -> Option<&str> {
+    match literal {
+        Literal::Text(text) | Literal::Number(_, text) => Some(text),
+        Literal::Table(items, _) => items.first().and_then(first_text),
+        Literal::Boolean(_) | Literal::Call(..) => None,
     }
 }
 

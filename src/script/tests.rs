@@ -258,6 +258,11 @@ fn outcome(vm: &mut Vm, program: &Arc<Program>, subnet: Option<ClientSubnet>) ->
 fn value_code() -> impl Strategy<Value = String> {
     let leaf = (1..=9u8).prop_map(|last| format!("'192.0.2.{last}'"));
     leaf.prop_recursive(3, 24, 4, |inner| {
+        let weight = prop_oneof![5 => 1..50u32, 1 => 30_000..40_000u32];
+        let constant = (1..=9u8).prop_map(|last| format!("'192.0.2.{last}'"));
+        let constants = prop::collection::vec((weight, constant), 1..20).prop_map(|choices| {
+            choices.iter().map(|(weight, value)| format!("{{{weight}, {value}}}")).collect::<Vec<_>>().join(", ")
+        });
         let values = prop::collection::vec(inner.clone(), 1..4);
         let list = values.clone().prop_map(|values| values.join(", "));
         let weighted = prop::collection::vec((1..50u32, inner.clone()), 1..20).prop_map(|choices| {
@@ -281,10 +286,38 @@ fn value_code() -> impl Strategy<Value = String> {
             list.clone().prop_map(|list| format!("pickrandom({{{list}}})")),
             list.prop_map(|list| format!("pickhashed {{ {list} }}")),
             weighted.clone().prop_map(|choices| format!("pickwrandom({{{choices}}})")),
-            weighted.prop_map(|choices| format!("pickwhashed({{{choices}}})")),
+            weighted.clone().prop_map(|choices| format!("pickwhashed({{{choices}}})")),
+            weighted.prop_map(|choices| format!("picknamehashed({{{choices}}})")),
+            constants.prop_map(|choices| format!("pickchashed({{{choices}}})")),
             prop::collection::vec(rule, 1..4).prop_map(|rules| format!("view({{{}}})", rules.join(", "))),
         ]
     })
+}
+
+/// Code of a value that may be a group.
+fn group_code() -> impl Strategy<Value = String> {
+    let list = || prop::collection::vec(value_code(), 1..4).prop_map(|values| values.join(", "));
+    let item = || prop_oneof![list().prop_map(|list| format!("{{{list}}}")), value_code()];
+    let items = || prop::collection::vec(item(), 1..4);
+    let weighted = || {
+        prop::collection::vec((1..50u32, item()), 1..5).prop_map(|choices| {
+            choices.iter().map(|(weight, value)| format!("{{{weight}, {value}}}")).collect::<Vec<_>>().join(", ")
+        })
+    };
+    let group = (1..=9u8, 1..=9u8).prop_map(|(one, other)| format!("{{'192.0.2.{one}', '192.0.2.{other}'}}"));
+    prop_oneof![
+        (0..5u8, list()).prop_map(|(count, list)| format!("pickrandomsample({count}, {{{list}}})")),
+        items().prop_map(|items| format!("pickrandom({{{}}})", items.join(", "))),
+        items().prop_map(|items| format!("pickhashed({{{}}})", items.join(", "))),
+        items().prop_map(|items| format!("all({{{}}})", items.join(", "))),
+        items().prop_map(|items| format!("view({{{{{{'0.0.0.0/0'}}, {{{}}}}}}})", items.join(", "))),
+        weighted().prop_map(|choices| format!("pickwrandom({{{choices}}})")),
+        weighted().prop_map(|choices| format!("picknamehashed({{{choices}}})")),
+        prop::collection::vec((1..50u32, group), 1..5).prop_map(|choices| {
+            let choices: Vec<_> = choices.iter().map(|(weight, group)| format!("{{{weight}, {group}}}")).collect();
+            format!("pickchashed({{{}}})", choices.join(", "))
+        }),
+    ]
 }
 
 /// Code of a whole record.
@@ -301,6 +334,7 @@ fn record_code() -> impl Strategy<Value = String> {
     });
     prop_oneof![
         4 => value_code(),
+        4 => group_code(),
         1 => list.clone().prop_map(|list| format!("all({{{list}}})")),
         1 => list.prop_map(|list| format!("{{{list}}}")),
         3 => (targets, options).prop_map(|(targets, options)| format!("ifportup(80, {{{targets}}}, {options})")),
