@@ -11,7 +11,7 @@ use crate::dns::edns::{ClientSubnet, Edns};
 use crate::dns::rrset::{RECORD_HEADER, header};
 use crate::dns::wire::Header;
 use crate::dns::{Client, NameRef, Now, Rcode, Request, RrsetRef, Rtype};
-use crate::script::{Failure, FailureKind, Programs, Query, Vm};
+use crate::script::{Failure, FailureKind, Level, Note, Program, Programs, Query, Vm};
 use crate::zone::{Node, Zone};
 
 /// Answers for nodes: with what they hold, and what their scripts return for this query.
@@ -111,6 +111,7 @@ impl<'s, 'z> Synthesizer<'s, 'z> {
                 edns: self.edns,
             };
             let outcome = self.vm.run(&programs[index], &query);
+            log_notes(&self.vm.notes(), &programs[index], &query);
             self.scope = self.scope.max(outcome.as_ref().map_or_else(|failure| failure.scope, |output| output.scope));
             let output = outcome.map_err(Refrain::Failed)?;
             if let Some(rcode) = output.denial {
@@ -171,6 +172,22 @@ impl<'s, 'z> Synthesizer<'s, 'z> {
             FailureKind::Budget => "the record's script used up its budget",
             FailureKind::Error => "the record's script failed",
             FailureKind::Value => "the record's script returned no usable value",
+        }
+    }
+}
+
+/// Logs what a run wrote to the log; of each script once a second.
+fn log_notes(notes: &[Note], program: &Program, query: &Query<'_>) {
+    if notes.is_empty() || !program.may_note(query.now.unix_secs) {
+        return;
+    }
+    let (position, qname, zone) = (program.script().position(), query.qname, query.zone);
+    for Note { level, text } in notes {
+        match level {
+            Level::Error => tracing::error!(%position, %qname, %zone, "script: {text}"),
+            Level::Warning => tracing::warn!(%position, %qname, %zone, "script: {text}"),
+            Level::Info => tracing::info!(%position, %qname, %zone, "script: {text}"),
+            Level::Debug => tracing::debug!(%position, %qname, %zone, "script: {text}"),
         }
     }
 }

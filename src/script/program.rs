@@ -30,6 +30,8 @@ pub struct Program {
     prefix: Prefix,
     /// When a failure of it was last logged, in seconds since 1970.
     logged: AtomicU64,
+    /// The same for what it says itself.
+    noted: AtomicU64,
 }
 
 /// How the source of a chunk begins.
@@ -67,7 +69,17 @@ impl Program {
         let plan = if prefix == Prefix::Return { Plan::compile(&script.code, script.covered) } else { None };
         let (script, policy) = (script.clone(), policy.clone());
         let identity = identify(&script);
-        Ok(Self { id, identity, script, policy, bytecode, plan, prefix, logged: AtomicU64::new(0) })
+        Ok(Self {
+            id,
+            identity,
+            script,
+            policy,
+            bytecode,
+            plan,
+            prefix,
+            logged: AtomicU64::new(0),
+            noted: AtomicU64::new(0),
+        })
     }
 
     /// The record it was compiled from.
@@ -83,6 +95,11 @@ impl Program {
     /// Whether a failure at `unix_secs` is to be logged: one a second is, however many there are.
     pub fn may_log(&self, unix_secs: u64) -> bool {
         self.logged.swap(unix_secs, Ordering::Relaxed) != unix_secs
+    }
+
+    /// Whether what it says at `unix_secs` is to be logged: that of one run a second is.
+    pub fn may_note(&self, unix_secs: u64) -> bool {
+        self.noted.swap(unix_secs, Ordering::Relaxed) != unix_secs
     }
 }
 
