@@ -27,7 +27,7 @@ const REFRESH_DIVISOR: u32 = 10;
 const EVICTION_DIVISOR: usize = 8;
 
 /// Between which bounds answers are kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Lifetimes {
     /// The shortest, whatever the TTL says.
     pub ttl_min: Duration,
@@ -132,6 +132,13 @@ pub struct Table {
     turned_away: AtomicU64,
 }
 
+impl Default for Table {
+    /// A table that turns every name away.
+    fn default() -> Self {
+        Self::new(0, Lifetimes::default())
+    }
+}
+
 /// What the table's lock guards.
 #[derive(Default)]
 struct Inner {
@@ -188,6 +195,17 @@ impl Table {
             Some(answer) => Reading::Known(answer),
             None => Reading::Pending(Awaited { slot: Arc::clone(slot), seen }),
         }
+    }
+
+    /// Calls for look-ups of names that will be asked for; returns those to wait for.
+    pub fn prepare(&self, questions: &[Question], now: Duration) -> Vec<Awaited> {
+        let readings = questions.iter().map(|question| self.read(&self.slot(question, now), now));
+        readings
+            .filter_map(|reading| match reading {
+                Reading::Pending(awaited) => Some(awaited),
+                Reading::Known(_) | Reading::TurnedAway => None,
+            })
+            .collect()
     }
 
     /// Tells the asker of a slot, unless it knows.

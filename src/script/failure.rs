@@ -32,6 +32,8 @@ pub enum FailureKind {
     Error,
     /// It returned something that is no RDATA of its type.
     Value,
+    /// It needs a look-up that has not ended; no failure for anybody who can wait.
+    Await,
 }
 
 /// As much of a message as is told.

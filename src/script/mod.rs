@@ -15,6 +15,7 @@ mod environment;
 mod failure;
 mod library;
 mod literal;
+mod lookups;
 mod plan;
 mod policy;
 mod program;
@@ -37,6 +38,7 @@ use smallvec::SmallVec;
 pub use context::Query;
 pub use failure::{Failure, FailureKind};
 pub use library::Library;
+pub use lookups::Patience;
 pub use policy::Policy;
 pub use program::Program;
 pub use surroundings::{Programs, Surroundings};
@@ -46,6 +48,8 @@ use crate::diagnostic::Diagnostic;
 use crate::dns::{Client, NameRef, Now, Rcode, Rtype, Transport};
 use crate::health::Check;
 use crate::health::table::{Slot, Table};
+use crate::resolve::Question;
+use crate::resolve::table::Awaited;
 use context::Context;
 use environment::Environment;
 use failure::{bounded, describe};
@@ -120,6 +124,7 @@ impl Vm {
             .and_then(|sandbox| {
                 api::install(&sandbox.lua, &sandbox.base, &context)?;
                 sandbox.seal();
+                context.hold_to(&sandbox.budget);
                 Ok(sandbox)
             })
             .map_err(|error| {
@@ -154,6 +159,9 @@ impl Vm {
         let spent = self.sandbox.budget.close();
         let scope = self.scope(query);
         let fail = |kind, message, line| fail(program, scope, kind, message, line);
+        if self.context.lookups.is_awaiting() {
+            return Err(fail(FailureKind::Await, "it waits for a look-up".to_owned(), None));
+        }
         if let Some((spent, line)) = spent {
             // Whatever the run left behind is not to weigh on the next query.
             self.sandbox.lua.gc_collect().ok();
@@ -167,6 +175,11 @@ impl Vm {
         let Made { rdata, ttl, denial } = value::make(&self.sandbox.lua, &returned, program.script().covered)
             .map_err(|error| fail(FailureKind::Value, error.to_string(), None))?;
         Ok(Output { rdata: rdata.into_iter().map(Cow::Owned).collect(), ttl, denial, scope })
+    }
+
+    /// What the last run waits for, if it ended in [`FailureKind::Await`].
+    pub fn awaited(&mut self) -> Option<Awaited> {
+        self.context.lookups.take_awaited()
     }
 
     /// Answers by the program's plan, if it has one that can tell.
@@ -186,7 +199,7 @@ impl Vm {
         self.planned.retain(|_, planned| planned.program.strong_count() > 0);
     }
 
-    /// Runs each program once, and tells which checks they ask for and what an operator should know of them.
+    /// Runs each program once, and tells which checks and names they ask for and what an operator should know of them.
     ///
     /// A failure here is a warning and no error: another client, or another time, may get an answer.
     pub fn discover(&mut self, programs: &[Arc<Program>], zone: NameRef<'_>, now: Now) -> Discovery {
@@ -200,7 +213,10 @@ impl Vm {
             let qname = program.script().owner.as_ref();
             let wildcard = qname.is_wildcard().then(|| qname.label_count() - 1);
             let query = Query { qname, zone, wildcard, ..Query::plain(now, &client) };
-            if let Err(failure) = self.run(program, &query) {
+            // What comes of a name that nobody has looked up yet says nothing.
+            if let Err(failure) = self.run(program, &query)
+                && !self.context.lookups.has_asked()
+            {
                 let message = format!("the script failed in a trial run: {}", failure.message);
                 warnings.push(
                     Diagnostic::warning(failure.position, message)
@@ -211,13 +227,16 @@ impl Vm {
             warnings.extend(self.context.lints().into_iter().map(|lint| Diagnostic::warning(position.clone(), lint)));
         }
         self.plans = plans;
+        let mut names = self.context.lookups.discovered();
+        let mut seen = HashSet::new();
+        names.retain(|name| seen.insert(name.clone()));
         // A trial takes one branch. What the others check can be read where it is constant, and the rest is found
         // when a query first asks for it.
         let mut checks = self.context.discovered();
         checks.extend(programs.iter().flat_map(|program| plan::constant_checks(&program.script().code)));
         let mut seen = HashSet::new();
         checks.retain(|check| seen.insert(check.clone()));
-        Discovery { checks, warnings }
+        Discovery { checks, names, warnings }
     }
 
     /// Opens the budget and calls the program's function.
@@ -319,6 +338,8 @@ fn slots_of<'s>(
 pub struct Discovery {
     /// The checks they ask for, each once.
     pub checks: Vec<Check>,
+    /// The names they look up, each once.
+    pub names: Vec<Question>,
     /// What an operator should know.
     pub warnings: Vec<Diagnostic>,
 }

@@ -74,6 +74,8 @@ pub(super) enum Spent {
     Memory(usize),
     /// A bound on what a library function may be given.
     Size(String),
+    /// Its turn: it needs something that is yet to come, and is run again then.
+    Turn,
 }
 
 impl fmt::Display for Spent {
@@ -83,6 +85,7 @@ impl fmt::Display for Spent {
             Self::Time(limit) => write!(f, "it ran for {limit:?}, as long as `lua.time-limit` allows"),
             Self::Memory(limit) => write!(f, "it needs more memory than the {limit} octets of `lua.memory-limit`"),
             Self::Size(what) => write!(f, "it asked for {what}"),
+            Self::Turn => f.write_str("it waits for a look-up"),
         }
     }
 }
@@ -152,7 +155,7 @@ impl Budget {
         now > deadline
     }
 
-    fn is_spent(&self) -> bool {
+    pub(super) fn is_spent(&self) -> bool {
         let spent = self.spent.take();
         let is_spent = spent.is_some();
         self.spent.set(spent);
@@ -160,7 +163,7 @@ impl Budget {
     }
 
     /// Notes what ran out; the first reason stays.
-    fn spend(&self, what: Spent) {
+    pub(super) fn spend(&self, what: Spent) {
         let first = self.spent.take().unwrap_or(what);
         self.spent.set(Some(first));
     }
