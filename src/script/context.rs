@@ -10,6 +10,7 @@ use ipnet::IpNet;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
+use super::included::Included;
 use super::lookups::{Lookup, Lookups, Patience};
 use super::policy::Policy;
 use super::program::Program;
@@ -85,6 +86,8 @@ pub(super) struct Context {
     discovery: RefCell<Option<Discovery>>,
     /// The names that were looked up.
     pub(super) lookups: Lookups,
+    /// The records that were included.
+    pub(super) included: Included,
     /// What the run may use up; there from when the sandbox is.
     budget: OnceCell<Rc<Budget>>,
 }
@@ -141,6 +144,7 @@ impl Context {
             slots_max: Cell::new(SLOTS_MIN),
             discovery: RefCell::new(None),
             lookups: Lookups::default(),
+            included: Included::default(),
             budget: OnceCell::new(),
         }
     }
@@ -156,6 +160,13 @@ impl Context {
             budget.spend(spent);
         }
         mlua::Error::runtime("the budget is spent")
+    }
+
+    /// Ends the run for want of memory.
+    pub(super) fn end_for_memory(&self) {
+        if let Some(budget) = self.budget.get() {
+            budget.spend_memory();
+        }
     }
 
     /// Whether the run is at its end.
@@ -178,11 +189,13 @@ impl Context {
             patience: query.patience,
         });
         self.lookups.begin();
+        self.included.begin();
     }
 
     /// Takes up other surroundings.
     pub(super) fn turn_to(&self, surroundings: &Arc<Surroundings>) {
         self.surroundings.borrow_mut().clone_from(surroundings);
+        self.included.forget_gone();
     }
 
     /// What can be looked up beside the query.
@@ -197,6 +210,11 @@ impl Context {
         if !Arc::ptr_eq(&self.policy.borrow(), &program.policy) {
             self.policy.borrow_mut().clone_from(&program.policy);
         }
+    }
+
+    /// The identity of the program that runs.
+    pub(super) fn program(&self) -> u64 {
+        self.program.get()
     }
 
     /// What the zone of the script allows.
@@ -358,6 +376,11 @@ impl Context {
         if let Some(discovery) = self.discovery.borrow_mut().as_mut() {
             discovery.lints.push(lint);
         }
+    }
+
+    /// Whether this is a trial run, whose checks and lints are collected.
+    pub(super) fn is_trial(&self) -> bool {
+        self.discovery.borrow().is_some()
     }
 
     /// Begins to collect checks and lints.

@@ -3,7 +3,8 @@
 //! A LUA record becomes a `Program` when its zone is loaded (`program.rs`); each worker's `Vm` runs it for a query.
 //! Read `sandbox.rs` (what a script can reach and when it is stopped), `environment.rs` (its globals), `library.rs`
 //! (what an operator adds to them), `policy.rs` (what its zone allows), `context.rs` (what it may know of the query),
-//! `surroundings.rs` (what it may look up beside it), `api/` (the builtins), `value.rs` (what its result becomes) and
+//! `surroundings.rs` (what it may look up beside it), `lookups.rs` and `included.rs` (what it has of that), `api/` (the
+//! builtins), `value.rs` (what its result becomes) and
 //! `failure.rs` (what comes of an error). The simple and common case takes no VM at all:
 //! `literal.rs` reads it and `plan.rs` answers it. A script can read the query and the health
 //! table; it can write nothing but its result. There is no file, no socket and no clock here, but for the one clock
@@ -13,6 +14,7 @@ mod api;
 mod context;
 mod environment;
 mod failure;
+mod included;
 mod library;
 mod literal;
 mod lookups;
@@ -44,7 +46,7 @@ pub use program::Program;
 pub use surroundings::{Programs, Surroundings};
 
 use crate::config;
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Position};
 use crate::dns::{Client, NameRef, Now, Rcode, Rtype, Transport};
 use crate::health::Check;
 use crate::health::table::{Slot, Table};
@@ -52,7 +54,7 @@ use crate::resolve::Question;
 use crate::resolve::table::Awaited;
 use context::Context;
 use environment::Environment;
-use failure::{bounded, describe};
+use failure::{Place, bounded, describe};
 use sandbox::{CHUNK, Sandbox, is_memory_error};
 use value::Made;
 
@@ -137,6 +139,7 @@ impl Vm {
         // Globals that live on may hide a builtin as well as a library may.
         let plans = !limits.shared_state && !names.iter().any(|name| plan::BUILTINS.contains(&&**name));
         let planned = HashMap::new();
+        context.included.turn_to(environment.table());
         Ok(Self { sandbox, context, limits, library, loaded, environment, shared, plans, planned, runs: 0 })
     }
 
@@ -149,7 +152,10 @@ impl Vm {
                 Ok(rdata) => {
                     Ok(Output { rdata: rdata.into_iter().map(Cow::Borrowed).collect(), ttl: None, denial: None, scope })
                 }
-                Err(why) => Err(fail(program, scope, FailureKind::Value, why.to_owned(), None)),
+                Err(why) => {
+                    let position = program.position_of_line(None);
+                    Err(fail(program, scope, FailureKind::Value, why.to_owned(), position))
+                }
             };
         }
         self.context.begin(query);
@@ -158,19 +164,24 @@ impl Vm {
         let outcome = self.call(program, query);
         let spent = self.sandbox.budget.close();
         let scope = self.scope(query);
-        let fail = |kind, message, line| fail(program, scope, kind, message, line);
+        let context = self.context.clone();
+        let fail = |kind, message, place: Option<Place>| {
+            let included = place.and_then(|place| context.included.position(place));
+            let position = included.unwrap_or_else(|| program.position_of_line(place.map(|place| place.line)));
+            fail(program, scope, kind, message, position)
+        };
         if self.context.lookups.is_awaiting() {
             return Err(fail(FailureKind::Await, "it waits for a look-up".to_owned(), None));
         }
-        if let Some((spent, line)) = spent {
+        if let Some((spent, place)) = spent {
             // Whatever the run left behind is not to weigh on the next query.
             self.sandbox.lua.gc_collect().ok();
-            let line = line.or_else(|| describe(outcome.as_ref().err()?).0);
-            return Err(fail(FailureKind::Budget, spent.to_string(), line));
+            let place = place.or_else(|| describe(outcome.as_ref().err()?).0);
+            return Err(fail(FailureKind::Budget, spent.to_string(), place));
         }
         let returned = outcome.map_err(|error| {
-            let (line, message) = describe(&error);
-            fail(FailureKind::Error, message, line)
+            let (place, message) = describe(&error);
+            fail(FailureKind::Error, message, place)
         })?;
         let Made { rdata, ttl, denial } = value::make(&self.sandbox.lua, &returned, program.script().covered)
             .map_err(|error| fail(FailureKind::Value, error.to_string(), None))?;
@@ -299,6 +310,7 @@ impl Vm {
             self.shared.insert(apex, environment.clone());
             self.environment = environment;
         }
+        self.context.included.turn_to(self.environment.table());
         self.environment.renew()
     }
 
@@ -311,9 +323,8 @@ impl Vm {
     }
 }
 
-/// A failure of a program at a line of its script.
-fn fail(program: &Arc<Program>, scope: u8, kind: FailureKind, message: String, line: Option<usize>) -> Failure {
-    let position = program.position_of_line(line);
+/// A failure of a program at a place in its zone file.
+fn fail(program: &Arc<Program>, scope: u8, kind: FailureKind, message: String, position: Position) -> Failure {
     Failure { program: Arc::clone(program), kind, message: bounded(message), position, scope }
 }
 

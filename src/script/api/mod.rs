@@ -7,6 +7,7 @@
 //! - `pick.rs`: choosing among values
 //! - `view.rs`: choosing by the client's network
 //! - `health.rs`: choosing among targets that are up
+//! - `lookup.rs`: names in the DNS, records of this server, code in other records
 //! - `result.rs`: results that say more than their records
 //!
 //! Under them, `arguments.rs` has the rules by which Lua values become arguments, the same for every builtin, and
@@ -15,6 +16,7 @@
 pub(super) mod arguments;
 pub(super) mod hash;
 pub(super) mod health;
+mod lookup;
 mod object;
 pub(super) mod pick;
 pub(super) mod result;
@@ -33,7 +35,8 @@ struct Family {
 }
 
 /// Every family, in reading order. One more is one more file and one more line.
-const FAMILIES: [Family; 5] = [object::FAMILY, pick::FAMILY, view::FAMILY, health::FAMILY, result::FAMILY];
+const FAMILIES: [Family; 6] =
+    [object::FAMILY, pick::FAMILY, view::FAMILY, health::FAMILY, lookup::FAMILY, result::FAMILY];
 
 /// Adds every builtin to `base`.
 pub(super) fn install(lua: &Lua, base: &Table, context: &Rc<Context>) -> mlua::Result<()> {
