@@ -84,8 +84,14 @@ impl Responder {
         let response = match gate::admit(&self.world, &request) {
             Err(refused) => refused.response(),
             Ok(zones) => {
-                let mut synthesizer =
-                    synthesize::Synthesizer::new(&mut self.vm, &self.arena, (now, patience), client, &request, &self.world);
+                let mut synthesizer = synthesize::Synthesizer::new(
+                    &mut self.vm,
+                    &self.arena,
+                    (now, patience),
+                    client,
+                    &request,
+                    &self.world,
+                );
                 let any_to_tcp = self.world.any_to_tcp && client.transport == Transport::Udp;
                 query::answer(zones, &request, any_to_tcp, &mut synthesizer)
             }

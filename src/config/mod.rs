@@ -137,9 +137,7 @@ impl Config {
                     .help("checks would be forgotten before their second probe; make it several intervals long"),
             );
         }
-        let unread = [
-            ("geoip.databases", self.geoip.databases.is_empty()),
-        ];
+        let unread = [("geoip.databases", self.geoip.databases.is_empty())];
         for (key, empty) in unread {
             if !empty {
                 let message = format!("nothing reads `{key}` yet: it has no effect in this version");

@@ -405,3 +405,217 @@ impl Future for Awaited {
         if self.is_over() { Poll::Ready(()) } else { Poll::Pending }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+    use std::task::Wake;
+
+    use super::*;
+    use crate::dns::Rtype;
+
+    const LIFETIMES: Lifetimes = Lifetimes { ttl_min: Duration::from_secs(1), negative_ttl: Duration::from_secs(60) };
+
+    fn table(slots_max: usize) -> Table {
+        Table::new(slots_max, LIFETIMES)
+    }
+
+    fn question(name: &str) -> Question {
+        Question { name: name.parse().unwrap(), rtype: Rtype::A }
+    }
+
+    const fn secs(secs: u64) -> Duration {
+        Duration::from_secs(secs)
+    }
+
+    fn record(ttl: u32, last: u8) -> Record {
+        Record { owner: "www.example".parse().unwrap(), ttl, rdata: Box::new([192, 0, 2, last]) }
+    }
+
+    fn found(ttl: u32, last: u8) -> Verdict {
+        Verdict::Found(vec![record(ttl, last)])
+    }
+
+    const TIMEOUT: Verdict = Verdict::Failed(Reason::Timeout);
+
+    /// Counts how often it was woken.
+    #[derive(Default)]
+    struct Alarm(AtomicUsize);
+
+    impl Wake for Alarm {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// The slots that are to be looked up.
+    fn news(table: &Table) -> Vec<Arc<Slot>> {
+        match table.poll_news(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(slots) => slots,
+            Poll::Pending => Vec::new(),
+        }
+    }
+
+    /// What a reading says: the last octet of its addresses or its reason, or that there is none.
+    fn told(reading: &Reading) -> String {
+        match reading {
+            Reading::Known(answer) => describe(answer),
+            Reading::Pending(_) => "pending".to_owned(),
+            Reading::TurnedAway => "turned away".to_owned(),
+        }
+    }
+
+    fn describe(answer: &Answer) -> String {
+        match answer.reason {
+            Some(reason) => reason.to_string(),
+            None => format!("{:?}", answer.records.iter().map(|record| record.rdata[3]).collect::<Vec<_>>()),
+        }
+    }
+
+    #[test]
+    fn an_answer_is_known_until_its_end_and_looked_up_anew_near_it() {
+        let minute = |verdict: Verdict| (verdict, 60);
+        let denied = |denial, ttl: Option<u64>| Verdict::Denied { denial, ttl: ttl.map(secs) };
+        let day = 24 * 60 * 60;
+        let rows = [
+            (minute(found(60, 1)), "[1]"),
+            (minute(Verdict::Found(vec![record(600, 1), record(60, 2)])), "[1, 2]"),
+            ((found(0, 1), 1), "[1]"),
+            ((found(u32::MAX, 1), day), "[1]"),
+            ((denied(Denial::NxDomain, Some(30)), 30), "nxdomain"),
+            (minute(denied(Denial::NxDomain, Some(3600))), "nxdomain"),
+            (minute(denied(Denial::NoData, None)), "[]"),
+            ((denied(Denial::NoData, Some(0)), 1), "[]"),
+            ((TIMEOUT, 5), "timeout"),
+        ];
+        for ((verdict, lasts), expected) in rows {
+            let table = table(1);
+            let slot = table.slot(&question("www.example"), secs(10));
+            assert_eq!(told(&table.read(&slot, secs(10))), "pending");
+            assert_eq!(news(&table).len(), 1);
+            let is_failure = matches!(verdict, Verdict::Failed(_));
+            table.publish(&slot, verdict, secs(10));
+            let end = secs(10 + lasts);
+            let near = if is_failure { end } else { end - secs(lasts) / REFRESH_DIVISOR };
+            let just = Duration::from_nanos(1);
+            assert_eq!((told(&table.read(&slot, near - just)), news(&table).len()), (expected.to_owned(), 0));
+            if !is_failure {
+                assert_eq!((told(&table.read(&slot, near)), news(&table).len()), (expected.to_owned(), 1));
+            }
+            assert_eq!(told(&table.read(&slot, end - just)), expected);
+            assert_eq!(told(&table.read(&slot, end)), "pending", "{expected} after {lasts} s");
+        }
+    }
+
+    #[test]
+    fn a_look_up_is_called_for_once_however_many_ask() {
+        let table = table(1);
+        let slot = table.slot(&question("www.example"), secs(0));
+        for _ in 0..3 {
+            assert_eq!(told(&table.read(&slot, secs(0))), "pending");
+        }
+        assert_eq!(news(&table).len(), 1);
+        table.read(&slot, secs(1));
+        assert_eq!(news(&table).len(), 0, "it is under way");
+        table.publish(&slot, TIMEOUT, secs(2));
+        table.read(&slot, secs(7));
+        assert_eq!(news(&table).len(), 1);
+    }
+
+    #[test]
+    fn an_answer_outlives_look_ups_that_fail_but_not_for_ever() {
+        let table = table(1);
+        let slot = table.slot(&question("www.example"), secs(0));
+        table.read(&slot, secs(0));
+        table.publish(&slot, found(60, 1), secs(0));
+        assert_eq!(told(&table.read(&slot, secs(60))), "pending");
+        assert_eq!(slot.stale(secs(60)).map(|answer| describe(&answer)).as_deref(), Some("[1]"));
+        // The next look-up fails: what was known is served on, and asked for again soon.
+        assert_eq!(describe(&table.publish(&slot, TIMEOUT, secs(62))), "[1]");
+        assert_eq!(told(&table.read(&slot, secs(66))), "[1]");
+        assert_eq!(told(&table.read(&slot, secs(67))), "pending");
+        table.publish(&slot, Verdict::Failed(Reason::ServFail), secs(68));
+        let end = secs(60) + STALE_MAX;
+        assert!(slot.stale(end).is_none());
+        assert_eq!(describe(&table.publish(&slot, Verdict::Failed(Reason::ServFail), end)), "servfail");
+        // A failure is never served past its end, and whatever comes after it is.
+        assert!(slot.stale(end + RETRY).is_none());
+        assert_eq!(describe(&table.publish(&slot, found(60, 2), end)), "[2]");
+    }
+
+    #[test]
+    fn a_wait_ends_with_the_look_up_whatever_it_came_to() {
+        for verdict in [found(60, 1), TIMEOUT] {
+            let table = table(1);
+            let slot = table.slot(&question("www.example"), secs(0));
+            let Reading::Pending(mut awaited) = table.read(&slot, secs(0)) else { panic!("nothing is known") };
+            let alarm = Arc::new(Alarm::default());
+            let waker = Waker::from(alarm.clone());
+            let mut poll = || Pin::new(&mut awaited).poll(&mut Context::from_waker(&waker));
+            assert!(poll().is_pending() && poll().is_pending());
+            table.publish(&slot, verdict, secs(1));
+            assert_eq!(alarm.0.load(Ordering::Relaxed), 1);
+            assert!(poll().is_ready());
+        }
+    }
+
+    #[test]
+    fn a_wait_that_begins_as_the_look_up_ends_is_over() {
+        let table = table(1);
+        let slot = table.slot(&question("www.example"), secs(0));
+        let Reading::Pending(mut awaited) = table.read(&slot, secs(0)) else { panic!("nothing is known") };
+        table.publish(&slot, found(60, 1), secs(1));
+        assert!(Pin::new(&mut awaited).poll(&mut Context::from_waker(Waker::noop())).is_ready());
+    }
+
+    #[test]
+    fn who_waits_for_news_is_woken() {
+        let table = table(1);
+        let alarm = Arc::new(Alarm::default());
+        assert!(table.poll_news(&mut Context::from_waker(&Waker::from(alarm.clone()))).is_pending());
+        let slot = table.slot(&question("www.example"), secs(0));
+        assert_eq!(alarm.0.load(Ordering::Relaxed), 0);
+        table.read(&slot, secs(0));
+        assert_eq!(alarm.0.load(Ordering::Relaxed), 1);
+        assert_eq!(news(&table).len(), 1);
+    }
+
+    #[test]
+    fn a_name_that_nobody_asks_for_is_forgotten() {
+        let table = table(2);
+        let [idle, busy] = ["idle.example", "busy.example"].map(|name| table.slot(&question(name), secs(0)));
+        for slot in [&idle, &busy] {
+            table.read(slot, secs(0));
+            table.publish(slot, found(60, 1), secs(0));
+        }
+        table.sweep(secs(1));
+        table.read(&busy, IDLE_MAX);
+        assert_eq!(table.sweep(secs(1) + IDLE_MAX), 1);
+        assert!(idle.is_retired() && !busy.is_retired());
+        assert_eq!(told(&table.read(&idle, IDLE_MAX)), "turned away");
+        assert!(!Arc::ptr_eq(&idle, &table.slot(&question("idle.example"), IDLE_MAX)));
+    }
+
+    #[test]
+    fn a_full_table_makes_room_but_not_of_look_ups_under_way() {
+        let table = table(2);
+        let old = table.slot(&question("old.example"), secs(0));
+        let new = table.slot(&question("new.example"), secs(1));
+        let third = table.slot(&question("third.example"), secs(2));
+        assert!(old.is_retired() && !new.is_retired() && !third.is_retired());
+        assert_eq!((table.len(), table.turned_away()), (2, 0));
+        for slot in [&new, &third] {
+            table.read(slot, secs(2));
+        }
+        let fourth = table.slot(&question("fourth.example"), secs(3));
+        assert_eq!(told(&table.read(&fourth, secs(3))), "turned away");
+        assert_eq!((table.len(), table.turned_away()), (2, 1));
+    }
+
+    #[test]
+    fn letter_case_makes_no_other_name() {
+        let table = table(2);
+        let one = table.slot(&question("WWW.example"), secs(0));
+        assert!(Arc::ptr_eq(&one, &table.slot(&question("www.EXAMPLE"), secs(0))));
+    }
+}

@@ -30,7 +30,11 @@ impl Library {
                 Ok(bytecode) => compiled.push(File { name: name.clone(), bytecode }),
                 Err(error) => {
                     let (place, message) = describe(&error);
-                    errors.push(fault(name, place.map(|place| place.line), &format!("the library does not compile: {message}")));
+                    errors.push(fault(
+                        name,
+                        place.map(|place| place.line),
+                        &format!("the library does not compile: {message}"),
+                    ));
                 }
             }
         }

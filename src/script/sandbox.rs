@@ -247,9 +247,7 @@ fn current_place(lua: &Lua) -> Option<Place> {
     /// How many callers are looked through: the prelude's wrappers are two deep.
     const DEPTH_MAX: usize = 8;
     (0..DEPTH_MAX).find_map(|level| {
-        lua.inspect_stack(level, |call| {
-            place_in(&format!("{}:{}", call.source().short_src?, call.current_line()?))
-        })?
+        lua.inspect_stack(level, |call| place_in(&format!("{}:{}", call.source().short_src?, call.current_line()?)))?
     })
 }
 

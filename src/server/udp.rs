@@ -26,7 +26,8 @@ const ERROR_PAUSE: Duration = Duration::from_millis(10);
 
 /// Answers the datagrams of one socket until the worker stops.
 pub(super) async fn serve(worker: Rc<Worker>, socket: UdpSocket, bound: SocketAddr) {
-    let mut udp = Udp { socket: Rc::new(socket), batch: Batch::new(bound, worker.settings.udp_batch), late: JoinSet::new() };
+    let mut udp =
+        Udp { socket: Rc::new(socket), batch: Batch::new(bound, worker.settings.udp_batch), late: JoinSet::new() };
     while !worker.stopping.get() {
         tokio::select! {
             biased;
@@ -75,8 +76,7 @@ async fn serve_turn(worker: &Rc<Worker>, Udp { socket, batch, late }: &mut Udp) 
             }
         }
         let now = worker.clock.now();
-        let held =
-            batch.answer(counters, |client, octets, reply| waiting::attempt(worker, now, client, octets, reply));
+        let held = batch.answer(counters, |client, octets, reply| waiting::attempt(worker, now, client, octets, reply));
         for (datagram, wait) in held {
             late.spawn_local(answer_late(worker.clone(), socket.clone(), datagram, wait));
         }

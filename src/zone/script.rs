@@ -69,10 +69,10 @@ impl Script {
 
     /// The record's data in presentation form, less what joining leaves out.
     pub fn presentation(&self) -> String {
-        let pieces = self.places.iter().map(|(piece, position)| Piece {
-            text: self.code[piece.clone()].into(),
-            position: position.clone(),
-        });
+        let pieces = self
+            .places
+            .iter()
+            .map(|(piece, position)| Piece { text: self.code[piece.clone()].into(), position: position.clone() });
         LuaData { covered: self.covered, pieces: pieces.collect() }.to_string()
     }
 
