@@ -7,6 +7,7 @@
 //! - `pick.rs`: choosing among values
 //! - `view.rs`: choosing by the client's network
 //! - `health.rs`: choosing among targets that are up
+//! - `geo.rs`: where clients and targets are, and what is closest
 //! - `lookup.rs`: names in the DNS, records of this server, code in other records
 //! - `result.rs`: results that say more than their records
 //!
@@ -14,6 +15,7 @@
 //! `hash.rs` the function behind choices that stay.
 
 pub(super) mod arguments;
+mod geo;
 pub(super) mod hash;
 pub(super) mod health;
 mod lookup;
@@ -35,8 +37,15 @@ struct Family {
 }
 
 /// Every family, in reading order. One more is one more file and one more line.
-const FAMILIES: [Family; 6] =
-    [object::FAMILY, pick::FAMILY, view::FAMILY, health::FAMILY, lookup::FAMILY, result::FAMILY];
+const FAMILIES: &[Family] = &[
+    object::FAMILY,
+    pick::FAMILY,
+    view::FAMILY,
+    health::FAMILY,
+    geo::FAMILY,
+    lookup::FAMILY,
+    result::FAMILY,
+];
 
 /// Adds every builtin to `base`.
 pub(super) fn install(lua: &Lua, base: &Table, context: &Rc<Context>) -> mlua::Result<()> {
@@ -75,6 +84,16 @@ impl Api<'_> {
             })
         })?;
         self.base.raw_set(name, binding)
+    }
+
+    /// Adds a table of named numbers, which no script can change.
+    fn constants(&mut self, name: &'static str, constants: &[(&str, i64)]) -> mlua::Result<()> {
+        let table = self.lua.create_table()?;
+        for (constant, number) in constants {
+            table.raw_set(*constant, *number)?;
+        }
+        table.set_readonly(true);
+        self.base.raw_set(name, table)
     }
 }
 
