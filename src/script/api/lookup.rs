@@ -150,7 +150,8 @@ fn dblookup(context: &Context, name: &LuaString, rtype: Rtype) -> Result<Vec<Str
 /// one that nests includes more than 16 deep.
 ///
 /// ```lua
-/// www 60 IN LUA A ";include('conf') return choose and choose() or '192.0.2.1'"
+/// conf 60 IN LUA LUA "function nearest() return view({ {{'10.0.0.0/8'}, {'10.0.0.1'}}, {{'0.0.0.0/0', '::/0'}, {'192.0.2.1'}} }) end"
+/// www 60 IN LUA A ";include('conf') return nearest()"
 /// ```
 fn include(context: &Context, lua: &Lua, name: &LuaString) -> Result<(), CallError> {
     let programs = match programs_at(context, name) {
