@@ -211,7 +211,7 @@ fn a_stop_ends_every_wait() {
     datagram.send(b"a.example").unwrap();
     let stream = tcp_to(needy.address());
     (&stream).write_all(&framed(b"a.example")).unwrap();
-    (needy.need(), needy.need());
+    assert_eq!([needy.need(), needy.need()], ["a.example"; 2]);
     needy.server.stop().request();
     assert_eq!(receive(&datagram).unwrap(), b"gave up");
     assert_eq!(read_message(&stream).unwrap(), b"gave up");

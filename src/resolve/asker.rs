@@ -105,3 +105,88 @@ where
         self.table.publish(&slot, verdict, (self.clock)());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+    use crate::dns::Rtype;
+    use crate::resolve::Denial;
+    use crate::resolve::table::{Awaited, Lifetimes, Reading};
+
+    const LIFETIMES: Lifetimes = Lifetimes { ttl_min: Duration::from_secs(1), negative_ttl: Duration::from_secs(60) };
+
+    fn question(name: &str) -> Question {
+        Question { name: name.parse().unwrap(), rtype: Rtype::A }
+    }
+
+    /// A table with an asker that never stops.
+    fn ask_by<A, F>(ask: A) -> Arc<Table>
+    where
+        A: Fn(Question) -> F + Send + Sync + 'static,
+        F: Future<Output = Verdict> + Send + 'static,
+    {
+        let table = Arc::new(Table::new(1000, LIFETIMES));
+        spawn(table.clone(), ask, || Duration::ZERO, std::future::pending());
+        table
+    }
+
+    fn call_for(table: &Table, name: &str) -> Awaited {
+        let slot = table.slot(&question(name), Duration::ZERO);
+        match table.read(&slot, Duration::ZERO) {
+            Reading::Pending(awaited) => awaited,
+            Reading::Known(_) | Reading::TurnedAway => panic!("{name} is not to be waited for"),
+        }
+    }
+
+    fn reason(table: &Table, name: &str) -> Option<Reason> {
+        let slot = table.slot(&question(name), Duration::ZERO);
+        match table.read(&slot, Duration::ZERO) {
+            Reading::Known(answer) => answer.reason,
+            Reading::Pending(_) | Reading::TurnedAway => panic!("{name} is not known"),
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_called_for_is_looked_up_and_who_waits_is_woken() {
+        let table = ask_by(async |_| Verdict::Denied { denial: Denial::NxDomain, ttl: None });
+        call_for(&table, "www.example").await;
+        assert_eq!(reason(&table, "www.example"), Some(Reason::NxDomain));
+    }
+
+    #[tokio::test]
+    async fn a_look_up_that_breaks_is_one_that_failed() {
+        let table = ask_by(async |question: Question| {
+            assert_ne!(question.to_string(), "bug.example. A", "as this test wants it");
+            Verdict::Failed(Reason::Refused)
+        });
+        call_for(&table, "bug.example").await;
+        call_for(&table, "www.example").await;
+        assert_eq!(reason(&table, "bug.example"), Some(Reason::Failed));
+        assert_eq!(reason(&table, "www.example"), Some(Reason::Refused));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_more_are_under_way_than_may_be() {
+        let (under_way, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let (counted, highest) = (under_way.clone(), most.clone());
+        let table = ask_by(move |_| {
+            let (counted, highest) = (counted.clone(), highest.clone());
+            async move {
+                highest.fetch_max(counted.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
+                time::sleep(Duration::from_secs(1)).await;
+                counted.fetch_sub(1, Ordering::Relaxed);
+                Verdict::Failed(Reason::Timeout)
+            }
+        });
+        let calls: Vec<_> =
+            (0..3 * LOOKUPS_MAX).map(|number| call_for(&table, &format!("n{number}.example"))).collect();
+        let start = time::Instant::now();
+        for awaited in calls {
+            awaited.await;
+        }
+        assert_eq!(most.load(Ordering::Relaxed), LOOKUPS_MAX);
+        assert_eq!(start.elapsed().as_secs(), 3);
+    }
+}

@@ -124,3 +124,62 @@ fn reason_of(code: ResponseCode) -> Reason {
         _ => Reason::Failed,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use hickory_resolver::net::NoRecords;
+    use hickory_resolver::proto::op::Query;
+    use hickory_resolver::proto::rr::RData;
+    use hickory_resolver::proto::rr::rdata::{CNAME, SOA};
+
+    use super::*;
+
+    fn name(text: &str) -> rr::Name {
+        rr::Name::from_ascii(text).unwrap()
+    }
+
+    #[test]
+    fn records_of_the_type_become_ours_whoever_owns_them() {
+        let alias = rr::Record::from_rdata(name("www.example."), 60, RData::CNAME(CNAME(name("web.example."))));
+        let address = RData::A(Ipv4Addr::new(192, 0, 2, 1).into());
+        let address = rr::Record::from_rdata(name("web.example."), 30, address);
+        let expected = Record { owner: "web.example".parse().unwrap(), ttl: 30, rdata: Box::new([192, 0, 2, 1]) };
+        assert_eq!(found(&[alias.clone(), address], Rtype::A), Verdict::Found(vec![expected]));
+        assert_eq!(found(&[alias], Rtype::A), Verdict::Denied { denial: Denial::NoData, ttl: None });
+    }
+
+    #[test]
+    fn names_in_data_are_not_compressed() {
+        let soa = SOA::new(name("ns.example."), name("hostmaster.example."), 1, 2, 3, 4, 5);
+        let record = rr::Record::from_rdata(name("example."), 60, RData::SOA(soa));
+        let Verdict::Found(records) = found(&[record], Rtype::SOA) else { panic!("there is one") };
+        assert_eq!(rdata::write(Rtype::SOA, &records[0].rdata), "ns.example. hostmaster.example. 1 2 3 4 5");
+    }
+
+    #[test]
+    fn failures_are_told_apart() {
+        let none = |code, ttl| {
+            let mut none = NoRecords::new(Query::query(name("www.example."), RecordType::A), code);
+            none.negative_ttl = ttl;
+            NetError::from(none)
+        };
+        let denied = |denial, ttl: Option<u64>| Verdict::Denied { denial, ttl: ttl.map(Duration::from_secs) };
+        let code = |code| NetError::Dns(DnsError::ResponseCode(code));
+        let rows = [
+            (none(ResponseCode::NXDomain, Some(30)), denied(Denial::NxDomain, Some(30))),
+            (none(ResponseCode::NoError, None), denied(Denial::NoData, None)),
+            (code(ResponseCode::ServFail), Verdict::Failed(Reason::ServFail)),
+            (code(ResponseCode::Refused), Verdict::Failed(Reason::Refused)),
+            (code(ResponseCode::NotImp), Verdict::Failed(Reason::Failed)),
+            (NetError::Timeout, Verdict::Failed(Reason::Timeout)),
+            (NetError::NoConnections, Verdict::Failed(Reason::Unreachable)),
+            (NetError::Message("noise"), Verdict::Failed(Reason::Failed)),
+        ];
+        for (error, verdict) in rows {
+            let text = error.to_string();
+            assert_eq!(to_verdict(error), verdict, "{text}");
+        }
+    }
+}

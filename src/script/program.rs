@@ -26,13 +26,19 @@ pub struct Program {
     pub(super) bytecode: Vec<u8>,
     /// The code as statements, or why it is none: what another record includes. Compiled when that first happens, as it
     /// never does for most; what is there to be included has it from the start.
-    statements: OnceLock<Result<Vec<u8>, (Option<usize>, String)>>,
+    statements: OnceLock<Result<Vec<u8>, NoStatements>>,
     /// What it comes to without a VM, if it is simple enough.
     pub(super) plan: Option<Plan>,
     /// What was put in front of the code, less what was taken off: the way back from an octet of the source.
     prefix: Prefix,
     /// When a failure of it was last logged, in seconds since 1970.
     logged: AtomicU64,
+}
+
+/// Why code is no statements.
+struct NoStatements {
+    line: Option<usize>,
+    message: String,
 }
 
 /// How the source of a chunk begins.
@@ -87,16 +93,16 @@ impl Program {
         let compiled = self.statements.get_or_init(|| {
             compile(&self.script.code).map_err(|error| {
                 let (place, message) = describe(&error);
-                (place.map(|place| place.line), message)
+                NoStatements { line: place.map(|place| place.line), message }
             })
         });
-        compiled.as_deref().map_err(|(_, message)| &**message)
+        compiled.as_deref().map_err(|fault| &*fault.message)
     }
 
     /// Where the first word of a line stands in the zone file when the code is included; without a line, where it does
     /// not compile, or where it begins.
     pub(super) fn position_in_statements(&self, line: Option<usize>) -> Position {
-        let fault = || self.statements.get()?.as_ref().err()?.0;
+        let fault = || self.statements.get()?.as_ref().err()?.line;
         position_of_line(&self.script, Prefix::None, line.or_else(fault))
     }
 

@@ -106,7 +106,8 @@ fn hosted(vm: &mut Vm, records: &[(&str, Rtype, &str)]) -> Programs {
 #[test]
 fn an_error_in_included_code_is_told_where_it_stands() {
     let mut vm = vm(config::Lua { exec_limit: 1000, ..config::Lua::default() });
-    let library = ("conf", Rtype::LUA, "function fails()\n  error('of conf')\nend\nfunction turns()\n while true do end\nend");
+    let library =
+        ("conf", Rtype::LUA, "function fails()\n  error('of conf')\nend\nfunction turns()\n while true do end\nend");
     let cases = [
         (";include('conf') return fails()", "of conf", "a.zone:2:3"),
         (";include('conf')\n return pickrandom({})", "`pickrandom`", "a.zone:3:2"),

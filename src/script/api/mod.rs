@@ -37,15 +37,8 @@ struct Family {
 }
 
 /// Every family, in reading order. One more is one more file and one more line.
-const FAMILIES: &[Family] = &[
-    object::FAMILY,
-    pick::FAMILY,
-    view::FAMILY,
-    health::FAMILY,
-    geo::FAMILY,
-    lookup::FAMILY,
-    result::FAMILY,
-];
+const FAMILIES: &[Family] =
+    &[object::FAMILY, pick::FAMILY, view::FAMILY, health::FAMILY, geo::FAMILY, lookup::FAMILY, result::FAMILY];
 
 /// Adds every builtin to `base`.
 pub(super) fn install(lua: &Lua, base: &Table, context: &Rc<Context>) -> mlua::Result<()> {
