@@ -52,6 +52,7 @@ use crate::health::Check;
 use crate::health::table::{Slot, Table};
 use crate::resolve::Question;
 use crate::resolve::table::Awaited;
+use api::lookup::constant_questions;
 use context::Context;
 use environment::Environment;
 use failure::{Place, bounded, describe};
@@ -239,6 +240,7 @@ impl Vm {
         }
         self.plans = plans;
         let mut names = self.context.lookups.discovered();
+        names.extend(programs.iter().flat_map(|program| constant_questions(&program.script().code)));
         let mut seen = HashSet::new();
         names.retain(|name| seen.insert(name.clone()));
         // A trial takes one branch. What the others check can be read where it is constant, and the rest is found

@@ -143,6 +143,9 @@ fn a_trial_tells_of_includes_that_do_nothing_and_of_names_nothing() {
             ("fails", Rtype::LUA, "x = 1\n  error('as it wants')"),
             ("d", Rtype::TXT, "resolve('www.example.net', 1)[1]:toString()"),
             ("e", Rtype::TXT, "resolve('WWW.example.net', 1)[1]:toString()"),
+            ("f", Rtype::TXT, ";if tcp then return #resolve('branch.example.net', '28') end return 'f'"),
+            ("g", Rtype::LUA, "function address() return resolve('function.example.net.', 1)[1]:toString() end"),
+            ("h", Rtype::TXT, ";return tostring(pcall(resolve, 'a..b', 1)) -- resolve('comment.example.net', 1)"),
         ],
     );
     let zone: Name = "example.com".parse().unwrap();
@@ -158,7 +161,10 @@ fn a_trial_tells_of_includes_that_do_nothing_and_of_names_nothing() {
     for (told, (position, what, place)) in told.iter().zip(expected) {
         assert!(told.starts_with(position) && told.contains(what) && told.contains(place), "{told}");
     }
-    assert_eq!(discovery.names.iter().map(ToString::to_string).collect::<Vec<_>>(), ["www.example.net. A"]);
+    assert_eq!(
+        discovery.names.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        ["www.example.net. A", "branch.example.net. AAAA", "function.example.net. A"]
+    );
 }
 
 #[test]

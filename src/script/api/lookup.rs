@@ -15,6 +15,7 @@ use crate::resolve::{Question, Reason, Record};
 use crate::script::context::Context;
 use crate::script::failure::describe;
 use crate::script::included::DEPTH_MAX;
+use crate::script::literal::{Literal, calls};
 use crate::script::lookups::{LOOKUPS_MAX, Lookup};
 use crate::script::program::Program;
 use crate::script::sandbox::{Spent, is_memory_error};
@@ -81,6 +82,19 @@ fn resolve(
         Lookup::Awaited => Err(CallError::Lua(context.end_run(Spent::Turn))),
         Lookup::TooMany => Err(CallError::refused(format!("was called more than {LOOKUPS_MAX} times in one run"))),
     }
+}
+
+/// The names of every look-up in a script whose arguments are constants, whichever branch it stands in.
+pub(in crate::script) fn constant_questions(code: &[u8]) -> Vec<Question> {
+    let question = |call: Literal| {
+        let Literal::Call(_, arguments) = call else { return None };
+        let [Literal::Text(name), Literal::Number(_, rtype) | Literal::Text(rtype)] = &arguments[..] else {
+            return None;
+        };
+        let (name, rtype) = (Name::parse_absolute(name.as_bytes()).ok()?, Rtype(rtype.parse().ok()?));
+        (!rtype.is_meta()).then_some(Question { name, rtype })
+    };
+    calls(code, &["resolve"]).into_iter().filter_map(question).collect()
 }
 
 /// A record from a resolver: its text, and its parts as fields.

@@ -18,7 +18,7 @@ pub(super) mod arguments;
 mod geo;
 pub(super) mod hash;
 pub(super) mod health;
-mod lookup;
+pub(super) mod lookup;
 mod object;
 pub(super) mod pick;
 pub(super) mod result;
