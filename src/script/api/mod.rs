@@ -10,6 +10,7 @@
 //! - `synth.rs`: addresses out of names, and names out of addresses
 //! - `health.rs`: choosing among targets that are up
 //! - `geo.rs`: where clients and targets are, and what is closest
+//! - `lookup.rs`: names in the DNS, records of this server, code in other records
 //! - `result.rs`: results that say more than their records
 //! - `log.rs`: what scripts tell the operator
 //!
@@ -22,6 +23,7 @@ mod geo;
 pub(super) mod hash;
 pub(super) mod health;
 mod log;
+pub(super) mod lookup;
 mod object;
 pub(super) mod pick;
 pub(super) mod result;
@@ -50,6 +52,7 @@ const FAMILIES: &[Family] = &[
     synth::FAMILY,
     health::FAMILY,
     geo::FAMILY,
+    lookup::FAMILY,
     result::FAMILY,
     log::FAMILY,
 ];

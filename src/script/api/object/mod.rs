@@ -24,6 +24,7 @@ use crate::script::context::Context;
 pub(super) use address::{Address, text_of};
 pub(super) use name::DnsName;
 pub(super) use network::{Network, NetworkGroup};
+pub(super) use record::ResourceRecord;
 
 use header::RequestHeader;
 
