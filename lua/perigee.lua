@@ -16,35 +16,71 @@ bestwho = nil
 localwho = nil
 ---@type boolean Whether the query came over TCP.
 tcp = nil
+---@type boolean Whether the query has the DO bit.
+dnssecOK = nil
+---@type integer The payload size of the query's OPT record; -1 without one.
+ednsPKTSize = nil
+---@type Header The query's header.
+dh = nil
+---@type integer A number that stays as long as the zone's name.
+zoneid = nil
+---@type table<string, integer> Types and RCODEs by name, and the tables `place` and `loglevels`.
+pdns = nil
+---@type table Empty.
+pdns_features = nil
 
 --- Picks one value, each with the same chance.
----@param values string[]
----@return string
+---@generic T
+---@param values T[] Strings, or whatever else a record can return.
+---@return T
 function pickrandom(values) end
 
+--- Picks different values, in random order.
+---@generic T
+---@param n integer How many; all if there are fewer.
+---@param values T[]
+---@return T[]
+function pickrandomsample(n, values) end
+
 --- Picks one value with a chance in proportion to its weight.
----@param choices {[1]: integer, [2]: string}[] Weights are whole numbers above 0.
----@return string
+---@generic T
+---@param choices {[1]: integer, [2]: T}[] Weights are whole numbers above 0.
+---@return T
 function pickwrandom(choices) end
 
 --- Picks the same value for the same client, as long as the list stays.
----@param values string[]
----@return string
+---@generic T
+---@param values T[]
+---@return T
 function pickhashed(values) end
 
 --- Picks the same value for the same client, in proportion to the weights.
----@param choices {[1]: integer, [2]: string}[]
----@return string
+---@generic T
+---@param choices {[1]: integer, [2]: T}[]
+---@return T
 function pickwhashed(choices) end
 
---- Returns every value.
----@param values string[]
+--- Picks the same value for the same name, in proportion to the weights.
+---@generic T
+---@param choices {[1]: integer, [2]: T}[]
+---@return T
+function picknamehashed(choices) end
+
+--- Picks the same value for the same client, and moves no more clients than it must when the list changes.
+---@generic T
+---@param choices {[1]: integer, [2]: T}[] Weights are numbers of points: hundreds rather than ones.
+---@return T|string value An empty string when the list is empty.
+function pickchashed(choices) end
+
+--- Returns every value, those of lists in the list included.
+---@param values (string|string[])[]
 ---@return string[]
 function all(values) end
 
 --- Picks at random one value of the first rule with a network that holds the client.
----@param rules {[1]: string[], [2]: string[]}[] Networks and values.
----@return string value Empty when no rule fits, which is an error for most types.
+---@generic T
+---@param rules {[1]: string[], [2]: T[]}[] Networks and values.
+---@return T|string value Empty when no rule fits, which is an error for most types.
 function view(rules) end
 
 --- Whether the client is in one of the networks.
@@ -124,10 +160,90 @@ function newCA(text) end
 ---@return Netmask
 function newNetmask(text) end
 
+--- Makes an address of its octets.
+---@param octets string 4 or 16 of them; of any other number it is 0.0.0.0.
+---@param port? integer
+---@return ComboAddress
+function newCAFromRaw(octets, port) end
+
+--- Makes an empty set of addresses.
+---@return ComboAddressSet
+function newCAS() end
+
+--- Makes a group of networks.
+---@param list? string[] Networks; one with `!` in front is kept out.
+---@return NetmaskGroup
+function newNMG(list) end
+
+--- Makes a type.
+---@param text string `A`, `TYPE1` or `#1`.
+---@return QType
+function newQType(text) end
+
+--- Makes a record as databases have it. What it holds is not checked.
+---@param name DNSName
+---@param type string
+---@param ttl integer
+---@param content string
+---@param zoneid? integer
+---@param auth? boolean
+---@return DNSResourceRecord
+function newDRR(name, type, ttl, content, zoneid, auth) end
+
+--- Makes a record as messages have it.
+---@param name DNSName
+---@param type string
+---@param ttl integer
+---@param content string
+---@param place integer One of `pdns.place`.
+---@return DNSRecord
+function newDR(name, type, ttl, content, place) end
+
+--- Reads the IPv4 address in the labels that a wildcard stands for.
+---@param template? string The one form to read, with `%1%` to `%6%` for the address.
+---@return string address 0.0.0.0 if there is none.
+function createForward(template) end
+
+--- Reads the IPv6 address in the labels that a wildcard stands for.
+---@return string address `::` if there is none.
+function createForward6() end
+
+--- Names the IPv4 address that `qname` spells from the back.
+---@param format string With `%1%` to `%6%` for the address.
+---@param exceptions? table<string, string> Names by address.
+---@return string
+function createReverse(format, exceptions) end
+
+--- Names the IPv6 address that `qname` spells from the back.
+---@param format string With `%1%` to `%41%` for the address.
+---@param exceptions? table<string, string> Names by address.
+---@return string
+function createReverse6(format, exceptions) end
+
+--- Returns the address if it is in the group, or else the fallback.
+---@param address string
+---@param group NetmaskGroup
+---@param fallback? string 0.0.0.0 or `::` if not given; empty for no record.
+---@return string[]
+function filterForward(address, group, fallback) end
+
+--- Writes a line to the log.
+---@param text string
+---@param level? integer One of `pdns.loglevels`; a warning if not given.
+function pdnslog(text, level) end
+
+--- Draws a whole number.
+---@param n? integer It is below this, or of 32 bits.
+---@return integer
+function pdnsrandom(n) end
+
+--- Does nothing.
+function report(...) end
+
 --- Looks a name up by the resolvers. The run ends and begins anew when the answer is there.
 ---@param name string Absolute, with or without a final dot.
 ---@param type integer The number of a type, such as 1 for A.
----@return ResourceRecord[] records
+---@return DNSResourceRecord[] records
 ---@return string? why Nothing if the look-up worked; else "nxdomain", "servfail", "refused", "timeout", "unreachable", "overload" or "failed".
 function resolve(name, type) end
 
@@ -141,12 +257,48 @@ function dblookup(name, type) end
 ---@param name string Relative to the zone.
 function include(name) end
 
----@class ResourceRecord
----@field content string
----@field qname DNSName
----@field qtype integer
----@field ttl integer
+---@class DNSResourceRecord
 ---@field toString fun(self): string The content.
+---@field content fun(self): string
+---@field qname fun(self): DNSName
+---@field wildcardName fun(self): DNSName
+---@field ttl fun(self): integer
+---@field signttl fun(self): integer
+---@field qtype fun(self): integer
+---@field qclass fun(self): integer
+---@field domainId fun(self): integer
+---@field lastModified fun(self): integer
+---@field scopeMask fun(self): integer
+---@field auth fun(self): boolean
+---@field disabled fun(self): boolean
+
+---@class DNSRecord
+---@field name DNSName
+---@field type integer
+---@field ttl integer
+---@field place integer One of `pdns.place`.
+---@field getContent fun(self): string
+---@field getCA fun(self): ComboAddress? With port 53; nothing for what is no address.
+---@field changeContent fun(self, text: string)
+
+---@class QType
+---@field getCode fun(self): integer
+---@field getName fun(self): string
+
+---@class Header
+---@field getID fun(self): integer
+---@field getAA fun(self): boolean
+---@field getTC fun(self): boolean
+---@field getRD fun(self): boolean
+---@field getRA fun(self): boolean
+---@field getAD fun(self): boolean
+---@field getCD fun(self): boolean
+---@field getOPCODE fun(self): integer
+---@field getRCODE fun(self): integer
+---@field getQDCOUNT fun(self): integer
+---@field getANCOUNT fun(self): integer
+---@field getNSCOUNT fun(self): integer
+---@field getARCOUNT fun(self): integer
 
 ---@class DNSName
 ---@field toString fun(self): string With a final dot.
@@ -186,3 +338,12 @@ function include(name) end
 ---@field isIpv6 fun(self): boolean
 ---@field empty fun(self): boolean
 ---@field match fun(self, address: string): boolean
+
+---@class ComboAddressSet
+---@field add fun(self, address: string|ComboAddress|string[])
+---@field check fun(self, address: ComboAddress): boolean
+
+---@class NetmaskGroup
+---@field addMask fun(self, network: string) With `!` in front, to keep it out.
+---@field addMasks fun(self, networks: string[])
+---@field match fun(self, address: ComboAddress): boolean The most specific network decides.

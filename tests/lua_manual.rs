@@ -2,8 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::Path;
 
 use tempfile::TempDir;
+
+use crate::support::sources::files_below;
 
 /// What stands before an example to make a zone of it.
 const HEAD: &str = "$TTL 60\n@ SOA ns hostmaster 1 3600 900 604800 60\n@ NS ns\nns A 192.0.2.53\n";
@@ -14,9 +17,7 @@ fn read(path: &str) -> String {
 
 /// The sources of the builtins.
 fn families() -> Vec<(String, String)> {
-    let entries = fs::read_dir("src/script/api").expect("the builtins have a folder");
-    let paths = entries.map(|entry| entry.expect("an entry").path().display().to_string());
-    paths.map(|path| (path.clone(), read(&path))).collect()
+    files_below(Path::new(env!("CARGO_MANIFEST_DIR")), "src/script/api", "rs").into_iter().collect()
 }
 
 /// Every builtin, by the call that adds it.
@@ -92,7 +93,22 @@ fn the_manual_and_the_list_for_editors_name_every_builtin_and_no_other() {
     // Constructors stand in the text of their section.
     let constructors = builtins.iter().filter(|name| name.starts_with("new")).cloned();
     for name in constructors.clone() {
-        assert!(manual.contains(&format!("`{name}(text)`")), "{name}");
+        assert!(manual.contains(&format!("`{name}(")), "{name}");
     }
     assert_eq!(headed.chain(constructors).collect::<BTreeSet<_>>(), builtins);
+}
+
+#[test]
+fn the_list_for_editors_names_every_method() {
+    let list = read("lua/perigee.lua");
+    let objects: Vec<_> = families().into_iter().filter(|(path, _)| path.contains("/object/")).collect();
+    let mut methods = 0;
+    for (path, source) in objects {
+        let names = source.split("method(methods, \"").chain(source.split("method_mut(methods, \"")).skip(1);
+        for name in names.filter_map(|rest| Some(rest.split_once("\", ")?.0)).filter(|name| !name.contains('\n')) {
+            methods += 1;
+            assert!(list.contains(&format!("---@field {name} fun(self")), "{path}: {name}");
+        }
+    }
+    assert!(methods > 40, "only {methods} methods");
 }
