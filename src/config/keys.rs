@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::units::{render_duration, render_size};
 use super::{Config, Format, Level, Scope, Zone};
 use crate::dns::Name;
+use crate::geo::Place;
 
 /// Every key outside `[[zone]]`.
 pub const KEYS: &[Key<Config>] = &[
@@ -48,6 +49,8 @@ pub const KEYS: &[Key<Config>] = &[
     Key::new("health", "checks-max", |c| Field::Number(&mut c.health.checks_max, 1..=10_000_000)),
     Key::new("edns", "client-subnet", |c| Field::Bool(&mut c.edns.client_subnet)),
     Key::new("geoip", "databases", |c| Field::Paths(&mut c.geoip.databases)),
+    Key::new("geoip", "language", |c| Field::Text(&mut c.geoip.language)),
+    Key::new("geoip", "unknown-location", |c| Field::Place(&mut c.geoip.unknown_location)),
     Key::new("resolver", "servers", |c| Field::Addresses(&mut c.resolver.servers, 0..=16)),
     Key::new("log", "level", |c| Field::Word(&mut c.log.level)),
     Key::new("log", "format", |c| Field::Word(&mut c.log.format)),
@@ -123,6 +126,10 @@ pub(super) enum Field<'c> {
     Name(&'c mut Name),
     Path(&'c mut PathBuf),
     Paths(&'c mut Vec<PathBuf>),
+    /// A text that may be anything.
+    Text(&'c mut String),
+    /// A latitude and a longitude; an empty text for nowhere.
+    Place(&'c mut Option<Place>),
     /// One word of a few.
     Word(&'c mut dyn Word),
 }
@@ -139,6 +146,8 @@ impl Field<'_> {
             Self::Name(_) => "domain name".into(),
             Self::Path(_) => "path".into(),
             Self::Paths(_) => "list of paths".into(),
+            Self::Text(_) => "text".into(),
+            Self::Place(_) => "latitude and longitude".into(),
             Self::Word(word) => {
                 let words: Vec<_> = word.words().iter().map(|word| format!("`\"{word}\"`")).collect();
                 words.join(", ")
@@ -158,6 +167,8 @@ impl Field<'_> {
             Self::Addresses(values, _) => list(values.iter().map(ToString::to_string)),
             Self::Name(name) => quote(name.to_string()),
             Self::Path(path) => quote(path.display().to_string()),
+            Self::Text(text) => quote((*text).clone()),
+            Self::Place(place) => quote(place.map(|place| place.to_string()).unwrap_or_default()),
             Self::Paths(paths) => list(paths.iter().map(|path| path.display().to_string())),
             Self::Word(word) => quote(word.word().into()),
         }
@@ -171,9 +182,14 @@ impl Field<'_> {
             Self::Size(_, range) => between(&render_size(*range.start()), &render_size(*range.end())),
             Self::Duration(_, range) => between(&render_duration(*range.start()), &render_duration(*range.end())),
             Self::Addresses(_, range) => format!("{} entries", between(range.start(), range.end())),
-            Self::Bool(_) | Self::OptionalBool(_) | Self::Name(_) | Self::Path(_) | Self::Paths(_) | Self::Word(_) => {
-                String::new()
-            }
+            Self::Bool(_)
+            | Self::OptionalBool(_)
+            | Self::Name(_)
+            | Self::Path(_)
+            | Self::Paths(_)
+            | Self::Text(_)
+            | Self::Place(_)
+            | Self::Word(_) => String::new(),
         }
     }
 }
