@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::Program;
+use crate::geo::Databases;
 use crate::zone::ZoneSet;
 
 /// The scripts of a zone, compiled, in the order of [`crate::zone::Zone::scripts`].
@@ -15,4 +16,13 @@ pub type Programs = Arc<[Arc<Program>]>;
 pub struct Surroundings {
     /// The zones and their scripts.
     pub zones: ZoneSet<Programs>,
+    /// Where addresses are.
+    pub geo: Arc<Databases>,
+}
+
+impl Surroundings {
+    /// The same with other zones.
+    pub fn with_zones(&self, zones: ZoneSet<Programs>) -> Self {
+        Self { zones, geo: Arc::clone(&self.geo) }
+    }
 }
