@@ -7,12 +7,14 @@
 //! - `pick.rs`: choosing among values
 //! - `view.rs`: choosing by the client's network
 //! - `health.rs`: choosing among targets that are up
+//! - `geo.rs`: where clients and targets are, and what is closest
 //! - `result.rs`: results that say more than their records
 //!
 //! Under them, `arguments.rs` has the rules by which Lua values become arguments, the same for every builtin, and
 //! `hash.rs` the function behind choices that stay.
 
 pub(super) mod arguments;
+mod geo;
 pub(super) mod hash;
 pub(super) mod health;
 mod object;
@@ -33,7 +35,7 @@ struct Family {
 }
 
 /// Every family, in reading order. One more is one more file and one more line.
-const FAMILIES: [Family; 5] = [object::FAMILY, pick::FAMILY, view::FAMILY, health::FAMILY, result::FAMILY];
+const FAMILIES: &[Family] = &[object::FAMILY, pick::FAMILY, view::FAMILY, health::FAMILY, geo::FAMILY, result::FAMILY];
 
 /// Adds every builtin to `base`.
 pub(super) fn install(lua: &Lua, base: &Table, context: &Rc<Context>) -> mlua::Result<()> {
@@ -72,6 +74,16 @@ impl Api<'_> {
             })
         })?;
         self.base.raw_set(name, binding)
+    }
+
+    /// Adds a table of named numbers, which no script can change.
+    fn constants(&mut self, name: &'static str, constants: &[(&str, i64)]) -> mlua::Result<()> {
+        let table = self.lua.create_table()?;
+        for (constant, number) in constants {
+            table.raw_set(*constant, *number)?;
+        }
+        table.set_readonly(true);
+        self.base.raw_set(name, table)
     }
 }
 
