@@ -1,6 +1,7 @@
 //! Scripts as records have them: forms, limits, isolation, positions of errors, and plans beside the VM.
 
 mod health;
+mod scope;
 
 use std::net::SocketAddr;
 
