@@ -273,6 +273,15 @@ async fn a_target_that_hangs_times_out() {
 }
 
 #[tokio::test]
+async fn without_time_every_probe_fails() {
+    let backend = Backend::start();
+    for kind in [Kind::Tcp(backend.address), http(request(backend.url("www.example.com", "/"))).kind] {
+        let check = Check { timeout: Duration::ZERO, ..check(kind) };
+        assert_eq!(probe(&check).await, "timed out after 0ns");
+    }
+}
+
+#[tokio::test]
 async fn the_timeout_covers_the_body_too() {
     let backend = Backend::start();
     backend.reply(Reply::Stall);

@@ -42,6 +42,10 @@ impl Prober {
     ///
     /// Each has connections of its own: what passes is that the target accepts a new client.
     pub async fn probe(&self, check: &Check) -> Verdict {
+        if check.timeout.is_zero() {
+            // A connection that is there at the first look would still pass.
+            return Verdict::Fail(Reason::TimedOut(check.timeout));
+        }
         let outcome = match &check.kind {
             Kind::Tcp(target) => time::timeout(check.timeout, connect(*target, check.source)).await,
             Kind::Http { address, request } => {

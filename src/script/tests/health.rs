@@ -45,8 +45,11 @@ fn answered_by(code: &str, known: &[(&str, Reading)], plans: bool) -> Run {
     Run { outcome, checks: checks.iter().map(ToString::to_string).collect(), lints }
 }
 
+/// Code, what is known of the checks whose words hold a text, and what the code comes to.
+type Row<'r> = (&'r str, &'r [(&'r str, Reading)], &'r str);
+
 /// Holds the answer of each row against what it is to be; values are joined with blanks.
-fn hold(rows: &[(&str, &[(&str, Reading)], &str)]) {
+fn hold(rows: &[Row<'_>]) {
     for (code, known, expected) in rows {
         let came = answered(code, known).outcome.map_or_else(|error| error, |values| values.join(" "));
         assert_eq!(came, *expected, "{code}");
