@@ -77,11 +77,12 @@ impl<'s, 'z> Synthesizer<'s, 'z> {
         scripts.into_iter()
     }
 
-    /// The types a node has something for, scripts included.
+    /// The types a node has something for, scripts included; but for those of RRSIG, which ANY does not run.
     pub(super) fn types_at(&self, node: &Node) -> SmallVec<[Rtype; 8]> {
         let mut types: SmallVec<[Rtype; 8]> = node.rrsets().iter().map(|rrset| rrset.rtype()).collect();
         if let Some((zone, ..)) = self.place {
-            types.extend(node.scripts().iter().map(|index| zone.scripts()[*index as usize].covered));
+            let covered = node.scripts().iter().map(|index| zone.scripts()[*index as usize].covered);
+            types.extend(covered.filter(|covered| *covered != Rtype::RRSIG));
         }
         types.sort_unstable();
         types.dedup();
