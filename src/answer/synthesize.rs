@@ -117,7 +117,7 @@ impl<'s, 'z> Synthesizer<'s, 'z> {
             if let Some(rcode) = output.denial {
                 return Err(Refrain::Denied(rcode, output.ttl));
             }
-            ttl = ttl.min(output.ttl.unwrap_or(zone.scripts()[index].ttl));
+            ttl = ttl.min(output.ttl.unwrap_or_else(|| zone.scripts()[index].ttl));
             for made in output.rdata {
                 let known = rdata.contains(&made) || own.is_some_and(|own| own.rdata().any(|rdata| *rdata == *made));
                 if !known {

@@ -197,7 +197,7 @@ impl Told {
             |record: &Record| format!("{} {} {} {}", owner(record), record.ttl, record.record_type(), record.data);
         let kind = |record: &Record| format!("{} {}", owner(record), record.record_type());
         let options = reply.edns.iter().flat_map(|edns| &edns.options().options);
-        let scope = options.filter_map(|(_, option)| match option {
+        let mut scope = options.filter_map(|(_, option)| match option {
             EdnsOption::Subnet(subnet) => Some(subnet.scope_prefix()),
             _ => None,
         });
@@ -207,7 +207,7 @@ impl Told {
             answers: sorted(reply.answers.iter().map(whole).collect()),
             authority: sorted(reply.authorities.iter().map(kind).collect()),
             additional: sorted(reply.additionals.iter().map(whole).collect()),
-            scope: scope.filter(|_| has_data).last(),
+            scope: if has_data { scope.next() } else { None },
         }
     }
 
