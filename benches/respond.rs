@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use divan::Bencher;
-use perigee::answer::{Client, Now, Responder, Transport, World};
+use perigee::answer::{Client, Now, Patience, Responder, Transport, World};
 use perigee::config::{Config, Zone};
 use perigee::daemon::candidate;
 use perigee::dns::wire::Limits;
@@ -38,7 +38,8 @@ fn responder(apex: &str) -> Responder {
         Event::Removed { .. } | Event::Failed { .. } => None,
     });
     let limits = Limits { udp_payload_max: 1232, client_subnet: true };
-    let world = World { surroundings: Arc::new(Surroundings { zones: ZoneSet::new(zones) }), limits, any_to_tcp: true };
+    let surroundings = Surroundings { zones: ZoneSet::new(zones), ..Surroundings::default() };
+    let world = World { surroundings: Arc::new(surroundings), limits, any_to_tcp: true };
     let (limits, library, table) = (config.lua.clone(), Arc::default(), Arc::new(Table::new(16)));
     let vm = Vm::new(Setup { limits, library, table, seed: 7, clock: Box::new(|| Duration::ZERO) }).expect("a VM");
     Responder::new(Arc::new(world), vm)
@@ -66,7 +67,7 @@ fn ask(bencher: Bencher<'_, '_>, apex: &str, owner: &str, rtype: Rtype) {
     let mut reply = Vec::with_capacity(4096);
     bencher.bench_local(|| {
         reply.clear();
-        responder.respond(now, &client, &request, &mut reply)
+        responder.respond(now, &client, &request, Patience::Left, &mut reply)
     });
     assert!(reply.len() > request.len());
 }

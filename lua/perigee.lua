@@ -137,6 +137,30 @@ function newCA(text) end
 ---@return Netmask
 function newNetmask(text) end
 
+--- Looks a name up by the resolvers. The run ends and begins anew when the answer is there.
+---@param name string Absolute, with or without a final dot.
+---@param type integer The number of a type, such as 1 for A.
+---@return ResourceRecord[] records
+---@return string? why Nothing if the look-up worked; else "nxdomain", "servfail", "refused", "timeout", "unreachable", "overload" or "failed".
+function resolve(name, type) end
+
+--- The records of a type that this server holds at a name, as text.
+---@param name string Absolute, with or without a final dot.
+---@param type integer The number of a type; 255 for all.
+---@return string[]
+function dblookup(name, type) end
+
+--- Runs the code of the LUA records at a name in the globals of this run.
+---@param name string Relative to the zone.
+function include(name) end
+
+---@class ResourceRecord
+---@field content string
+---@field qname DNSName
+---@field qtype integer
+---@field ttl integer
+---@field toString fun(self): string The content.
+
 ---@class DNSName
 ---@field toString fun(self): string With a final dot.
 ---@field toStringNoDot fun(self): string

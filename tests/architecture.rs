@@ -33,12 +33,13 @@ const ROOMS: &[Room] = &[
         crates: &["data_encoding", "hashbrown", "strsim", "thiserror"],
     },
     Room { name: "health", rooms: &[], crates: &[] },
+    Room { name: "resolve", rooms: &["dns"], crates: &["arc_swap"] },
     Room {
         name: "script",
-        rooms: &["config", "diagnostic", "dns", "health", "zone"],
-        crates: &["ipnet", "mlua", "rand", "smallvec", "thiserror"],
+        rooms: &["config", "diagnostic", "dns", "health", "resolve", "zone"],
+        crates: &["ipnet", "mlua", "rand", "smallvec", "thiserror", "tracing"],
     },
-    Room { name: "answer", rooms: &["answer::synthesize", "dns", "script", "zone"], crates: &["bumpalo"] },
+    Room { name: "answer", rooms: &["answer::synthesize", "dns", "resolve", "script", "zone"], crates: &["bumpalo"] },
     Room {
         name: "answer::synthesize",
         rooms: &["answer", "dns", "script", "zone"],
@@ -48,6 +49,8 @@ const ROOMS: &[Room] = &[
     Room { name: "health::checker", rooms: &["health"], crates: &["tokio", "tracing"] },
     Room { name: "health::probe", rooms: &["health", "health::tls"], crates: &["reqwest", "rustls", "tokio"] },
     Room { name: "health::tls", rooms: &["health"], crates: &["rustls", "rustls_platform_verifier"] },
+    Room { name: "resolve::asker", rooms: &["resolve"], crates: &["tokio", "tracing"] },
+    Room { name: "resolve::upstream", rooms: &["dns", "resolve"], crates: &["hickory_resolver", "tokio"] },
     Room {
         name: "source",
         rooms: &["config", "diagnostic", "dns"],
@@ -69,6 +72,9 @@ const ROOMS: &[Room] = &[
             "health",
             "health::checker",
             "health::probe",
+            "resolve",
+            "resolve::asker",
+            "resolve::upstream",
             "script",
             "server",
             "source",
@@ -85,7 +91,7 @@ const ROOMS: &[Room] = &[
 ];
 
 /// The rooms that wait for nothing, open nothing and read no clock.
-const CORE: &[&str] = &["dns", "dns::probe", "zone", "health", "script", "answer", "answer::synthesize"];
+const CORE: &[&str] = &["dns", "dns::probe", "zone", "health", "resolve", "script", "answer", "answer::synthesize"];
 
 /// What only waits, opens or reads a clock. Crates that do stand in no line of the core in [`ROOMS`].
 const WORLDLY: &[&str] = &[

@@ -73,6 +73,11 @@ fn every_key_is_set_by_its_file_and_by_its_variable() {
         ("edns.client-subnet", "false", "false"),
         ("geoip.databases", r#"["/srv/city.mmdb", "/srv/asn.mmdb"]"#, "/srv/city.mmdb,/srv/asn.mmdb"),
         ("resolver.servers", r#"["192.0.2.1:53"]"#, "192.0.2.1:53"),
+        ("resolver.timeout", r#""500ms""#, "500ms"),
+        ("resolver.cache-max", "7", "7"),
+        ("resolver.ttl-min", r#""5s""#, "5s"),
+        ("resolver.negative-ttl", r#""5m""#, "5m"),
+        ("resolver.waiting-max", "9", "9"),
         ("log.level", r#""debug""#, "debug"),
         ("log.format", r#""json""#, "json"),
     ];
@@ -320,15 +325,11 @@ fn variables_of_others_are_left_alone() {
 
 #[test]
 fn what_is_odd_but_usable_is_a_warning() {
-    let (_, diagnostics) =
-        parse("health = { interval = \"2h\" }\ngeoip.databases = [\"a\"]\nresolver.servers = [\"192.0.2.1:53\"]\n")
-            .expect("usable");
+    let (_, diagnostics) = parse("health = { interval = \"2h\" }\ngeoip.databases = [\"a\"]\n").expect("usable");
     insta::assert_snapshot!(render(&diagnostics), @r#"
     warning: `health.forget` is shorter than `health.interval`
       help: checks would be forgotten before their second probe; make it several intervals long
     warning: nothing reads `geoip.databases` yet: it has no effect in this version
-      help: leave it empty until a release says otherwise
-    warning: nothing reads `resolver.servers` yet: it has no effect in this version
       help: leave it empty until a release says otherwise
     "#);
     let (_, diagnostics) = parse_variables(&[("PERIGEE_HEALTH_INTERVALL", "2s"), ("PERIGEE_X", "1")]).expect("usable");

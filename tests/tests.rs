@@ -11,6 +11,7 @@ mod failover; // health to answers: right from the first one, following a fall a
 mod founding; // the story perigee was founded on
 mod health; // fake backends fail and recover: up, down, up
 mod interop; // what dig, kdig, drill and dnspython make of our responses
+mod lookups; // names that scripts look up, and the queries that wait for them
 mod lua_manual; // the manual of LUA records, its examples, and the list for editors
 mod lua_types; // what a script returns, for every type there is
 mod powerdns; // LUA records that PowerDNS answers in the same way
@@ -21,4 +22,5 @@ mod samples; // zones/ and lua/ do what their headers promise
 mod sandbox; // scripts that would take everything
 mod source; // zone files that come, change, break and go
 mod transport; // UDP, TCP pipelining, slow clients, octet noise
+mod waiting; // requests whose answer lacks something, and the others meanwhile
 mod zonefile; // zone files good and bad, and the messages they earn

@@ -11,7 +11,7 @@ use crate::dns::edns::{ClientSubnet, Edns};
 use crate::dns::rrset::{RECORD_HEADER, header};
 use crate::dns::wire::Header;
 use crate::dns::{Client, NameRef, Now, Rcode, Request, RrsetRef, Rtype};
-use crate::script::{Failure, FailureKind, Programs, Query, Vm};
+use crate::script::{Failure, FailureKind, Patience, Programs, Query, Vm};
 use crate::zone::{Node, Zone};
 
 /// Answers for nodes: with what they hold, and what their scripts return for this query.
@@ -19,6 +19,7 @@ pub(super) struct Synthesizer<'s, 'z> {
     vm: &'s mut Vm,
     arena: &'z Bump,
     now: Now,
+    patience: Patience,
     client: &'s Client,
     subnet: Option<ClientSubnet>,
     header: Header,
@@ -40,14 +41,14 @@ impl<'s, 'z> Synthesizer<'s, 'z> {
     pub(super) fn new(
         vm: &'s mut Vm,
         arena: &'z Bump,
-        now: Now,
+        (now, patience): (Now, Patience),
         client: &'s Client,
         request: &Request<'_>,
         world: &World,
     ) -> Self {
         let subnet = request.edns.and_then(|edns| edns.client_subnet).filter(|_| world.limits.client_subnet);
         let (header, edns) = (request.header, request.edns);
-        Self { vm, arena, now, client, subnet, header, edns, place: None, scope: 0 }
+        Self { vm, arena, now, patience, client, subnet, header, edns, place: None, scope: 0 }
     }
 
     /// Turns to a zone, in which `name` is looked for.
@@ -103,6 +104,7 @@ impl<'s, 'z> Synthesizer<'s, 'z> {
         for index in self.programs_for(node, rtype) {
             let query = Query {
                 now: self.now,
+                patience: self.patience,
                 client: self.client,
                 subnet: self.subnet,
                 qname: name,
@@ -158,7 +160,7 @@ impl<'s, 'z> Synthesizer<'s, 'z> {
 
     /// Logs a script's failure, once a second for each script, and says it in a few words for the client.
     pub(super) fn report(&self, request: &Request<'_>, failure: &Failure) -> &'static str {
-        if failure.program.may_log(self.now.unix_secs) {
+        if failure.kind != FailureKind::Await && failure.program.may_log(self.now.unix_secs) {
             tracing::warn!(
                 position = %failure.position,
                 qname = %request.qname,
@@ -171,6 +173,7 @@ impl<'s, 'z> Synthesizer<'s, 'z> {
         match failure.kind {
             FailureKind::Budget => "the record's script used up its budget",
             FailureKind::Error => "the record's script failed",
+            FailureKind::Await => "the record's script waits for a look-up",
             FailureKind::Value => "the record's script returned no usable value",
         }
     }

@@ -9,6 +9,7 @@ use crate::diagnostic::{Diagnostic, Position};
 use crate::dns::{Name, Now};
 use crate::health::Check;
 use crate::health::table::Table;
+use crate::resolve::Question;
 use crate::script::{Discovery, Library, Policy, Program, Programs, Setup, Surroundings, Vm};
 use crate::source::{Loaded, Text, ZoneReader};
 use crate::zone::parser::{self, Included, Input, Options};
@@ -25,6 +26,8 @@ pub struct Candidate {
     pub programs: Programs,
     /// The checks they asked for in a trial run.
     pub checks: Vec<Check>,
+    /// The names they asked for in a trial run.
+    pub names: Vec<Question>,
 }
 
 /// Makes a candidate of a zone's text; tells every fault there is.
@@ -81,7 +84,7 @@ fn make(
     let programs = compile(&zone, &policy_of(config)).map_err(|errors| diagnostics.extend(errors)).ok()?;
     let tried = try_out(config, library, &zone, &programs).map_err(|error| diagnostics.push(error)).ok()?;
     diagnostics.extend(tried.warnings);
-    Some(Candidate { zone, programs, checks: tried.checks })
+    Some(Candidate { zone, programs, checks: tried.checks, names: tried.names })
 }
 
 /// What becomes of a zone's LUA records.
@@ -133,7 +136,10 @@ fn try_out(
     let (limits, library) = (config.lua.clone(), library.clone());
     let mut vm = Vm::new(Setup { limits, library, table, seed: 0, clock: thread_clock() })?;
     // Of the zones there is only this one: another's may be refused yet, or not be read.
-    vm.turn_to(&Arc::new(Surroundings { zones: ZoneSet::new([(zone.clone(), programs.clone())]) }));
+    vm.turn_to(&Arc::new(Surroundings {
+        zones: ZoneSet::new([(zone.clone(), programs.clone())]),
+        ..Surroundings::default()
+    }));
     let unix = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     let now = Now { unix_secs: unix.as_secs(), monotonic: Duration::ZERO };
     Ok(vm.discover(programs, zone.apex().as_ref(), now))

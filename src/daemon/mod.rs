@@ -19,7 +19,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 
-use crate::answer::{Responder, World};
+use crate::answer::{Awaited, Client, Now, Outcome, Patience, Responder, World};
 use crate::config::{Config, SOURCE_EVENTS_MAX};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::dns::Name;
@@ -27,6 +27,8 @@ use crate::dns::wire::Limits;
 use crate::health::checker::{Checker, Settings as CheckerSettings};
 use crate::health::probe::Prober;
 use crate::health::table::{Claims, Table};
+use crate::resolve::upstream::Upstream;
+use crate::resolve::{Reason, Verdict, asker, table as names};
 use crate::script::{Library, Programs, Setup, Surroundings, Vm};
 use crate::server::{self, Clock, Workers};
 use crate::source::{Event, FileSource};
@@ -59,16 +61,18 @@ async fn serve(config: &Config, library: Arc<Library>, listeners: server::Listen
     let table = Arc::new(Table::new(config.health.checks_max));
     let stopping = Arc::new(Notify::new());
     let checker = Arc::new(start_checker(config, &table, &stopping));
-    let (source, stage) = read_zones(config, &library, &table).await;
+    let clock = Clock::start();
+    let names = start_asker(config, clock, &stopping);
+    let (source, mut stage) = read_zones(config, &library, &table, names, clock).await;
     tokio::select! {
-        () = warm_all(&stage, &checker) => {}
+        () = warm_all(&mut stage, &checker) => {}
         () = signals.stop() => return Ok(()),
     }
 
     let (publish, world) = watch::channel(stage.world());
     let addresses = listeners.addresses().to_vec();
     let factory = worker_factory(config, library, table, world)?;
-    let workers = server::start(listeners, settings(config), Clock::start(), factory);
+    let workers = server::start(listeners, settings(config), clock, factory);
     let workers = workers.map_err(|error| vec![Diagnostic::error(None, error.to_string())])?;
     tracing::info!(?addresses, zones = stage.live.len(), checks = stage.table.len(), "serving");
 
@@ -87,6 +91,8 @@ async fn read_zones<'c>(
     config: &'c Config,
     library: &Arc<Library>,
     table: &Arc<Table>,
+    names: Arc<names::Table>,
+    clock: Clock,
 ) -> (FileSource<Candidate>, Stage<'c>) {
     let (shared, library) = (Arc::new(config.clone()), library.clone());
     let mut source = FileSource::new(&config.zones, &config.zone, move |name, text, reader| {
@@ -98,19 +104,22 @@ async fn read_zones<'c>(
     })
     .await
     .expect("reading zones does not panic, and nothing stops the runtime meanwhile");
-    let mut stage = Stage::new(config, table.clone());
+    let mut stage = Stage::new(config, table.clone(), names, clock);
     for event in events {
-        if let Some(claimed) = stage.take(event) {
+        if let Some(mut claimed) = stage.take(event) {
+            stage.lookups.append(&mut claimed.lookups);
             stage.accept(claimed);
         }
     }
     (source, stage)
 }
 
-/// Waits for the first probes of all checks, up to the deadline.
-async fn warm_all(stage: &Stage<'_>, checker: &Checker) {
+/// Waits for the first probes of all checks and for all look-ups, up to the deadline.
+async fn warm_all(stage: &mut Stage<'_>, checker: &Checker) {
+    let lookups = std::mem::take(&mut stage.lookups);
     let slots: Vec<_> = stage.live.values().flat_map(|hosted| hosted.claims.slots()).cloned().collect();
-    let unprobed = checker.warm(&slots, stage.config.health.warmup).await;
+    let deadline = stage.config.health.warmup;
+    let (unprobed, ()) = tokio::join!(checker.warm(&slots, deadline), settle(lookups, deadline));
     if unprobed > 0 {
         tracing::warn!(checks = slots.len(), unprobed, "checks without a result yet count as down");
     }
@@ -172,6 +181,10 @@ async fn keep_up(
 struct Stage<'c> {
     config: &'c Config,
     table: Arc<Table>,
+    names: Arc<names::Table>,
+    clock: Clock,
+    /// What zones look up that were read before any was served.
+    lookups: Vec<Awaited>,
     live: BTreeMap<Name, Hosted>,
     /// The newest version of each zone seen, so that a slow older one does not replace it.
     versions: HashMap<Name, u64>,
@@ -185,27 +198,30 @@ struct Hosted {
     claims: Claims,
 }
 
-/// A zone whose checks are claimed and may still want a first probe.
+/// A zone whose checks are claimed and may still want a first probe, and whose names are being looked up.
 struct Claimed {
     name: Name,
     version: u64,
+    lookups: Vec<Awaited>,
     hosted: Hosted,
 }
 
 impl<'c> Stage<'c> {
-    fn new(config: &'c Config, table: Arc<Table>) -> Self {
-        Self { config, table, live: BTreeMap::new(), versions: HashMap::new(), versions_seen: 0 }
+    fn new(config: &'c Config, table: Arc<Table>, names: Arc<names::Table>, clock: Clock) -> Self {
+        let (lookups, live, versions) = (Vec::new(), BTreeMap::new(), HashMap::new());
+        Self { config, table, names, clock, lookups, live, versions, versions_seen: 0 }
     }
 
     /// Logs what an event tells, and claims the checks of a zone that came with it.
     fn take(&mut self, event: Event<Candidate>) -> Option<Claimed> {
         log_diagnostics(event.diagnostics());
         match event {
-            Event::Changed { name, zone: Candidate { zone, programs, checks }, .. } => {
+            Event::Changed { name, zone: Candidate { zone, programs, checks, names }, .. } => {
                 self.versions_seen += 1;
                 self.versions.insert(name.clone(), self.versions_seen);
                 let hosted = Hosted { zone, programs, claims: self.table.claim(&checks) };
-                Some(Claimed { name, version: self.versions_seen, hosted })
+                let lookups = self.names.prepare(&names, self.clock.now().monotonic);
+                Some(Claimed { name, version: self.versions_seen, lookups, hosted })
             }
             Event::Failed { name: Some(name), .. } => {
                 match self.live.get(&name) {
@@ -225,7 +241,7 @@ impl<'c> Stage<'c> {
     }
 
     /// Takes a zone into the next world, unless a newer version of it was seen; returns its name if so.
-    fn accept(&mut self, Claimed { name, version, hosted }: Claimed) -> Option<Name> {
+    fn accept(&mut self, Claimed { name, version, hosted, .. }: Claimed) -> Option<Name> {
         if self.versions.get(&name) != Some(&version) {
             return None;
         }
@@ -251,7 +267,7 @@ impl<'c> Stage<'c> {
     fn world(&self) -> Arc<World> {
         let zones = self.live.values().map(|hosted| (hosted.zone.clone(), hosted.programs.clone()));
         Arc::new(World {
-            surroundings: Arc::new(Surroundings { zones: ZoneSet::new(zones) }),
+            surroundings: Arc::new(Surroundings { zones: ZoneSet::new(zones), names: self.names.clone() }),
             limits: Limits {
                 udp_payload_max: self.config.server.udp_payload_max,
                 client_subnet: self.config.edns.client_subnet,
@@ -291,14 +307,50 @@ impl Retired {
     }
 }
 
-/// Waits for the first probes of a zone's checks, up to `deadline`, and hands it on.
-async fn warm(claimed: Claimed, checker: Arc<Checker>, deadline: Duration, ready: mpsc::Sender<Claimed>) {
-    let unprobed = checker.warm(claimed.hosted.claims.slots(), deadline).await;
+/// Waits for the first probes of a zone's checks and for its look-ups, up to `deadline`, and hands it on.
+async fn warm(mut claimed: Claimed, checker: Arc<Checker>, deadline: Duration, ready: mpsc::Sender<Claimed>) {
+    let lookups = std::mem::take(&mut claimed.lookups);
+    let slots = claimed.hosted.claims.slots();
+    let (unprobed, ()) = tokio::join!(checker.warm(slots, deadline), settle(lookups, deadline));
     if unprobed > 0 {
         tracing::warn!(zone = %claimed.name, unprobed, "checks without a result yet count as down");
     }
     // Nobody listens any more when the server is stopping.
     let _ = ready.send(claimed).await;
+}
+
+/// Waits until look-ups have ended, up to `deadline`. Whoever asks for what is still missing waits for it then.
+async fn settle(lookups: Vec<Awaited>, deadline: Duration) {
+    let all = async {
+        for lookup in lookups {
+            lookup.await;
+        }
+    };
+    let _ = tokio::time::timeout(deadline, all).await;
+}
+
+/// Makes the table of names and starts the one who asks for them.
+fn start_asker(config: &Config, clock: Clock, stopping: &Arc<Notify>) -> Arc<names::Table> {
+    let config = &config.resolver;
+    let lifetimes = names::Lifetimes { ttl_min: config.ttl_min, negative_ttl: config.negative_ttl };
+    let table = Arc::new(names::Table::new(config.cache_max, lifetimes));
+    let upstream = Upstream::new(&config.servers, config.timeout).inspect_err(|error| {
+        tracing::warn!(%error, "the system names no resolvers, `resolve` fails; set `resolver.servers`");
+    });
+    let upstream = Arc::new(upstream.ok());
+    let ask = move |question| {
+        let upstream = upstream.clone();
+        async move {
+            match &*upstream {
+                Some(upstream) => upstream.ask(&question).await,
+                None => Verdict::Failed(Reason::Unreachable),
+            }
+        }
+    };
+    let stopping = stopping.clone();
+    let stopped = async move { stopping.notified().await };
+    asker::spawn(table.clone(), ask, move || clock.now().monotonic, stopped);
+    table
 }
 
 fn start_checker(config: &Config, table: &Arc<Table>, stopping: &Arc<Notify>) -> Checker {
@@ -323,6 +375,8 @@ fn settings(config: &Config) -> server::Settings {
         tcp_idle_timeout: config.server.tcp_idle_timeout,
         tcp_write_timeout: config.server.tcp_idle_timeout,
         stop_timeout: crate::config::STOP_TIMEOUT,
+        waits_max: config.resolver.waiting_max,
+        wait_timeout: config.resolver.timeout,
     }
 }
 
@@ -371,18 +425,17 @@ fn worker_factory(
         let mut world = world.clone();
         let vm = vm(index).expect("a VM was made just before, and a worker without one is no worker");
         let mut responder = Responder::new(world.borrow_and_update().clone(), vm);
-        Box::new(move |now, client, octets, out| {
+        Box::new(move |now, client, octets, patience, out| {
             if world.has_changed().unwrap_or(false) {
                 responder.swap(world.borrow_and_update().clone());
             }
-            responder.respond(now, client, octets, out)
+            responder.respond(now, client, octets, patience, out)
         })
     })
 }
 
 /// A worker's way from requests to replies.
-type Respond =
-    Box<dyn FnMut(crate::answer::Now, &crate::answer::Client, &[u8], &mut Vec<u8>) -> crate::answer::Outcome>;
+type Respond = Box<dyn FnMut(Now, &Client, &[u8], Patience, &mut Vec<u8>) -> Outcome>;
 
 /// The signals the process heeds.
 struct Signals {

@@ -1,22 +1,27 @@
 //! What a script may know of the query it runs for, and what it has looked at.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use ipnet::IpNet;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
+use super::included::Included;
+use super::lookups::{Lookup, Lookups, Patience};
 use super::policy::Policy;
 use super::program::Program;
+use super::sandbox::{Budget, Spent};
 use super::surroundings::Surroundings;
 use crate::dns::edns::{ClientSubnet, Edns};
 use crate::dns::wire::Header;
 use crate::dns::{Client, Name, NameRef, Now, Transport};
 use crate::health::Check;
 use crate::health::table::{Slot, Table};
+use crate::resolve::Question;
 
 /// How many health slots a worker keeps before it ever looks for those it could let go of.
 const SLOTS_MIN: usize = 256;
@@ -43,13 +48,16 @@ pub struct Query<'q> {
     pub header: Header,
     /// The OPT record of the request.
     pub edns: Option<Edns>,
+    /// Whether it can wait for names that are looked up.
+    pub patience: Patience,
 }
 
 impl<'q> Query<'q> {
     /// A query for the root, without EDNS.
     pub fn plain(now: Now, client: &'q Client) -> Self {
         let (qname, zone) = (NameRef::ROOT, NameRef::ROOT);
-        Self { now, client, subnet: None, qname, zone, wildcard: None, header: Header::default(), edns: None }
+        let (header, patience) = (Header::default(), Patience::Left);
+        Self { now, client, subnet: None, qname, zone, wildcard: None, header, edns: None, patience }
     }
 }
 
@@ -76,6 +84,12 @@ pub(super) struct Context {
     slots_max: Cell<usize>,
     /// What scripts asked for and should be told, when somebody wants to know.
     discovery: RefCell<Option<Discovery>>,
+    /// The names that were looked up.
+    pub(super) lookups: Lookups,
+    /// The records that were included.
+    pub(super) included: Included,
+    /// What the run may use up; there from when the sandbox is.
+    budget: OnceCell<Rc<Budget>>,
 }
 
 /// What trial runs leave behind.
@@ -96,6 +110,7 @@ struct Facts {
     wildcard: Option<usize>,
     header: Header,
     edns: Option<Edns>,
+    patience: Patience,
 }
 
 impl Context {
@@ -104,8 +119,17 @@ impl Context {
         let nobody = SocketAddr::from(([0, 0, 0, 0], 0));
         let now = Now { unix_secs: 0, monotonic: std::time::Duration::ZERO };
         let header = Header::default();
-        let facts =
-            Facts { now, sender: nobody, local: nobody, tcp: false, subnet: None, wildcard: None, header, edns: None };
+        let facts = Facts {
+            now,
+            sender: nobody,
+            local: nobody,
+            tcp: false,
+            subnet: None,
+            wildcard: None,
+            header,
+            edns: None,
+            patience: Patience::Spent,
+        };
         Self {
             facts: Cell::new(facts),
             surroundings: RefCell::default(),
@@ -119,7 +143,35 @@ impl Context {
             slots: RefCell::default(),
             slots_max: Cell::new(SLOTS_MIN),
             discovery: RefCell::new(None),
+            lookups: Lookups::default(),
+            included: Included::default(),
+            budget: OnceCell::new(),
         }
+    }
+
+    /// Takes up the budget, which the sandbox makes.
+    pub(super) fn hold_to(&self, budget: &Rc<Budget>) {
+        self.budget.get_or_init(|| Rc::clone(budget));
+    }
+
+    /// Ends the run, which no `pcall` can prevent; returns the error that does.
+    pub(super) fn end_run(&self, spent: Spent) -> mlua::Error {
+        if let Some(budget) = self.budget.get() {
+            budget.spend(spent);
+        }
+        mlua::Error::runtime("the budget is spent")
+    }
+
+    /// Ends the run for want of memory.
+    pub(super) fn end_for_memory(&self) {
+        if let Some(budget) = self.budget.get() {
+            budget.spend_memory();
+        }
+    }
+
+    /// Whether the run is at its end.
+    pub(super) fn is_spent(&self) -> bool {
+        self.budget.get().is_some_and(|budget| budget.is_spent())
     }
 
     /// Takes up a query.
@@ -134,12 +186,16 @@ impl Context {
             wildcard: query.wildcard,
             header: query.header,
             edns: query.edns,
+            patience: query.patience,
         });
+        self.lookups.begin();
+        self.included.begin();
     }
 
     /// Takes up other surroundings.
     pub(super) fn turn_to(&self, surroundings: &Arc<Surroundings>) {
         self.surroundings.borrow_mut().clone_from(surroundings);
+        self.included.forget_gone();
     }
 
     /// What can be looked up beside the query.
@@ -154,6 +210,11 @@ impl Context {
         if !Arc::ptr_eq(&self.policy.borrow(), &program.policy) {
             self.policy.borrow_mut().clone_from(&program.policy);
         }
+    }
+
+    /// The identity of the program that runs.
+    pub(super) fn program(&self) -> u64 {
+        self.program.get()
     }
 
     /// What the zone of the script allows.
@@ -307,6 +368,12 @@ impl Context {
         slot
     }
 
+    /// What is known of a name; one that is not known yet ends the run, if the query can wait for it.
+    pub(super) fn look_up(&self, question: Question) -> Lookup {
+        let Facts { now, patience, .. } = self.facts.get();
+        self.lookups.look_up(&self.surroundings().names, question, now.monotonic, patience)
+    }
+
     /// Notes what an operator should know of a script; heard only in a trial run.
     pub(super) fn lint(&self, lint: String) {
         if let Some(discovery) = self.discovery.borrow_mut().as_mut() {
@@ -314,9 +381,15 @@ impl Context {
         }
     }
 
+    /// Whether this is a trial run, whose checks and lints are collected.
+    pub(super) fn is_trial(&self) -> bool {
+        self.discovery.borrow().is_some()
+    }
+
     /// Begins to collect checks and lints.
     pub(super) fn discover(&self) {
         *self.discovery.borrow_mut() = Some(Discovery::default());
+        self.lookups.discover();
     }
 
     /// The lints since the last call.

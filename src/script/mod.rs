@@ -3,7 +3,8 @@
 //! A LUA record becomes a `Program` when its zone is loaded (`program.rs`); each worker's `Vm` runs it for a query.
 //! Read `sandbox.rs` (what a script can reach and when it is stopped), `environment.rs` (its globals), `library.rs`
 //! (what an operator adds to them), `policy.rs` (what its zone allows), `context.rs` (what it may know of the query),
-//! `surroundings.rs` (what it may look up beside it), `api/` (the builtins), `value.rs` (what its result becomes) and
+//! `surroundings.rs` (what it may look up beside it), `lookups.rs` and `included.rs` (what it has of that), `api/` (the
+//! builtins), `value.rs` (what its result becomes) and
 //! `failure.rs` (what comes of an error). The simple and common case takes no VM at all:
 //! `literal.rs` reads it and `plan.rs` answers it. A script can read the query and the health
 //! table; it can write nothing but its result. There is no file, no socket and no clock here, but for the one clock
@@ -13,8 +14,10 @@ mod api;
 mod context;
 mod environment;
 mod failure;
+mod included;
 mod library;
 mod literal;
+mod lookups;
 mod plan;
 mod policy;
 mod program;
@@ -37,18 +40,22 @@ use smallvec::SmallVec;
 pub use context::Query;
 pub use failure::{Failure, FailureKind};
 pub use library::Library;
+pub use lookups::Patience;
 pub use policy::Policy;
 pub use program::Program;
 pub use surroundings::{Programs, Surroundings};
 
 use crate::config;
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Position};
 use crate::dns::{Client, NameRef, Now, Rcode, Rtype, Transport};
 use crate::health::Check;
 use crate::health::table::{Slot, Table};
+use crate::resolve::Question;
+use crate::resolve::table::Awaited;
+use api::lookup::constant_questions;
 use context::Context;
 use environment::Environment;
-use failure::{bounded, describe};
+use failure::{Place, bounded, describe};
 use sandbox::{CHUNK, Sandbox, is_memory_error};
 use value::Made;
 
@@ -120,6 +127,7 @@ impl Vm {
             .and_then(|sandbox| {
                 api::install(&sandbox.lua, &sandbox.base, &context)?;
                 sandbox.seal();
+                context.hold_to(&sandbox.budget);
                 Ok(sandbox)
             })
             .map_err(|error| {
@@ -132,6 +140,7 @@ impl Vm {
         // Globals that live on may hide a builtin as well as a library may.
         let plans = !limits.shared_state && !names.iter().any(|name| plan::BUILTINS.contains(&&**name));
         let planned = HashMap::new();
+        context.included.turn_to(environment.table());
         Ok(Self { sandbox, context, limits, library, loaded, environment, shared, plans, planned, runs: 0 })
     }
 
@@ -144,7 +153,10 @@ impl Vm {
                 Ok(rdata) => {
                     Ok(Output { rdata: rdata.into_iter().map(Cow::Borrowed).collect(), ttl: None, denial: None, scope })
                 }
-                Err(why) => Err(fail(program, scope, FailureKind::Value, why.to_owned(), None)),
+                Err(why) => {
+                    let position = program.position_of_line(None);
+                    Err(fail(program, scope, FailureKind::Value, why.to_owned(), position))
+                }
             };
         }
         self.context.begin(query);
@@ -153,20 +165,33 @@ impl Vm {
         let outcome = self.call(program, query);
         let spent = self.sandbox.budget.close();
         let scope = self.scope(query);
-        let fail = |kind, message, line| fail(program, scope, kind, message, line);
-        if let Some((spent, line)) = spent {
+        let context = self.context.clone();
+        let fail = |kind, message, place: Option<Place>| {
+            let included = place.and_then(|place| context.included.position(place));
+            let position = included.unwrap_or_else(|| program.position_of_line(place.map(|place| place.line)));
+            fail(program, scope, kind, message, position)
+        };
+        if self.context.lookups.is_awaiting() {
+            return Err(fail(FailureKind::Await, "it waits for a look-up".to_owned(), None));
+        }
+        if let Some((spent, place)) = spent {
             // Whatever the run left behind is not to weigh on the next query.
             self.sandbox.lua.gc_collect().ok();
-            let line = line.or_else(|| describe(outcome.as_ref().err()?).0);
-            return Err(fail(FailureKind::Budget, spent.to_string(), line));
+            let place = place.or_else(|| describe(outcome.as_ref().err()?).0);
+            return Err(fail(FailureKind::Budget, spent.to_string(), place));
         }
         let returned = outcome.map_err(|error| {
-            let (line, message) = describe(&error);
-            fail(FailureKind::Error, message, line)
+            let (place, message) = describe(&error);
+            fail(FailureKind::Error, message, place)
         })?;
         let Made { rdata, ttl, denial } = value::make(&self.sandbox.lua, &returned, program.script().covered)
             .map_err(|error| fail(FailureKind::Value, error.to_string(), None))?;
         Ok(Output { rdata: rdata.into_iter().map(Cow::Owned).collect(), ttl, denial, scope })
+    }
+
+    /// What the last run waits for, if it ended in [`FailureKind::Await`].
+    pub fn awaited(&mut self) -> Option<Awaited> {
+        self.context.lookups.take_awaited()
     }
 
     /// Answers by the program's plan, if it has one that can tell.
@@ -186,7 +211,7 @@ impl Vm {
         self.planned.retain(|_, planned| planned.program.strong_count() > 0);
     }
 
-    /// Runs each program once, and tells which checks they ask for and what an operator should know of them.
+    /// Runs each program once, and tells which checks and names they ask for and what an operator should know of them.
     ///
     /// A failure here is a warning and no error: another client, or another time, may get an answer.
     pub fn discover(&mut self, programs: &[Arc<Program>], zone: NameRef<'_>, now: Now) -> Discovery {
@@ -200,7 +225,10 @@ impl Vm {
             let qname = program.script().owner.as_ref();
             let wildcard = qname.is_wildcard().then(|| qname.label_count() - 1);
             let query = Query { qname, zone, wildcard, ..Query::plain(now, &client) };
-            if let Err(failure) = self.run(program, &query) {
+            // What comes of a name that nobody has looked up yet says nothing.
+            if let Err(failure) = self.run(program, &query)
+                && !self.context.lookups.has_asked()
+            {
                 let message = format!("the script failed in a trial run: {}", failure.message);
                 warnings.push(
                     Diagnostic::warning(failure.position, message)
@@ -211,13 +239,17 @@ impl Vm {
             warnings.extend(self.context.lints().into_iter().map(|lint| Diagnostic::warning(position.clone(), lint)));
         }
         self.plans = plans;
+        let mut names = self.context.lookups.discovered();
+        names.extend(programs.iter().flat_map(|program| constant_questions(&program.script().code)));
+        let mut seen = HashSet::new();
+        names.retain(|name| seen.insert(name.clone()));
         // A trial takes one branch. What the others check can be read where it is constant, and the rest is found
         // when a query first asks for it.
         let mut checks = self.context.discovered();
         checks.extend(programs.iter().flat_map(|program| plan::constant_checks(&program.script().code)));
         let mut seen = HashSet::new();
         checks.retain(|check| seen.insert(check.clone()));
-        Discovery { checks, warnings }
+        Discovery { checks, names, warnings }
     }
 
     /// Opens the budget and calls the program's function.
@@ -280,6 +312,7 @@ impl Vm {
             self.shared.insert(apex, environment.clone());
             self.environment = environment;
         }
+        self.context.included.turn_to(self.environment.table());
         self.environment.renew()
     }
 
@@ -292,9 +325,8 @@ impl Vm {
     }
 }
 
-/// A failure of a program at a line of its script.
-fn fail(program: &Arc<Program>, scope: u8, kind: FailureKind, message: String, line: Option<usize>) -> Failure {
-    let position = program.position_of_line(line);
+/// A failure of a program at a place in its zone file.
+fn fail(program: &Arc<Program>, scope: u8, kind: FailureKind, message: String, position: Position) -> Failure {
     Failure { program: Arc::clone(program), kind, message: bounded(message), position, scope }
 }
 
@@ -319,6 +351,8 @@ fn slots_of<'s>(
 pub struct Discovery {
     /// The checks they ask for, each once.
     pub checks: Vec<Check>,
+    /// The names they look up, each once.
+    pub names: Vec<Question>,
     /// What an operator should know.
     pub warnings: Vec<Diagnostic>,
 }

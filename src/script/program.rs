@@ -2,7 +2,7 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 
 use super::failure::describe;
 use super::plan::Plan;
@@ -24,12 +24,21 @@ pub struct Program {
     script: Script,
     pub(super) policy: Arc<Policy>,
     pub(super) bytecode: Vec<u8>,
+    /// The code as statements, or why it is none: what another record includes. Compiled when that first happens, as it
+    /// never does for most; what is there to be included has it from the start.
+    statements: OnceLock<Result<Vec<u8>, NoStatements>>,
     /// What it comes to without a VM, if it is simple enough.
     pub(super) plan: Option<Plan>,
     /// What was put in front of the code, less what was taken off: the way back from an octet of the source.
     prefix: Prefix,
     /// When a failure of it was last logged, in seconds since 1970.
     logged: AtomicU64,
+}
+
+/// Why code is no statements.
+struct NoStatements {
+    line: Option<usize>,
+    message: String,
 }
 
 /// How the source of a chunk begins.
@@ -58,8 +67,8 @@ impl Program {
             None => (Prefix::Return, [b"return ", &*script.code].concat()),
         };
         let bytecode = compile(&source).map_err(|error| {
-            let (line, message) = describe(&error);
-            let position = position_of_line(script, prefix, line);
+            let (place, message) = describe(&error);
+            let position = position_of_line(script, prefix, place.map(|place| place.line));
             Diagnostic::error(position, format!("the script does not compile: {message}"))
                 .help("an expression needs no `return`; statements begin with `;` and return a value")
         })?;
@@ -67,12 +76,34 @@ impl Program {
         let plan = if prefix == Prefix::Return { Plan::compile(&script.code, script.covered) } else { None };
         let (script, policy) = (script.clone(), policy.clone());
         let identity = identify(&script);
-        Ok(Self { id, identity, script, policy, bytecode, plan, prefix, logged: AtomicU64::new(0) })
+        let (statements, logged) = (OnceLock::new(), AtomicU64::new(0));
+        Ok(Self { id, identity, script, policy, bytecode, statements, plan, prefix, logged })
     }
 
     /// The record it was compiled from.
     pub fn script(&self) -> &Script {
         &self.script
+    }
+
+    /// The code as another record includes it: statements as they stand; or why it cannot be.
+    pub(super) fn statements(&self) -> Result<&[u8], &str> {
+        if self.prefix == Prefix::None {
+            return Ok(&self.bytecode);
+        }
+        let compiled = self.statements.get_or_init(|| {
+            compile(&self.script.code).map_err(|error| {
+                let (place, message) = describe(&error);
+                NoStatements { line: place.map(|place| place.line), message }
+            })
+        });
+        compiled.as_deref().map_err(|fault| &*fault.message)
+    }
+
+    /// Where the first word of a line stands in the zone file when the code is included; without a line, where it does
+    /// not compile, or where it begins.
+    pub(super) fn position_in_statements(&self, line: Option<usize>) -> Position {
+        let fault = || self.statements.get()?.as_ref().err()?.line;
+        position_of_line(&self.script, Prefix::None, line.or_else(fault))
     }
 
     /// Where the first word of a line of the source stands in the zone file.

@@ -9,6 +9,7 @@ use mlua::chunk::{ChunkMode, Compiler};
 use mlua::{Function, Lua, LuaOptions, MultiValue, StdLib, Table, Value, VmState};
 
 use super::context::Context;
+use super::failure::{Place, place_in};
 use super::value;
 use crate::config;
 
@@ -74,6 +75,8 @@ pub(super) enum Spent {
     Memory(usize),
     /// A bound on what a library function may be given.
     Size(String),
+    /// Its turn: it needs something that is yet to come, and is run again then.
+    Turn,
 }
 
 impl fmt::Display for Spent {
@@ -83,6 +86,7 @@ impl fmt::Display for Spent {
             Self::Time(limit) => write!(f, "it ran for {limit:?}, as long as `lua.time-limit` allows"),
             Self::Memory(limit) => write!(f, "it needs more memory than the {limit} octets of `lua.memory-limit`"),
             Self::Size(what) => write!(f, "it asked for {what}"),
+            Self::Turn => f.write_str("it waits for a look-up"),
         }
     }
 }
@@ -97,8 +101,8 @@ pub(super) struct Budget {
     deadline: Cell<Option<Duration>>,
     clock: Box<dyn Fn() -> Duration>,
     spent: Cell<Option<Spent>>,
-    /// The script's line at which it was spent, where that is known.
-    line: Cell<Option<usize>>,
+    /// Where in the script it was spent, where that is known.
+    place: Cell<Option<Place>>,
 }
 
 impl Budget {
@@ -111,7 +115,7 @@ impl Budget {
             deadline: Cell::new(None),
             clock,
             spent: Cell::new(None),
-            line: Cell::new(None),
+            place: Cell::new(None),
         }
     }
 
@@ -123,13 +127,13 @@ impl Budget {
         self.time_max.set(limits.time_limit);
         self.deadline.set(None);
         self.spent.set(None);
-        self.line.set(None);
+        self.place.set(None);
         self.step()
     }
 
-    /// Ends the run; tells what it used up, if anything, and at which line of the script if that is known.
-    pub(super) fn close(&self) -> Option<(Spent, Option<usize>)> {
-        Some((self.spent.take()?, self.line.take()))
+    /// Ends the run; tells what it used up, if anything, and where in the script if that is known.
+    pub(super) fn close(&self) -> Option<(Spent, Option<Place>)> {
+        Some((self.spent.take()?, self.place.take()))
     }
 
     /// Takes a step; false when there is none left, then and ever after.
@@ -152,7 +156,7 @@ impl Budget {
         now > deadline
     }
 
-    fn is_spent(&self) -> bool {
+    pub(super) fn is_spent(&self) -> bool {
         let spent = self.spent.take();
         let is_spent = spent.is_some();
         self.spent.set(spent);
@@ -160,7 +164,7 @@ impl Budget {
     }
 
     /// Notes what ran out; the first reason stays.
-    fn spend(&self, what: Spent) {
+    pub(super) fn spend(&self, what: Spent) {
         let first = self.spent.take().unwrap_or(what);
         self.spent.set(Some(first));
     }
@@ -214,8 +218,8 @@ impl Sandbox {
             if budget.step() {
                 return Ok(VmState::Continue);
             }
-            if budget.line.get().is_none() {
-                budget.line.set(current_line(lua));
+            if budget.place.get().is_none() {
+                budget.place.set(current_place(lua));
             }
             Err(mlua::Error::runtime("the budget is spent"))
         });
@@ -223,9 +227,14 @@ impl Sandbox {
 
     /// Loads compiled code as a function; its name is what Luau's messages call it.
     pub(super) fn load(&self, bytecode: &[u8], name: &str, environment: &Table) -> mlua::Result<Function> {
-        let chunk = self.lua.load(bytecode).set_name(format!("={name}")).set_mode(ChunkMode::Binary);
-        chunk.set_environment(environment.clone()).into_function()
+        load(&self.lua, bytecode, name, environment)
     }
+}
+
+/// Loads compiled code as a function; its name is what Luau's messages call it.
+pub(super) fn load(lua: &Lua, bytecode: &[u8], name: &str, environment: &Table) -> mlua::Result<Function> {
+    let chunk = lua.load(bytecode).set_name(format!("={name}")).set_mode(ChunkMode::Binary);
+    chunk.set_environment(environment.clone()).into_function()
 }
 
 /// Compiles source to bytecode that every VM of ours can load.
@@ -233,15 +242,12 @@ pub(super) fn compile(source: &[u8]) -> mlua::Result<Vec<u8>> {
     Compiler::new().set_optimization_level(2).set_debug_level(1).compile(source)
 }
 
-/// The line at which the script is: that of the innermost function that is the script's own.
-fn current_line(lua: &Lua) -> Option<usize> {
+/// Where the script is: in the innermost function that is a script's own.
+fn current_place(lua: &Lua) -> Option<Place> {
     /// How many callers are looked through: the prelude's wrappers are two deep.
     const DEPTH_MAX: usize = 8;
     (0..DEPTH_MAX).find_map(|level| {
-        lua.inspect_stack(level, |call| {
-            let is_script = call.source().short_src.is_some_and(|source| source == CHUNK);
-            call.current_line().filter(|_| is_script)
-        })?
+        lua.inspect_stack(level, |call| place_in(&format!("{}:{}", call.source().short_src?, call.current_line()?)))?
     })
 }
 

@@ -86,6 +86,91 @@ fn scripts_are_expressions_or_statements() {
     }
 }
 
+/// The programs of LUA records in one zone, each an owner, a type and a code; the first stands in line 1.
+fn hosted(vm: &mut Vm, records: &[(&str, Rtype, &str)]) -> Programs {
+    let apex: Name = "example.com".parse().unwrap();
+    let records = records.iter().zip(1..).map(|((owner, covered, code), line)| {
+        let piece = Piece { text: code.as_bytes().into(), position: Position::new("a.zone", line, 20) };
+        let data = Data::Lua(LuaData { covered: *covered, pieces: vec![piece] });
+        let owner = format!("{owner}.example.com").parse().unwrap();
+        Record { owner, class: Class::IN, ttl: 60, rtype: Rtype::LUA, data, position: Position::new("a.zone", line, 1) }
+    });
+    let soa = Data::Wire(Box::new([0; 22]));
+    let position = Position::new("a.zone", 99, 1);
+    let soa = Record { owner: apex.clone(), class: Class::IN, ttl: 60, rtype: Rtype::SOA, data: soa, position };
+    let zone = Zone::build(&apex, records.chain([soa]).collect(), Scripts::Joined).expect("the zone has an SOA");
+    let policy = Arc::new(Policy { limits: vm.limits.clone() });
+    let compile = |script| Arc::new(Program::compile(script, &policy).unwrap_or_else(|error| panic!("{error}")));
+    let programs: Programs = zone.scripts().iter().map(compile).collect();
+    let zones = crate::zone::ZoneSet::new([(Arc::new(zone), programs.clone())]);
+    vm.turn_to(&Arc::new(Surroundings { zones, ..Surroundings::default() }));
+    programs
+}
+
+#[test]
+fn an_error_in_included_code_is_told_where_it_stands() {
+    let mut vm = vm(config::Lua { exec_limit: 1000, ..config::Lua::default() });
+    let library =
+        ("conf", Rtype::LUA, "function fails()\n  error('of conf')\nend\nfunction turns()\n while true do end\nend");
+    let cases = [
+        (";include('conf') return fails()", "of conf", "a.zone:2:3"),
+        (";include('conf')\n return pickrandom({})", "`pickrandom`", "a.zone:3:2"),
+        (";include('conf') return turns()", "1000 steps", "a.zone:5:2"),
+        (";include('conf') local ok, why = pcall(fails)\n error(why, 0)", "of conf", "a.zone:2:3"),
+    ];
+    for (code, message, position) in cases {
+        let programs = hosted(&mut vm, &[library, ("www", Rtype::TXT, code)]);
+        let client = Client {
+            address: ([192, 0, 2, 1], 53).into(),
+            local: ([127, 0, 0, 1], 53).into(),
+            transport: Transport::Udp,
+        };
+        let (qname, zone): (Name, Name) = ("www.example.com".parse().unwrap(), "example.com".parse().unwrap());
+        let now = Now { unix_secs: 1, monotonic: Duration::ZERO };
+        let query = Query { qname: qname.as_ref(), zone: zone.as_ref(), ..Query::plain(now, &client) };
+        let failure = vm.run(&programs[1], &query).unwrap_err();
+        assert!(failure.message.contains(message), "{code}: {}", failure.message);
+        let (line, column) = (failure.position.line, failure.position.column);
+        assert_eq!(format!("{}:{line}:{column}", failure.position.file), position, "{code}");
+    }
+}
+
+#[test]
+fn a_trial_tells_of_includes_that_do_nothing_and_of_names_nothing() {
+    let mut vm = vm(config::Lua::default());
+    let programs = hosted(
+        &mut vm,
+        &[
+            ("a", Rtype::TXT, ";include('statements') include('absent') include('a..b') return 'a'"),
+            ("statements", Rtype::TXT, ";return 'b'"),
+            ("c", Rtype::TXT, ";include('fails') return 'c'"),
+            ("fails", Rtype::LUA, "x = 1\n  error('as it wants')"),
+            ("d", Rtype::TXT, "resolve('www.example.net', 1)[1]:toString()"),
+            ("e", Rtype::TXT, "resolve('WWW.example.net', 1)[1]:toString()"),
+            ("f", Rtype::TXT, ";if tcp then return #resolve('branch.example.net', '28') end return 'f'"),
+            ("g", Rtype::LUA, "function address() return resolve('function.example.net.', 1)[1]:toString() end"),
+            ("h", Rtype::TXT, ";return tostring(pcall(resolve, 'a..b', 1)) -- resolve('comment.example.net', 1)"),
+        ],
+    );
+    let zone: Name = "example.com".parse().unwrap();
+    let discovery = vm.discover(&programs, zone.as_ref(), Now { unix_secs: 1, monotonic: Duration::ZERO });
+    let told: Vec<String> = discovery.warnings.iter().map(ToString::to_string).collect();
+    let expected = [
+        ("a.zone:1:20", "`include('statements')` failed:", "(a.zone:2:20)"),
+        ("a.zone:1:20", "`include('absent')` does nothing: there is no LUA record at `absent.example.com.`", ""),
+        ("a.zone:1:20", "`include('a..b')` does nothing:", ""),
+        ("a.zone:3:20", "`include('fails')` failed: as it wants", "(a.zone:5:3)"),
+    ];
+    assert_eq!(told.len(), expected.len(), "{told:#?}");
+    for (told, (position, what, place)) in told.iter().zip(expected) {
+        assert!(told.starts_with(position) && told.contains(what) && told.contains(place), "{told}");
+    }
+    assert_eq!(
+        discovery.names.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        ["www.example.net. A", "branch.example.net. AAAA", "function.example.net. A"]
+    );
+}
+
 #[test]
 fn nothing_is_left_between_runs() {
     let mut vm = vm(config::Lua::default());

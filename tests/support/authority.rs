@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use perigee::answer::{Client, Now, Outcome, Responder, Transport, World};
+use perigee::answer::{Client, Now, Outcome, Patience, Responder, Transport, World};
 use perigee::config::Config;
 use perigee::daemon::candidate;
 use perigee::diagnostic::Diagnostic;
@@ -35,7 +35,7 @@ impl Authority {
         };
         let zones: Vec<_> = zones.into_iter().map(|(apex, text)| load(&config, apex, text)).collect();
         let world = World {
-            surroundings: Arc::new(Surroundings { zones: ZoneSet::new(zones) }),
+            surroundings: Arc::new(Surroundings { zones: ZoneSet::new(zones), ..Surroundings::default() }),
             limits: Limits { udp_payload_max: config.server.udp_payload_max, client_subnet: config.edns.client_subnet },
             any_to_tcp: config.server.any_to_tcp,
         };
@@ -50,9 +50,9 @@ impl Authority {
     pub(crate) fn respond(&mut self, from: SocketAddr, transport: Transport, octets: &[u8]) -> Option<Vec<u8>> {
         let client = Client { address: from, local: SocketAddr::from(([127, 0, 0, 1], 53)), transport };
         let mut reply = Vec::new();
-        match self.responder.respond(NOW, &client, octets, &mut reply) {
+        match self.responder.respond(NOW, &client, octets, Patience::Spent, &mut reply) {
             Outcome::Reply => Some(reply),
-            Outcome::Silence => None,
+            Outcome::Silence | Outcome::Await(_) => None,
         }
     }
 }

@@ -223,6 +223,11 @@ impl Question {
         self
     }
 
+    /// The question as a request.
+    pub(crate) fn octets(&self) -> Vec<u8> {
+        self.message().to_vec().expect("encoded")
+    }
+
     fn message(&self) -> Message {
         static IDS: AtomicU16 = AtomicU16::new(1);
         let id = IDS.fetch_add(1, Ordering::Relaxed);

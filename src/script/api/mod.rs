@@ -8,6 +8,7 @@
 //! - `view.rs`: choosing by the client's network
 //! - `health.rs`: choosing among targets that are up
 //! - `geo.rs`: where clients and targets are, and what is closest
+//! - `lookup.rs`: names in the DNS, records of this server, code in other records
 //! - `result.rs`: results that say more than their records
 //!
 //! Under them, `arguments.rs` has the rules by which Lua values become arguments, the same for every builtin, and
@@ -17,6 +18,7 @@ pub(super) mod arguments;
 mod geo;
 pub(super) mod hash;
 pub(super) mod health;
+pub(super) mod lookup;
 mod object;
 pub(super) mod pick;
 pub(super) mod result;
@@ -35,7 +37,8 @@ struct Family {
 }
 
 /// Every family, in reading order. One more is one more file and one more line.
-const FAMILIES: &[Family] = &[object::FAMILY, pick::FAMILY, view::FAMILY, health::FAMILY, geo::FAMILY, result::FAMILY];
+const FAMILIES: &[Family] =
+    &[object::FAMILY, pick::FAMILY, view::FAMILY, health::FAMILY, geo::FAMILY, lookup::FAMILY, result::FAMILY];
 
 /// Adds every builtin to `base`.
 pub(super) fn install(lua: &Lua, base: &Table, context: &Rc<Context>) -> mlua::Result<()> {
