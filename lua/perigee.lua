@@ -178,6 +178,19 @@ function ifportup(port, targets, options) end
 ---@return string[]
 function ifurlup(url, targets, options) end
 
+--- Returns the addresses whose own URLs answer an HTTP or HTTPS request.
+---@param groups table<string, string>[] Tables from addresses to URLs, in the order of preference.
+---@param options? UrlOptions
+---@return string[]
+function ifurlextup(groups, options) end
+
+--- Picks a target that answers a request for a URL, by the weight its body begins with.
+---@param url string
+---@param targets string[] Addresses.
+---@param options? UrlOptions `selector` is `hashed` if not given; `random` draws by the weights.
+---@return string|string[] # One address, or a list if there is not just one.
+function pickselfweighted(url, targets, options) end
+
 --- Makes a name.
 ---@param text string
 ---@return DNSName
