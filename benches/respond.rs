@@ -29,8 +29,9 @@ fn responder(apex: &str) -> Responder {
     let zone = Zone { name, file, lua: None, position: None };
     let config = Arc::new(Config::default());
     let of_zones = config.clone();
-    let load =
-        move |apex: &Name, text: &_, reader: &mut _| candidate::load(&of_zones, &Arc::default(), apex, text, reader);
+    let load = move |apex: &Name, text: &_, reader: &mut _| {
+        candidate::load(&of_zones, &Arc::default(), &Surroundings::default(), apex, text, reader)
+    };
     let zones = perigee::config::Zones { directory: "".into(), ..config.zones.clone() };
     let events = FileSource::new(&zones, &[zone], load).load_all();
     let zones = events.into_iter().filter_map(|event| match event {
@@ -38,8 +39,8 @@ fn responder(apex: &str) -> Responder {
         Event::Removed { .. } | Event::Failed { .. } => None,
     });
     let limits = Limits { udp_payload_max: 1232, client_subnet: true };
-    let surroundings = Surroundings { zones: ZoneSet::new(zones), ..Surroundings::default() };
-    let world = World { surroundings: Arc::new(surroundings), limits, any_to_tcp: true };
+    let surroundings = Arc::new(Surroundings::default().with_zones(ZoneSet::new(zones)));
+    let world = World { surroundings, limits, any_to_tcp: true };
     let (limits, library, table) = (config.lua.clone(), Arc::default(), Arc::new(Table::new(16)));
     let vm = Vm::new(Setup { limits, library, table, seed: 7, clock: Box::new(|| Duration::ZERO) }).expect("a VM");
     Responder::new(Arc::new(world), vm)

@@ -15,7 +15,13 @@ macro_rules! cases {
 }
 
 cases! {
+    places_decide_answers "geo"
     scripts_answer_for_their_type "lua"
+    scripts_stand_beside_other_records "lua-05-processing"
+    scripts_earn_a_scope "lua-06-client-subnet"
+    scripts_are_neither_signed_nor_transferred "lua-07-dnssec-and-transfers"
+    what_others_stumbled_over_is_sound "lua-19-pitfalls"
+    decisions_of_ours_are_kept "lua-21-decisions"
     names_are_looked_up "rfc1034"
     messages_are_read "rfc1035"
     rrsets_go_whole_or_not_at_all "rfc2181"

@@ -26,7 +26,7 @@ static   60 IN A 192.0.2.1
 /// perigee with one worker that asks this resolver.
 fn start(resolver: &Resolver, zone: &str, keys: &str) -> Perigee {
     let config = format!("[server]\nworkers = 1\n[resolver]\nservers = ['{}']\n{keys}", resolver.address);
-    Perigee::start(&[("perigee.toml", &config), ("zones/example.org.zone", zone)])
+    Perigee::start(&[("perigee.toml", config.as_str()), ("zones/example.org.zone", zone)])
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn failures_are_told_apart() {
 fn no_resolver_at_all_is_no_reason_to_fail() {
     let nobody = Resolver::start().address;
     let config = format!("[resolver]\nservers = ['{nobody}']\ntimeout = '300ms'");
-    let perigee = Perigee::start(&[("perigee.toml", &config), ("zones/example.org.zone", ZONE)]);
+    let perigee = Perigee::start(&[("perigee.toml", config.as_str()), ("zones/example.org.zone", ZONE)]);
     let told = perigee.answers(&Question::txt("www.why.example.org"));
     assert!(["0 timeout", "0 unreachable"].contains(&&*told[0]), "{told:?}");
 }

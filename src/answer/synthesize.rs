@@ -78,11 +78,12 @@ impl<'s, 'z> Synthesizer<'s, 'z> {
         scripts.into_iter()
     }
 
-    /// The types a node has something for, scripts included.
+    /// The types a node has something for, scripts included; but for those of RRSIG, which ANY does not run.
     pub(super) fn types_at(&self, node: &Node) -> SmallVec<[Rtype; 8]> {
         let mut types: SmallVec<[Rtype; 8]> = node.rrsets().iter().map(|rrset| rrset.rtype()).collect();
         if let Some((zone, ..)) = self.place {
-            types.extend(node.scripts().iter().map(|index| zone.scripts()[*index as usize].covered));
+            let covered = node.scripts().iter().map(|index| zone.scripts()[*index as usize].covered);
+            types.extend(covered.filter(|covered| *covered != Rtype::RRSIG));
         }
         types.sort_unstable();
         types.dedup();
@@ -119,7 +120,7 @@ impl<'s, 'z> Synthesizer<'s, 'z> {
             if let Some(rcode) = output.denial {
                 return Err(Refrain::Denied(rcode, output.ttl));
             }
-            ttl = ttl.min(output.ttl.unwrap_or(zone.scripts()[index].ttl));
+            ttl = ttl.min(output.ttl.unwrap_or_else(|| zone.scripts()[index].ttl));
             for made in output.rdata {
                 let known = rdata.contains(&made) || own.is_some_and(|own| own.rdata().any(|rdata| *rdata == *made));
                 if !known {

@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::units::{render_duration, render_size};
 use super::{Config, Format, Level, Scope, Zone};
 use crate::dns::Name;
+use crate::geo::Place;
 
 /// Every key outside `[[zone]]`.
 pub const KEYS: &[Key<Config>] = &[
@@ -48,6 +49,8 @@ pub const KEYS: &[Key<Config>] = &[
     Key::new("health", "checks-max", |c| Field::Number(&mut c.health.checks_max, 1..=10_000_000)),
     Key::new("edns", "client-subnet", |c| Field::Bool(&mut c.edns.client_subnet)),
     Key::new("geoip", "databases", |c| Field::Paths(&mut c.geoip.databases)),
+    Key::new("geoip", "language", |c| Field::Text(&mut c.geoip.language)),
+    Key::new("geoip", "unknown-location", |c| Field::Place(&mut c.geoip.unknown_location)),
     Key::new("resolver", "servers", |c| Field::Addresses(&mut c.resolver.servers, 0..=16)),
     // Past the most, whoever asks has given up.
     Key::new("resolver", "timeout", |c| Field::Duration(&mut c.resolver.timeout, millis(10)..=secs(10))),
@@ -130,6 +133,10 @@ pub(super) enum Field<'c> {
     Name(&'c mut Name),
     Path(&'c mut PathBuf),
     Paths(&'c mut Vec<PathBuf>),
+    /// A text that may be anything.
+    Text(&'c mut String),
+    /// A latitude and a longitude; an empty text for nowhere.
+    Place(&'c mut Option<Place>),
     /// One word of a few.
     Word(&'c mut dyn Word),
 }
@@ -146,6 +153,8 @@ impl Field<'_> {
             Self::Name(_) => "domain name".into(),
             Self::Path(_) => "path".into(),
             Self::Paths(_) => "list of paths".into(),
+            Self::Text(_) => "text".into(),
+            Self::Place(_) => "latitude and longitude".into(),
             Self::Word(word) => {
                 let words: Vec<_> = word.words().iter().map(|word| format!("`\"{word}\"`")).collect();
                 words.join(", ")
@@ -165,6 +174,8 @@ impl Field<'_> {
             Self::Addresses(values, _) => list(values.iter().map(ToString::to_string)),
             Self::Name(name) => quote(name.to_string()),
             Self::Path(path) => quote(path.display().to_string()),
+            Self::Text(text) => quote((*text).clone()),
+            Self::Place(place) => quote(place.map(|place| place.to_string()).unwrap_or_default()),
             Self::Paths(paths) => list(paths.iter().map(|path| path.display().to_string())),
             Self::Word(word) => quote(word.word().into()),
         }
@@ -178,9 +189,14 @@ impl Field<'_> {
             Self::Size(_, range) => between(&render_size(*range.start()), &render_size(*range.end())),
             Self::Duration(_, range) => between(&render_duration(*range.start()), &render_duration(*range.end())),
             Self::Addresses(_, range) => format!("{} entries", between(range.start(), range.end())),
-            Self::Bool(_) | Self::OptionalBool(_) | Self::Name(_) | Self::Path(_) | Self::Paths(_) | Self::Word(_) => {
-                String::new()
-            }
+            Self::Bool(_)
+            | Self::OptionalBool(_)
+            | Self::Name(_)
+            | Self::Path(_)
+            | Self::Paths(_)
+            | Self::Text(_)
+            | Self::Place(_)
+            | Self::Word(_) => String::new(),
         }
     }
 }

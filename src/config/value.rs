@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::keys::Field;
 use super::units::{parse_duration, parse_size};
 use crate::dns::Name;
+use crate::geo::Place;
 
 /// What messages call a number that no field could hold.
 const HUGE: &str = "a number that large";
@@ -66,6 +67,8 @@ impl Field<'_> {
             Self::Name(field) => *field = reader.name(value).map_err(one)?,
             Self::Path(field) => *field = reader.path(value, base).map_err(one)?,
             Self::Paths(field) => *field = reader.list(value, |value| reader.path(value, base))?,
+            Self::Text(field) => *field = reader.text(value).map_err(one)?,
+            Self::Place(field) => *field = reader.place(value).map_err(one)?,
             Self::Word(field) => field.choose(reader.word(value, field.words()).map_err(one)?),
         }
         Ok(())
@@ -182,6 +185,24 @@ impl Reader<'_> {
             return Err(self.mismatch(value, "write a path in quotes"));
         };
         Ok(if text.is_empty() { PathBuf::new() } else { base.join(text) })
+    }
+
+    fn text(&self, value: &Value<'_>) -> Result<String, Fault> {
+        let Shape::Text(text) = value.shape else {
+            return Err(self.mismatch(value, "write a text in quotes"));
+        };
+        Ok(text.to_owned())
+    }
+
+    fn place(&self, value: &Value<'_>) -> Result<Option<Place>, Fault> {
+        let help = "write a latitude and a longitude in degrees, as in `\"48.137 11.576\"`, or `\"\"` for nowhere";
+        let Shape::Text(text) = value.shape else {
+            return Err(self.mismatch(value, help));
+        };
+        if text.is_empty() {
+            return Ok(None);
+        }
+        text.parse().map(Some).map_err(|_| self.malformed(value, text, help))
     }
 
     fn word(&self, value: &Value<'_>, words: &[&str]) -> Result<usize, Fault> {

@@ -2,10 +2,11 @@
 //!
 //! Read [`run`] for the life of the process and `Stage` for the way of a zone from its file to the workers:
 //! `candidate.rs` makes it of its text, its checks are claimed and probed, and only then it goes live. `library.rs`
-//! reads the Lua that all records share.
+//! reads the Lua that all records share, and `places.rs` the databases of places.
 
 pub mod candidate;
 pub mod library;
+pub mod places;
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};
@@ -24,6 +25,7 @@ use crate::config::{Config, SOURCE_EVENTS_MAX};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::dns::Name;
 use crate::dns::wire::Limits;
+use crate::geo::Databases;
 use crate::health::checker::{Checker, Settings as CheckerSettings};
 use crate::health::probe::Prober;
 use crate::health::table::{Claims, Table};
@@ -34,6 +36,7 @@ use crate::server::{self, Clock, Workers};
 use crate::source::{Event, FileSource};
 use crate::zone::{Zone, ZoneSet};
 use candidate::Candidate;
+use places::{Places, Renewed};
 
 /// How much the clock that scripts are held against may be late.
 const THREAD_CLOCK_GRAIN: Duration = Duration::from_micros(250);
@@ -42,20 +45,26 @@ const RETIRED_LOOK: Duration = Duration::from_secs(1);
 
 /// Serves until a signal says stop; returns why it could not go on.
 ///
-/// SIGTERM and SIGINT stop, SIGHUP reads every zone again, SIGUSR1 logs the counters.
+/// SIGTERM and SIGINT stop, SIGHUP reads every zone and database again, SIGUSR1 logs the counters.
 pub fn run(config: &Config) -> Result<(), Vec<Diagnostic>> {
     let workers = match config.server.workers {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         workers => workers,
     };
     let library = library::load(config)?;
+    let places = Places::open(config)?;
     let listeners = server::bind(&config.server.listen, workers)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(system("cannot start"))?;
-    runtime.block_on(serve(config, library, listeners))
+    runtime.block_on(serve(config, library, places, listeners))
 }
 
 /// The life of a server: read, probe, serve and keep up with changes, stop.
-async fn serve(config: &Config, library: Arc<Library>, listeners: server::Listeners) -> Result<(), Vec<Diagnostic>> {
+async fn serve(
+    config: &Config,
+    library: Arc<Library>,
+    places: Places,
+    listeners: server::Listeners,
+) -> Result<(), Vec<Diagnostic>> {
     let mut signals = Signals::new().map_err(system("cannot listen for signals"))?;
     log_diagnostics(listeners.warnings());
     let table = Arc::new(Table::new(config.health.checks_max));
@@ -63,7 +72,8 @@ async fn serve(config: &Config, library: Arc<Library>, listeners: server::Listen
     let checker = Arc::new(start_checker(config, &table, &stopping));
     let clock = Clock::start();
     let names = start_asker(config, clock, &stopping);
-    let (source, mut stage) = read_zones(config, &library, &table, names, clock).await;
+    let beside = Surroundings { names, ..places.surroundings() };
+    let (source, mut stage) = read_zones(config, &library, beside, &table, clock).await;
     tokio::select! {
         () = warm_all(&mut stage, &checker) => {}
         () = signals.stop() => return Ok(()),
@@ -76,7 +86,7 @@ async fn serve(config: &Config, library: Arc<Library>, listeners: server::Listen
     let workers = workers.map_err(|error| vec![Diagnostic::error(None, error.to_string())])?;
     tracing::info!(?addresses, zones = stage.live.len(), checks = stage.table.len(), "serving");
 
-    keep_up(stage, source, &publish, &checker, &workers, &mut signals).await;
+    keep_up(stage, source, places, &publish, &checker, &workers, &mut signals).await;
 
     tracing::info!(counters = %workers.counters().snapshot(), "stopping");
     workers.stop().request();
@@ -90,13 +100,16 @@ async fn serve(config: &Config, library: Arc<Library>, listeners: server::Listen
 async fn read_zones<'c>(
     config: &'c Config,
     library: &Arc<Library>,
+    beside: Surroundings,
     table: &Arc<Table>,
-    names: Arc<names::Table>,
     clock: Clock,
 ) -> (FileSource<Candidate>, Stage<'c>) {
     let (shared, library) = (Arc::new(config.clone()), library.clone());
+    let mut stage = Stage::new(config, table.clone(), beside, clock);
+    let beside = stage.beside.subscribe();
     let mut source = FileSource::new(&config.zones, &config.zone, move |name, text, reader| {
-        candidate::load(&shared, &library, name, text, reader)
+        let beside = Arc::clone(&beside.borrow());
+        candidate::load(&shared, &library, &beside, name, text, reader)
     });
     let (source, events) = tokio::task::spawn_blocking(move || {
         let events = source.load_all();
@@ -104,7 +117,6 @@ async fn read_zones<'c>(
     })
     .await
     .expect("reading zones does not panic, and nothing stops the runtime meanwhile");
-    let mut stage = Stage::new(config, table.clone(), names, clock);
     for event in events {
         if let Some(mut claimed) = stage.take(event) {
             stage.lookups.append(&mut claimed.lookups);
@@ -129,6 +141,7 @@ async fn warm_all(stage: &mut Stage<'_>, checker: &Checker) {
 async fn keep_up(
     mut stage: Stage<'_>,
     source: FileSource<Candidate>,
+    places: Places,
     publish: &watch::Sender<Arc<World>>,
     checker: &Arc<Checker>,
     workers: &Workers,
@@ -136,9 +149,11 @@ async fn keep_up(
 ) {
     let (events_in, mut events) = mpsc::channel(SOURCE_EVENTS_MAX);
     let (ready_in, mut ready) = mpsc::channel(SOURCE_EVENTS_MAX);
-    let reload = Arc::new(Notify::new());
+    let (renewed_in, mut renewed) = mpsc::channel(1);
+    let (reload, reopen) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let mut watching = JoinSet::new();
     watching.spawn(source.watch(events_in, reload.clone()));
+    watching.spawn(places.keep_up(renewed_in, reopen.clone()));
     let stop = workers.stop();
     let mut retired = Retired::default();
     loop {
@@ -163,12 +178,21 @@ async fn keep_up(
                 // Said once it is so: who reads this may ask at once.
                 names.iter().for_each(|name| stage.announce(name));
             }
+            Some(Renewed { databases, files }) = renewed.recv() => {
+                stage.renew_databases(databases);
+                retired.add(publish.send_replace(stage.world()));
+                for (file, database) in files {
+                    let (file, kind, built) = (file.display(), database.kind(), database.built());
+                    tracing::info!(%file, kind, built, "database replaced");
+                }
+            }
             () = retired.wait() => retired.drop_unused(),
             order = signals.next() => match order {
                 Order::Stop => return,
                 Order::Reload => {
                     tracing::info!("reading every zone again");
                     reload.notify_one();
+                    reopen.notify_one();
                 }
                 Order::Count => tracing::info!(counters = %workers.counters().snapshot(), "counted so far"),
             },
@@ -181,10 +205,11 @@ async fn keep_up(
 struct Stage<'c> {
     config: &'c Config,
     table: Arc<Table>,
-    names: Arc<names::Table>,
     clock: Clock,
     /// What zones look up that were read before any was served.
     lookups: Vec<Awaited>,
+    /// What scripts may look up, but for the zones; whoever makes a candidate sees the newest.
+    beside: watch::Sender<Arc<Surroundings>>,
     live: BTreeMap<Name, Hosted>,
     /// The newest version of each zone seen, so that a slow older one does not replace it.
     versions: HashMap<Name, u64>,
@@ -207,9 +232,10 @@ struct Claimed {
 }
 
 impl<'c> Stage<'c> {
-    fn new(config: &'c Config, table: Arc<Table>, names: Arc<names::Table>, clock: Clock) -> Self {
+    fn new(config: &'c Config, table: Arc<Table>, beside: Surroundings, clock: Clock) -> Self {
+        let beside = watch::Sender::new(Arc::new(beside));
         let (lookups, live, versions) = (Vec::new(), BTreeMap::new(), HashMap::new());
-        Self { config, table, names, clock, lookups, live, versions, versions_seen: 0 }
+        Self { config, table, beside, clock, lookups, live, versions, versions_seen: 0 }
     }
 
     /// Logs what an event tells, and claims the checks of a zone that came with it.
@@ -220,7 +246,7 @@ impl<'c> Stage<'c> {
                 self.versions_seen += 1;
                 self.versions.insert(name.clone(), self.versions_seen);
                 let hosted = Hosted { zone, programs, claims: self.table.claim(&checks) };
-                let lookups = self.names.prepare(&names, self.clock.now().monotonic);
+                let lookups = self.beside.borrow().names.prepare(&names, self.clock.now().monotonic);
                 Some(Claimed { name, version: self.versions_seen, lookups, hosted })
             }
             Event::Failed { name: Some(name), .. } => {
@@ -263,11 +289,17 @@ impl<'c> Stage<'c> {
         self.live.remove(name).is_some()
     }
 
+    /// Takes databases of places in the place of those there were.
+    fn renew_databases(&self, databases: Arc<Databases>) {
+        let renewed = Surroundings { geo: databases, ..self.beside.borrow().with_zones(ZoneSet::default()) };
+        self.beside.send_replace(Arc::new(renewed));
+    }
+
     /// What answers are made from, with the zones as they are now.
     fn world(&self) -> Arc<World> {
         let zones = self.live.values().map(|hosted| (hosted.zone.clone(), hosted.programs.clone()));
         Arc::new(World {
-            surroundings: Arc::new(Surroundings { zones: ZoneSet::new(zones), names: self.names.clone() }),
+            surroundings: Arc::new(self.beside.borrow().with_zones(ZoneSet::new(zones))),
             limits: Limits {
                 udp_payload_max: self.config.server.udp_payload_max,
                 client_subnet: self.config.edns.client_subnet,

@@ -320,21 +320,36 @@ impl Context {
     /// Whether `bestwho` is in `network`; families must match.
     ///
     /// Counts as looking at the bits that decide it for the whole neighbourhood: those of the network if the
-    /// client is in it, and otherwise as many as show that it is not.
+    /// client is in it, and otherwise as many as show that it is not. Never none: an answer with a scope of 0 is for
+    /// clients of the other family too (RFC 7871 section 7.3), for whom it may be decided otherwise.
     pub(super) fn client_is_in(&self, network: IpNet) -> bool {
         let facts = self.facts.get();
         let client = facts.subnet.map_or_else(|| facts.sender.ip(), |subnet| subnet.address);
-        let common = match (client, network.network()) {
-            (IpAddr::V4(client), IpAddr::V4(network)) => (client.to_bits() ^ network.to_bits()).leading_zeros(),
-            (IpAddr::V6(client), IpAddr::V6(network)) => (client.to_bits() ^ network.to_bits()).leading_zeros(),
-            (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => return false,
+        let (is_in, bits) = match (client, network.network()) {
+            (IpAddr::V4(client), IpAddr::V4(other)) => {
+                compare((client.to_bits() ^ other.to_bits()).leading_zeros(), network)
+            }
+            (IpAddr::V6(client), IpAddr::V6(other)) => {
+                compare((client.to_bits() ^ other.to_bits()).leading_zeros(), network)
+            }
+            (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => (false, 1),
         };
-        let common = u8::try_from(common).expect("an address has at most 128 bits");
-        let is_in = common >= network.prefix_len();
         if facts.subnet.is_some() {
-            self.consult(if is_in { network.prefix_len() } else { common + 1 });
+            self.consult(bits);
         }
         is_in
+    }
+
+    /// Looks `bestwho` up; `look` tells what it finds and how many bits of the address it went by, which then count as
+    /// looked at.
+    pub(super) fn look_client_up<T>(&self, look: impl FnOnce(IpAddr) -> (T, u8)) -> T {
+        let facts = self.facts.get();
+        let client = facts.subnet.map_or_else(|| facts.sender.ip(), |subnet| subnet.address);
+        let (found, bits) = look(client);
+        if facts.subnet.is_some() {
+            self.consult(bits);
+        }
+        found
     }
 
     fn consult(&self, bits: u8) {
@@ -403,12 +418,14 @@ impl Context {
 
     /// Notes what an operator should know of a script; heard only in a trial run.
     pub(super) fn lint(&self, lint: String) {
-        if let Some(discovery) = self.discovery.borrow_mut().as_mut() {
+        let mut discovery = self.discovery.borrow_mut();
+        // Of a script that calls one builtin many times, once is enough.
+        if let Some(discovery) = discovery.as_mut().filter(|discovery| !discovery.lints.contains(&lint)) {
             discovery.lints.push(lint);
         }
     }
 
-    /// Whether this is a trial run, whose checks and lints are collected.
+    /// Whether this is a trial run, whose answer nobody gets.
     pub(super) fn is_trial(&self) -> bool {
         self.discovery.borrow().is_some()
     }
@@ -428,6 +445,13 @@ impl Context {
     pub(super) fn discovered(&self) -> Vec<Check> {
         self.discovery.take().map(|discovery| discovery.checks).unwrap_or_default()
     }
+}
+
+/// Whether an address that has so many bits in common with a network is in it, and how many bits tell.
+fn compare(common: u32, network: IpNet) -> (bool, u8) {
+    let common = u8::try_from(common).expect("an address has at most 128 bits");
+    let is_in = common >= network.prefix_len();
+    (is_in, if is_in { network.prefix_len().max(1) } else { common + 1 })
 }
 
 #[cfg(test)]
@@ -451,13 +475,15 @@ mod tests {
 
     #[test]
     fn the_scope_is_as_narrow_as_what_decided_and_no_narrower() {
-        let cases: [(&str, &[&str], &[bool], u8); 5] = [
+        let cases: [(&str, &[&str], &[bool], u8); 6] = [
             ("192.168.1.0", &["192.168.0.0/16"], &[true], 16),
             // 10... and 192... differ in their first bit: all of 0.0.0.0/1 gets this answer.
             ("10.0.0.0", &["192.168.0.0/16", "0.0.0.0/0"], &[false, true], 1),
             // 192.169... leaves 192.168.0.0/16 at its sixteenth bit.
             ("192.169.1.0", &["192.168.0.0/16"], &[false], 16),
-            ("192.168.1.0", &["2001:db8::/32"], &[false], 0),
+            // The other half of the addresses, and IPv6 clients, may be answered otherwise.
+            ("192.168.1.0", &["0.0.0.0/0"], &[true], 1),
+            ("192.168.1.0", &["2001:db8::/32"], &[false], 1),
             ("192.168.1.0", &[], &[], 0),
         ];
         for (subnet, networks, answers, bits) in cases {

@@ -1,15 +1,24 @@
 //! Scripts as records have them: forms, limits, isolation, positions of errors, and plans beside the VM.
 
-use std::net::{IpAddr, SocketAddr};
+mod health;
+mod scope;
+
+use std::net::SocketAddr;
 
 use proptest::prelude::*;
+use serde_json::json;
 
 use super::*;
 use crate::diagnostic::Position;
 use crate::dns::edns::ClientSubnet;
 use crate::dns::{Class, Name};
+use crate::geo::{Database, Databases};
 use crate::health::State;
+use crate::health::table::Reading;
 use crate::zone::{Data, LuaData, Piece, Record, Scripts, Zone};
+
+#[path = "../../tests/support/mmdb.rs"]
+mod mmdb;
 
 /// The program of a LUA TXT record at `www.example.com`, whose code stands in line 7 of a zone file.
 fn program(code: &str, covered: Rtype) -> Result<Arc<Program>, Diagnostic> {
@@ -375,6 +384,7 @@ fn value_code() -> impl Strategy<Value = String> {
             weighted.clone().prop_map(|choices| format!("pickwhashed({{{choices}}})")),
             weighted.prop_map(|choices| format!("picknamehashed({{{choices}}})")),
             constants.prop_map(|choices| format!("pickchashed({{{choices}}})")),
+            closest_code(),
             prop::collection::vec(rule, 1..4).prop_map(|rules| format!("view({{{}}})", rules.join(", "))),
         ]
     })
@@ -406,6 +416,31 @@ fn group_code() -> impl Strategy<Value = String> {
     ]
 }
 
+/// Code that picks the closest of some addresses.
+fn closest_code() -> impl Strategy<Value = String> {
+    let address = (1..=6u8).prop_map(|last| format!("'192.0.2.{last}'"));
+    let options = prop::sample::select(vec!["", ", {unknown='first'}", ", {unknown='random'}", ", {unknown='40 -70'}"]);
+    (prop::collection::vec(address, 1..4), options)
+        .prop_map(|(addresses, options)| format!("pickclosest({{{}}}{options})", addresses.join(", ")))
+}
+
+/// Surroundings in which some of the addresses above have places, two of them the same.
+fn surroundings() -> Arc<Surroundings> {
+    let place = |latitude: f64, longitude: f64| json!({ "location": { "latitude": latitude, "longitude": longitude } });
+    let database = mmdb::Mmdb::new(
+        "Test-City",
+        [
+            ("10.1.0.0/17", place(50.5, 10.0)),
+            ("203.0.113.0/24", place(-30.0, 150.0)),
+            ("192.0.2.1/32", place(50.0, 8.5)),
+            ("192.0.2.2/32", place(50.0, 8.5)),
+            ("192.0.2.3/32", place(-33.5, 151.0)),
+        ],
+    );
+    let database = Arc::new(Database::new(database.octets()).unwrap());
+    Arc::new(Surroundings { geo: Arc::new(Databases::new(vec![database], "en", None)), ..Surroundings::default() })
+}
+
 /// Code of a whole record.
 fn record_code() -> impl Strategy<Value = String> {
     let list = prop::collection::vec(value_code(), 1..4).prop_map(|values| values.join(", ")).boxed();
@@ -415,16 +450,42 @@ fn record_code() -> impl Strategy<Value = String> {
         groups.iter().map(|targets| format!("{{{}}}", group(targets))).collect::<Vec<_>>().join(", ")
     });
     let selector = prop::sample::select(vec!["random", "all", "hashed", "empty", "pickclosest"]);
-    let options = (selector.clone(), selector, any::<bool>()).prop_map(|(selector, backup, fail)| {
-        format!("{{selector='{selector}', backupSelector='{backup}', failOnIncompleteCheck={fail}, interval=7, timeout=0.5}}")
+    let selectors = prop_oneof![
+        Just(String::new()),
+        (selector.clone(), selector)
+            .prop_map(|(selector, backup)| format!("selector='{selector}', backupSelector='{backup}', ")),
+    ];
+    let timeout = prop::sample::select(vec!["0.5", "{}", "'x'"]);
+    let options = (selectors, any::<bool>(), timeout).prop_map(|(selectors, fail, timeout)| {
+        format!("{{{selectors}failOnIncompleteCheck={fail}, interval=7, ['timeout']={timeout}}}")
     });
+    let options = options.boxed();
+    // Addresses whose texts are not in the order of their numbers, and some twice.
+    let urls = prop::collection::vec(prop::collection::vec((8..=11u8, 1..3u8), 0..4), 1..3).prop_map(|groups| {
+        let url = |(last, host): &(u8, u8)| format!("['192.0.2.{last}'] = 'http://{host}.example/'");
+        let group = |group: &Vec<_>| format!("{{{}}}", group.iter().map(url).collect::<Vec<_>>().join(", "));
+        groups.iter().map(group).collect::<Vec<_>>().join(", ")
+    });
+    let url = "'https://www.example.com/'";
+    let flat = prop::collection::vec(1..=6u8, 1..6)
+        .prop_map(|targets| targets.iter().map(|last| format!("'192.0.2.{last}'")).collect::<Vec<_>>().join(", "));
     prop_oneof![
         4 => value_code(),
         4 => group_code(),
         1 => list.clone().prop_map(|list| format!("all({{{list}}})")),
         1 => list.prop_map(|list| format!("{{{list}}}")),
-        3 => (targets, options).prop_map(|(targets, options)| format!("ifportup(80, {{{targets}}}, {options})")),
+        3 => (targets.clone(), options.clone()).prop_map(|(targets, options)| format!("ifportup(80, {{{targets}}}, {options})")),
+        1 => (targets, options.clone()).prop_map(move |(targets, options)| format!("ifurlup({url}, {{{targets}}}, {options})")),
+        2 => (urls, options.clone()).prop_map(|(groups, options)| format!("ifurlextup({{{groups}}}, {options})")),
+        3 => (flat, options).prop_map(move |(targets, options)| format!("pickselfweighted({url}, {{{targets}}}, {options})")),
     ]
+}
+
+/// What may be known of a target.
+fn reading() -> impl Strategy<Value = Reading> {
+    let state = prop::sample::select(vec![State::Up, State::Up, State::Down, State::Unknown]);
+    let weight = prop::sample::select(vec![None, Some(0), Some(1), Some(7), Some(0x7fff_ffff)]);
+    (state, weight).prop_map(|(state, weight)| Reading { state, weight })
 }
 
 proptest! {
@@ -433,7 +494,7 @@ proptest! {
         code in record_code(),
         seed: u64,
         subnet in prop::option::of((prop::sample::select(vec!["10.1.2.0", "10.1.0.0", "10.9.0.0", "203.0.113.0"]), 16..=24u8)),
-        states in prop::collection::vec(prop::sample::select(vec![State::Up, State::Down, State::Unknown]), 6),
+        readings in prop::collection::vec(reading(), 6),
     ) {
         let program = program(&code, Rtype::A).unwrap();
         prop_assert!(program.plan.is_some(), "{code}");
@@ -441,17 +502,18 @@ proptest! {
             let network = ipnet::IpNet::new(address.parse().unwrap(), bits).unwrap().trunc();
             ClientSubnet { family: 1, source_length: bits, address: network.network() }
         });
-        let table = Arc::new(Table::new(64));
+        let (table, surroundings) = (Arc::new(Table::new(64)), surroundings());
         let make = |plans| {
             let (limits, library, table) = (config::Lua::default(), Arc::default(), table.clone());
             let mut vm = Vm::new(Setup { limits, library, table, seed, clock: Box::new(|| Duration::ZERO) }).unwrap();
             vm.plans = plans;
+            vm.turn_to(&surroundings);
             vm
         };
         let (mut by_plan, mut by_vm) = (make(true), make(false));
-        for check in program.plan.iter().flat_map(|plan| plan.checks()) {
-            let IpAddr::V4(target) = check.target().unwrap() else { panic!("{check}") };
-            table.slot(check).set_state(states[usize::from(target.octets()[3]) - 1]);
+        let checks = program.plan.iter().flat_map(|plan| plan.checks());
+        for (check, reading) in checks.zip(readings.iter().cycle()) {
+            table.slot(check).set(*reading);
         }
         for _ in 0..4 {
             let (plan, vm) = (outcome(&mut by_plan, &program, subnet), outcome(&mut by_vm, &program, subnet));
@@ -486,6 +548,9 @@ fn the_records_of_the_founding_story_have_plans() {
         "view({{{'192.168.0.0/16'}, {pickwrandom({{1, '1.2.3.4'}, {1, '1.2.3.5'}})}}, { {'0.0.0.0/0'}, { pickwrandom({ {1, '4.3.2.1'}, {1, '4.3.2.2'}})}}})",
         "ifurlup('https://www.example.com/', {{'192.0.2.20'}, {'203.0.113.4'}})",
         "ifportup(443, {'192.0.2.1', '192.0.2.2'}, {selector='all', headers={a='b'}})",
+        "pickclosest({'192.0.2.1', '192.0.2.2'}, {unknown='first'})",
+        "ifurlextup({{['192.0.2.1']='http://a.example/'}, {['192.0.2.2']='http://b.example/'}})",
+        "pickselfweighted('http://www.example.com/weight', {'192.0.2.1', '192.0.2.2'})",
     ];
     for code in codes {
         assert!(program(code, Rtype::A).unwrap().plan.is_some(), "{code}");
@@ -506,6 +571,8 @@ fn a_call_that_cannot_be_read_asks_for_no_check() {
     let checks = |code: &str| plan::constant_checks(code.as_bytes()).len();
     assert_eq!(checks(";if tcp then return ifportup(80, {'192.0.2.1', '192.0.2.2'}) end return 'x'"), 2);
     assert_eq!(checks(";if tcp then return ifportup(80, {'192.0.2.1', 'nonsense'}) end return 'x'"), 0);
+    assert_eq!(checks(";if tcp then return ifurlextup({{['192.0.2.1']='http://a.example/'}}) end return 'x'"), 1);
+    assert_eq!(checks(";if tcp then return pickselfweighted('http://a.example/', {'192.0.2.1'}) end return 'x'"), 1);
 }
 
 #[test]

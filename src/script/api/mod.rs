@@ -19,7 +19,7 @@
 
 pub(super) mod arguments;
 mod constants;
-mod geo;
+pub(super) mod geo;
 pub(super) mod hash;
 pub(super) mod health;
 mod log;
