@@ -17,7 +17,7 @@ use crate::config;
 ///
 /// Absent on purpose: `loadstring`, `require`, `getfenv`, `setfenv`, `collectgarbage`, `newproxy`, `gcinfo`,
 /// `print`, `debug`, `buffer`, `vector`. `_G` is the script's own environment (see `environment.rs`).
-const GLOBALS: [&str; 27] = [
+pub(super) const GLOBALS: [&str; 27] = [
     "_VERSION",
     "assert",
     "bit",

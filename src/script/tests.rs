@@ -1,5 +1,6 @@
 //! Scripts as records have them: forms, limits, isolation, positions of errors, and plans beside the VM.
 
+mod bad_input;
 mod health;
 mod scope;
 
