@@ -1,7 +1,9 @@
 //! Scripts as records have them: forms, limits, isolation, positions of errors, and plans beside the VM.
 
 mod bad_input;
+mod choices;
 mod health;
+mod notes;
 mod scope;
 
 use std::net::SocketAddr;
