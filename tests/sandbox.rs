@@ -84,3 +84,20 @@ www  60 IN LUA TXT \";include('conf') include('absent') return tostring(known)\"
     // The joined pieces are one line, which begins with the first of them.
     assert!(line.contains("position=zones/example.net.zone:4:23") && line.contains("qname=www.example.net."), "{line}");
 }
+
+#[test]
+fn what_a_script_writes_to_the_log_comes_with_its_name_and_place() {
+    let zone = "\
+@ 60 IN SOA ns hostmaster 1 3600 900 604800 60
+@ 60 IN NS ns
+ns 60 IN A 192.0.2.53
+noted LUA TXT \";pdnslog('half is full') pdnslog('all is full', pdns.loglevels.Error) return 'noted'\"
+";
+    let mut perigee = Perigee::start(&[("zones/example.net.zone", zone)]);
+    assert_eq!(perigee.answers(&Question::txt("noted.example.net")), ["noted"]);
+    let line = perigee.wait_for_log("half is full");
+    for part in ["WARN", "qname=noted.example.net.", "zone=example.net.", "position=zones/example.net.zone:4:16"] {
+        assert!(line.contains(part), "{part}: {line}");
+    }
+    assert!(perigee.wait_for_log("all is full").contains("ERROR"));
+}

@@ -55,7 +55,10 @@ impl Sources {
             test_files.extend(scan.test_modules.iter().map(|child| join(&module, child)));
             files.push((Source { path: path.into(), module, text: text.into(), mentions: vec![] }, scan.named));
         }
-        files.retain(|(file, _)| !test_files.contains(&file.module));
+        let is_in = |module: &str, parent: &str| {
+            module.strip_prefix(parent).is_some_and(|below| below.is_empty() || below.starts_with("::"))
+        };
+        files.retain(|(file, _)| !test_files.iter().any(|tests| is_in(&file.module, tests)));
         let modules: BTreeSet<String> = files.iter().map(|(file, _)| file.module.clone()).collect();
         let resolve = |(file, named): (Source, Vec<Named>)| {
             let mentions = resolve(&file.module, &modules, named);
@@ -327,7 +330,8 @@ fn paths_are_found_wherever_they_stand() {
 fn a_module_that_is_there_for_tests_alone_is_left_out() {
     let sources = Sources::of([
         ("src/dns/mod.rs", "mod wire;\n#[cfg(test)]\nmod tests;\nuse wire::Limits;"),
-        ("src/dns/tests.rs", "use tokio::net;"),
+        ("src/dns/tests.rs", "mod more;\nuse tokio::net;"),
+        ("src/dns/tests/more.rs", "use tokio::net;"),
         ("src/dns/wire.rs", ""),
     ]);
     let paths: Vec<_> = sources.files.iter().map(|file| file.path.as_str()).collect();

@@ -56,7 +56,7 @@ impl Ring {
     /// The entry that owns the smallest point not below a hash, or else the smallest point of all.
     fn owner(&self, hash: u32) -> Option<usize> {
         let at = self.points.partition_point(|(point, _)| *point < hash);
-        self.points.get(at).or(self.points.first()).map(|(_, entry)| *entry as usize)
+        self.points.get(at).or_else(|| self.points.first()).map(|(_, entry)| *entry as usize)
     }
 }
 

@@ -94,7 +94,7 @@ fn forward(labels: &[&[u8]]) -> Option<Ipv4Addr> {
     if let Some(octets) = parts.last_chunk::<4>() {
         return four(octets.map(decimal_octet));
     }
-    digits.last_chunk::<8>().and_then(|digits| hex(digits)).map(Ipv4Addr::from)
+    digits.last_chunk::<8>().and_then(hex).map(Ipv4Addr::from)
 }
 
 fn four(octets: [Option<u8>; 4]) -> Option<Ipv4Addr> {
@@ -105,7 +105,7 @@ fn four(octets: [Option<u8>; 4]) -> Option<Ipv4Addr> {
 /// A number from 0 to 255 as C's `inet_aton` reads it: octal behind `0`, hexadecimal behind `0x`.
 fn inet_octet(text: &[u8]) -> Option<u8> {
     let text = std::str::from_utf8(text).ok()?;
-    let (digits, radix) = match text.strip_prefix("0x").or(text.strip_prefix("0X")) {
+    let (digits, radix) = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
         Some(digits) => (digits, 16),
         None if text.len() > 1 && text.starts_with('0') => (&text[1..], 8),
         None => (text, 10),

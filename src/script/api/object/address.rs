@@ -35,9 +35,10 @@ fn read_text(text: &LuaString) -> Result<SocketAddr, CallError> {
 
 /// The address with these octets; 0.0.0.0 without a port if their number is that of no address.
 fn from_octets(octets: &[u8], port: u16) -> SocketAddr {
+    const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
     let v4 = octets.try_into().map(|octets: [u8; 4]| IpAddr::from(octets));
     let address = v4.or_else(|_| octets.try_into().map(|octets: [u8; 16]| IpAddr::from(octets)));
-    address.map_or(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0), |address| SocketAddr::new(address, port))
+    address.map_or(NOWHERE, |address| SocketAddr::new(address, port))
 }
 
 /// An address as C's `inet_ntop` writes it: an IPv6 one that begins with 96 zero bits ends in dots.

@@ -1,0 +1,155 @@
+//! What each builtin costs in a record: one row for each, by the VM, and by its plan where it has one.
+//!
+//! `cargo bench --bench builtins`. A builtin that comes to be is a line in `ROWS`; the first row is what a run costs
+//! without any. Everything is warm: the code is loaded, targets are known, points are made.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use divan::Bencher;
+use perigee::config;
+use perigee::dns::{Client, Name, Now, Transport};
+use perigee::health::table::Table;
+use perigee::script::{Policy, Program, Query, Setup, Vm};
+use perigee::zone::parser::{self, Input, Options};
+use perigee::zone::{Scripts, Zone};
+
+fn main() {
+    divan::main();
+}
+
+/// A builtin, the type of a record with it, and the code of that as an expression.
+const ROWS: &[(&str, &str, &str)] = &[
+    ("(none)", "TXT", "'a'"),
+    ("pickrandom", "A", "pickrandom({'192.0.2.1', '192.0.2.2'})"),
+    ("pickrandomsample", "A", "pickrandomsample(2, {'192.0.2.1', '192.0.2.2', '192.0.2.3'})"),
+    ("pickwrandom", "A", "pickwrandom({{1, '192.0.2.1'}, {2, '192.0.2.2'}})"),
+    ("pickhashed", "A", "pickhashed({'192.0.2.1', '192.0.2.2'})"),
+    ("pickwhashed", "A", "pickwhashed({{1, '192.0.2.1'}, {2, '192.0.2.2'}})"),
+    ("picknamehashed", "A", "picknamehashed({{1, '192.0.2.1'}, {2, '192.0.2.2'}})"),
+    ("pickchashed", "A", "pickchashed({{1000, '192.0.2.1'}, {2000, '192.0.2.2'}})"),
+    ("all", "A", "all({'192.0.2.1', '192.0.2.2'})"),
+    ("view", "A", "view({{{'10.0.0.0/8'}, {'192.0.2.1'}}, {{'0.0.0.0/0'}, {'192.0.2.2'}}})"),
+    ("netmask", "TXT", "netmask({'10.0.0.0/8', '127.0.0.0/8'}) and 'in' or 'out'"),
+    ("ifportup", "A", "ifportup(443, {'192.0.2.1', '192.0.2.2'}, {backupSelector='all'})"),
+    ("ifurlup", "A", "ifurlup('http://www.example.com/', {'192.0.2.1', '192.0.2.2'}, {backupSelector='all'})"),
+    ("ifurlextup", "A", "ifurlextup({{['192.0.2.1']='http://a.example/'}})"),
+    ("pickselfweighted", "A", "pickselfweighted('http://www.example.com/', {'192.0.2.1', '192.0.2.2'})"),
+    ("createForward", "A", "createForward()"),
+    ("createForward(template)", "A", "createForward('%5%')"),
+    ("createForward6", "AAAA", "createForward6()"),
+    ("createReverse", "TXT", "createReverse('%5%.example.com')"),
+    ("createReverse6", "TXT", "createReverse6('%33%.example.com')"),
+    ("filterForward", "A", "filterForward('192.0.2.1', newNMG({'192.0.2.0/24'}))"),
+    ("nodata", "A", "nodata()"),
+    ("nxdomain", "A", "nxdomain()"),
+    ("lastgood", "A", "lastgood('192.0.2.1')"),
+    ("dblookup", "TXT", "#dblookup('www.example.com', 1)"),
+    ("newDN", "TXT", "newDN('www.example.com'):toString()"),
+    ("newCA", "TXT", "newCA('192.0.2.1'):toString()"),
+    ("newCAFromRaw", "TXT", "newCAFromRaw('abcd'):toString()"),
+    ("newCAS", "TXT", "tostring(newCAS():check(who))"),
+    ("newNetmask", "TXT", "newNetmask('192.0.2.0/24'):toString()"),
+    ("newNMG", "TXT", "tostring(newNMG({'10.0.0.0/8', '!10.1.0.0/16'}):match(bestwho))"),
+    ("newQType", "TXT", "newQType('AAAA'):getName()"),
+    ("newDRR", "TXT", "newDRR(qname, 'A', 60, '192.0.2.1'):content()"),
+    ("newDR", "TXT", "newDR(qname, 'A', 60, '192.0.2.1', 1):getContent()"),
+    ("qname", "TXT", "qname:toString()"),
+    ("bestwho", "TXT", "bestwho:toString()"),
+    ("dh", "TXT", "dh:getID()"),
+    ("pdnslog", "TXT", ";pdnslog('a line') return 'a'"),
+    ("pdnsrandom", "TXT", "pdnsrandom(6)"),
+];
+
+/// A row of the table, known by its first word.
+#[derive(Clone)]
+struct Row {
+    name: String,
+    rtype: &'static str,
+    code: String,
+}
+
+impl fmt::Display for Row {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.name)
+    }
+}
+
+/// Every row, and those whose lists are long.
+fn rows() -> Vec<Row> {
+    let row = |(name, rtype, code): &(&str, &'static str, &str)| Row {
+        name: (*name).to_owned(),
+        rtype,
+        code: (*code).to_owned(),
+    };
+    let hundred: Vec<String> = (1..=100).map(|last| format!("{{100, '192.0.2.{last}'}}")).collect();
+    let long = ["pickwhashed", "pickchashed"].map(|builtin| Row {
+        name: format!("{builtin} of 100"),
+        rtype: "A",
+        code: format!("{builtin}({{{}}})", hundred.join(", ")),
+    });
+    ROWS.iter().map(row).chain(long).collect()
+}
+
+/// Rows that take no VM.
+fn planned() -> Vec<Row> {
+    let has_plan =
+        |row: &Row| row.name.starts_with("pick") || ["all", "view", "ifportup", "ifurlup"].contains(&&*row.name);
+    rows().into_iter().filter(has_plan).collect()
+}
+
+#[divan::bench(args = rows())]
+fn by_vm(bencher: Bencher<'_, '_>, row: &Row) {
+    // Statements have no plan.
+    let code = if row.code.starts_with(';') { row.code.clone() } else { format!(";return {}", row.code) };
+    run(bencher, row, &code);
+}
+
+#[divan::bench(args = planned())]
+fn by_plan(bencher: Bencher<'_, '_>, row: &Row) {
+    run(bencher, row, &row.code);
+}
+
+/// The program of a record with this code.
+fn program(rtype: &str, code: &str) -> Arc<Program> {
+    // A piece has so many octets at the most when it is sent, and any number in a file.
+    let text = format!("$TTL 60\n@ SOA ns hostmaster 1 3600 900 604800 60\n@ NS ns\n* LUA {rtype} \"{code}\"\n");
+    let apex: Name = "example.com".parse().expect("a name");
+    let input = Input { file: "bench.zone".into(), text: text.as_bytes() };
+    let parsed = parser::parse(&input, &Options::new(apex.clone()), &mut |_, _| Err("none".to_owned()));
+    let zone = Zone::build(&apex, parsed.records, Scripts::Joined).expect("the zone has an SOA");
+    let policy = Arc::new(Policy { limits: config::Lua::default() });
+    Arc::new(
+        Program::compile(&zone.scripts()[0], &policy).unwrap_or_else(|problem| panic!("{code}: {}", problem.message)),
+    )
+}
+
+/// A name with what a row reads out of it.
+fn qname(row: &Row) -> Name {
+    let label = match &*row.name {
+        "createForward6" => "2001-db8--1".to_owned(),
+        "createReverse" | "createReverse6" => ["1"; 32].join("."),
+        _ => "1-2-3-4".to_owned(),
+    };
+    format!("{label}.example.com").parse().expect("a name")
+}
+
+fn run(bencher: Bencher<'_, '_>, row: &Row, code: &str) {
+    let program = program(row.rtype, code);
+    let (library, table) = (Arc::default(), Arc::new(Table::new(16)));
+    let clock = Box::new(|| Duration::ZERO);
+    let setup = Setup { limits: config::Lua::default(), library, table, seed: 7, clock };
+    let mut vm = Vm::new(setup).expect("a VM");
+    let address = SocketAddr::from(([127, 0, 0, 1], 5353));
+    let client = Client { address, local: address, transport: Transport::Udp };
+    let (qname, zone): (Name, Name) = (qname(row), "example.com".parse().expect("a name"));
+    let now = Now { unix_secs: 0, monotonic: Duration::ZERO };
+    let (qname, zone) = (qname.as_ref(), zone.as_ref());
+    let query = Query { qname, zone, wildcard: Some(2), ..Query::plain(now, &client) };
+    if let Err(failure) = vm.run(&program, &query) {
+        panic!("{code}: {}", failure.message);
+    }
+    bencher.bench_local(|| vm.run(&program, &query).is_ok());
+}
