@@ -16,6 +16,12 @@ macro_rules! cases {
 
 cases! {
     scripts_answer_for_their_type "lua"
+    lua_records_are_read "lua-01-record"
+    pieces_become_code "lua-02-code"
+    code_is_run "lua-03-running"
+    results_become_records "lua-04-results"
+    scripts_are_switched_for_each_zone "lua-05-switched"
+    settings_hold "lua-17-settings"
     names_are_looked_up "rfc1034"
     messages_are_read "rfc1035"
     rrsets_go_whole_or_not_at_all "rfc2181"

@@ -2,6 +2,7 @@
 
 mod support; // a server on a free port, questions to it, fake backends that can be told to fail
 
+mod adversary; // scripts of a stranger: what each ends in, and what it leaves behind
 mod architecture; // who may import whom, what the core never names, maps that are true
 mod cases; // the files in tests/cases: zone in, question, answer in presentation format
 mod command_line; // what `perigee check` tells, and exit codes

@@ -4,13 +4,16 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use ipnet::IpNet;
+use mlua::{Function, Value};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
 use super::policy::Policy;
 use super::program::Program;
+use super::sandbox::RECURSION_ERROR;
 use super::surroundings::Surroundings;
 use crate::dns::edns::{ClientSubnet, Edns};
 use crate::dns::wire::Header;
@@ -21,8 +24,19 @@ use crate::health::table::{Slot, Table};
 /// How many health slots a worker keeps before it ever looks for those it could let go of.
 const SLOTS_MIN: usize = 256;
 
-/// How many values are remembered for `lastgood`.
+/// How many records may have values that are remembered for `lastgood`.
 const REMEMBERED_MAX: usize = 10_000;
+/// How many names a record may keep values under.
+const REMEMBERED_NAMES_MAX: usize = 16;
+/// How many octets the names and values of a record may have together.
+const REMEMBERED_OCTETS_MAX: usize = 4096;
+/// How long a record may have been silent when room is needed for another.
+const REMEMBERED_SILENCE: Duration = Duration::from_secs(3600);
+
+/// How deep builtins may be nested that call a function of the script.
+///
+/// Luau counts calls and not how much of the thread's stack each takes, and here one takes kilobytes.
+const FUNCTIONS_NESTED_MAX: usize = 16;
 
 /// The query a script runs for.
 #[derive(Clone, Copy, Debug)]
@@ -62,8 +76,8 @@ pub(super) struct Context {
     /// The identity of the program that runs, and what its zone allows.
     program: Cell<u64>,
     policy: RefCell<Arc<Policy>>,
-    /// What records answered last, by the identity of the program and a name it gives.
-    remembered: RefCell<HashMap<(u64, Box<str>), Vec<Box<[u8]>>>>,
+    /// What records answered last, by the identity of the program.
+    remembered: RefCell<HashMap<u64, Remembered>>,
     /// The name asked for and the apex, for scripts that take the VM.
     names: RefCell<(Name, Name)>,
     /// How many bits of the client subnet were looked at.
@@ -76,10 +90,27 @@ pub(super) struct Context {
     slots_max: Cell<usize>,
     /// What scripts asked for and should be told, when somebody wants to know.
     discovery: RefCell<Option<Discovery>>,
+    /// How many builtins are waiting for a function of the script.
+    nested: Cell<usize>,
     /// Why what the builtin that runs now asks for may not be had.
     refusal: RefCell<Option<String>>,
     /// What the script was last told that it may not have.
     denied: RefCell<Option<String>>,
+}
+
+/// What one record answered last.
+#[derive(Default)]
+struct Remembered {
+    /// By the names it gives.
+    values: Vec<(Box<str>, Vec<Box<[u8]>>)>,
+    renewed: Duration,
+}
+
+impl Remembered {
+    fn octets(&self) -> usize {
+        let octets = |texts: &[Box<[u8]>]| texts.iter().map(|text| text.len()).sum::<usize>();
+        self.values.iter().map(|(name, texts)| name.len() + octets(texts)).sum()
+    }
 }
 
 /// What trial runs leave behind.
@@ -106,7 +137,7 @@ impl Context {
     /// A context over the shared health table, with a random source that starts from `seed`.
     pub(super) fn new(table: Arc<Table>, seed: u64) -> Self {
         let nobody = SocketAddr::from(([0, 0, 0, 0], 0));
-        let now = Now { unix_secs: 0, monotonic: std::time::Duration::ZERO };
+        let now = Now { unix_secs: 0, monotonic: Duration::ZERO };
         let header = Header::default();
         let facts =
             Facts { now, sender: nobody, local: nobody, tcp: false, subnet: None, wildcard: None, header, edns: None };
@@ -123,6 +154,7 @@ impl Context {
             slots: RefCell::default(),
             slots_max: Cell::new(SLOTS_MIN),
             discovery: RefCell::new(None),
+            nested: Cell::new(0),
             refusal: RefCell::default(),
             denied: RefCell::default(),
         }
@@ -168,21 +200,32 @@ impl Context {
         std::cell::Ref::map(self.policy.borrow(), |policy| &**policy)
     }
 
-    /// Keeps a record's value for when it has none.
+    /// Keeps a record's value for when it has none, if there is room.
+    ///
+    /// No record takes the room of another that still answers.
     pub(super) fn remember(&self, name: &str, texts: Vec<Box<[u8]>>) -> Vec<Box<[u8]>> {
-        let mut remembered = self.remembered.borrow_mut();
-        if remembered.len() >= REMEMBERED_MAX {
-            // Rare, and which of them go matters little: those still in use are back with their next answer.
-            remembered.clear();
+        let (mut remembered, now) = (self.remembered.borrow_mut(), self.now().monotonic);
+        if remembered.len() >= REMEMBERED_MAX && !remembered.contains_key(&self.program.get()) {
+            remembered.retain(|_, record| now.saturating_sub(record.renewed) < REMEMBERED_SILENCE);
+            if remembered.len() >= REMEMBERED_MAX {
+                return texts;
+            }
         }
-        remembered.insert((self.program.get(), name.into()), texts.clone());
+        let record = remembered.entry(self.program.get()).or_default();
+        record.renewed = now;
+        record.values.retain(|(known, _)| **known != *name);
+        record.values.push((name.into(), texts.clone()));
+        if record.values.len() > REMEMBERED_NAMES_MAX || record.octets() > REMEMBERED_OCTETS_MAX {
+            record.values.pop();
+        }
         texts
     }
 
     /// The value that was kept last under a name of this record.
     pub(super) fn recall(&self, name: &str) -> Vec<Box<[u8]>> {
-        let key = (self.program.get(), Box::from(name));
-        self.remembered.borrow().get(&key).cloned().unwrap_or_default()
+        let remembered = self.remembered.borrow();
+        let values = remembered.get(&self.program.get()).map_or(&[][..], |record| &record.values);
+        values.iter().find(|(known, _)| **known == *name).map(|(_, texts)| texts.clone()).unwrap_or_default()
     }
 
     /// How many bits of the client subnet were looked at since [`Context::begin`].
@@ -290,6 +333,18 @@ impl Context {
         self.policy.replace(policy)
     }
 
+    /// Calls a function that the script gave to a builtin.
+    pub(super) fn call(&self, function: &Function) -> mlua::Result<Value> {
+        let nested = self.nested.get();
+        if nested == FUNCTIONS_NESTED_MAX {
+            return Err(mlua::Error::runtime(RECURSION_ERROR));
+        }
+        self.nested.set(nested + 1);
+        let returned = function.call(());
+        self.nested.set(nested);
+        returned
+    }
+
     /// Notes that what a builtin asks for may not be had; the call then fails, whatever it returns.
     pub(super) fn refuse(&self, why: String) {
         self.refusal.borrow_mut().get_or_insert(why);
@@ -389,7 +444,7 @@ mod tests {
             transport: Transport::Udp,
         };
         let subnet = ClientSubnet { family: 1, source_length: 24, address: subnet.parse().unwrap() };
-        let now = Now { unix_secs: 0, monotonic: std::time::Duration::ZERO };
+        let now = Now { unix_secs: 0, monotonic: Duration::ZERO };
         context.begin(&Query { subnet: Some(subnet), ..Query::plain(now, &client) });
         let answers = networks.iter().map(|network| context.client_is_in(network.parse().unwrap())).collect();
         (answers, context.consulted())

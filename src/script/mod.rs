@@ -219,6 +219,14 @@ impl Vm {
         plan.run(&self.context, slots)
     }
 
+    /// Collects garbage, and tells how many octets of memory are in use after it.
+    pub fn collect(&mut self) -> usize {
+        // Twice, as what the first makes free may hold the last of something else.
+        self.sandbox.lua.gc_collect().ok();
+        self.sandbox.lua.gc_collect().ok();
+        self.sandbox.lua.used_memory()
+    }
+
     /// Takes up other surroundings, and lets go of programs that no zone has any more.
     pub fn turn_to(&mut self, surroundings: &Arc<Surroundings>) {
         self.context.turn_to(surroundings);

@@ -71,7 +71,7 @@ const STEPS_PER_CLOCK: usize = 4;
 /// The text Luau raises when it gets no memory.
 const MEMORY_ERROR: &str = "not enough memory";
 /// How the text ends that Luau raises when calls are nested too deep.
-const RECURSION_ERROR: &str = "stack overflow";
+pub(super) const RECURSION_ERROR: &str = "stack overflow";
 /// The name chunks of scripts have in Luau's messages.
 pub(super) const CHUNK: &str = "script";
 
@@ -355,7 +355,7 @@ pub(super) fn is_memory_error(error: &mlua::Error) -> bool {
 }
 
 /// Whether an error is at bottom that calls are nested too deep.
-fn is_recursion_error(error: &mlua::Error) -> bool {
+pub(super) fn is_recursion_error(error: &mlua::Error) -> bool {
     match error {
         mlua::Error::RuntimeError(text) => text.lines().next().is_some_and(|line| line.ends_with(RECURSION_ERROR)),
         mlua::Error::CallbackError { cause, .. } => is_recursion_error(cause),
