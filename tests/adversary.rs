@@ -28,6 +28,10 @@ struct Host {
 
 impl Host {
     fn new(limits: &config::Lua, text: &str) -> Self {
+        Self::with_clock(limits, text, clock)
+    }
+
+    fn with_clock(limits: &config::Lua, text: &str, clock: impl Fn() -> Duration + 'static) -> Self {
         let apex: Name = "invalid".parse().unwrap();
         let input = Input { file: "adversary.zone".into(), text: text.as_bytes() };
         let mut no_includes = |_: &str, _: &perigee::diagnostic::Position| Err(String::new());
@@ -35,7 +39,8 @@ impl Host {
         assert!(parsed.diagnostics.is_empty(), "{:?}", parsed.diagnostics);
         let zone = Arc::new(Zone::build(&apex, parsed.records, Scripts::Joined).expect("there is an SOA"));
         let policy = Arc::new(Policy::new(limits, None));
-        let compile = |script| Program::compile(script, &policy).map(Arc::new).unwrap_or_else(|error| panic!("{error}"));
+        let compile =
+            |script| Program::compile(script, &policy).map(Arc::new).unwrap_or_else(|error| panic!("{error}"));
         let programs: Programs = zone.scripts().iter().map(compile).collect();
         let (table, library, limits) = (Arc::new(Table::new(64)), Arc::default(), limits.clone());
         let mut vm = Vm::new(Setup { limits, library, table, seed: 3, clock: Box::new(clock) }).unwrap();
@@ -135,16 +140,129 @@ fn each_script_ends_as_it_is_told_and_the_next_query_is_answered() {
 #[test]
 fn a_thousand_rounds_of_them_leave_no_memory_behind() {
     // A small budget keeps it short: what is left behind shows in the count of rounds and not in the size of one.
-    let limits = config::Lua { exec_limit: 60, memory_limit: 64 << 10, ..limits() };
+    let limits = config::Lua { exec_limit: 30, memory_limit: 64 << 10, ..limits() };
     let mut host = Host::new(&limits, CORPUS);
-    let mut round = |host: &mut Host| {
-        (0..host.programs.len()).for_each(|index| drop(host.run(index, Duration::ZERO)));
-        host.vm.collect()
+    let round = |host: &mut Host| {
+        for index in 0..host.programs.len() {
+            drop(host.run(index, Duration::ZERO));
+        }
     };
     // The first rounds compile, and fill what is kept on purpose.
-    (0..3).for_each(|_| drop(round(&mut host)));
-    let before = round(&mut host);
-    (0..999).for_each(|_| drop(round(&mut host)));
-    let after = round(&mut host);
-    assert!(after < before + (64 << 10), "{before} octets before a thousand rounds, {after} after");
+    (0..3).for_each(|_| round(&mut host));
+    let before = host.vm.collect();
+    (0..1000).for_each(|_| round(&mut host));
+    let after = host.vm.collect();
+    // What the state keeps room in grows by a step now and then; two octets a run would be more than that.
+    assert!(after < before + (400 << 10), "{before} octets before a thousand rounds, {after} after");
+}
+
+/// A zone of two records: one that never ends, and one that answers.
+const TWO: &str = "$TTL 60\n@ SOA ns h 1 2 3 4 5\n@ NS ns\nns A 192.0.2.53\nloop LUA TXT \";while true do end\"\n\
+                   fine LUA TXT \"qname:toString()\"\n";
+
+/// A host for which a millisecond passes each time the clock is read.
+fn host_of_ticks(limits: &config::Lua, text: &str) -> Host {
+    let ticks = std::cell::Cell::new(0);
+    Host::with_clock(limits, text, move || {
+        ticks.set(ticks.get() + 1);
+        Duration::from_millis(ticks.get())
+    })
+}
+
+#[test]
+fn a_script_that_spent_its_budget_rests_and_the_others_do_not() {
+    let secs = Duration::from_secs_f64;
+    let mut host = host_of_ticks(&config::Lua::default(), TWO);
+    let failure = host.run(0, secs(100.0)).unwrap_err();
+    assert_eq!(failure.kind, FailureKind::Budget);
+    assert_eq!(failure.message, "it ran for 10ms, as long as `lua.time-limit` allows; it rests for 2.388 s");
+    for (at, kind) in [(100.0, FailureKind::Resting), (102.3, FailureKind::Resting), (102.4, FailureKind::Budget)] {
+        let failure = host.run(0, secs(at)).unwrap_err();
+        assert_eq!(failure.kind, kind, "{at}: {}", failure.message);
+        assert_eq!(failure.position.to_string(), "adversary.zone:5:16");
+        assert_eq!(ending(host.run(1, secs(at))), "answers fine.invalid.", "{at}");
+    }
+}
+
+#[test]
+fn a_zone_that_is_read_anew_wakes_no_script() {
+    let mut host = host_of_ticks(&config::Lua::default(), TWO);
+    assert_eq!(host.run(0, Duration::ZERO).unwrap_err().kind, FailureKind::Budget);
+    let policy = Arc::new(Policy::default());
+    let compile = |script| Arc::new(Program::compile(script, &policy).unwrap_or_else(|error| panic!("{error}")));
+    host.programs = host.zone.scripts().iter().map(compile).collect();
+    assert_eq!(host.run(0, Duration::ZERO).unwrap_err().kind, FailureKind::Resting);
+}
+
+#[test]
+fn what_fails_or_costs_nothing_does_not_rest() {
+    let text = "$TTL 60\n@ SOA ns h 1 2 3 4 5\nfails LUA TXT \"error('no')\"\nsize LUA TXT \"string.rep('x', 1e9)\"\n\
+                value LUA TXT \"true\"\nwild LUA TXT \";if qname:countLabels() > 9 then while true do end end return 'x'\"\n";
+    let mut host = Host::with_clock(&config::Lua::default(), text, || Duration::ZERO);
+    for _ in 0..3 {
+        let endings = [0, 1, 2, 3].map(|index| ending(host.run(index, Duration::ZERO)));
+        assert_eq!(endings, ["error", "size", "value", "answers x"]);
+    }
+}
+
+#[test]
+fn each_zone_tells_the_key_that_it_was_stopped_by() {
+    let zone =
+        config::Zone { exec_limit: Some(50), result_max: Some(1), ..config::Zone::new("invalid".parse().unwrap()) };
+    let text = "$TTL 60\n@ SOA ns h 1 2 3 4 5\nloop LUA TXT \";while true do end\"\nmany LUA TXT \"{'a', 'b'}\"\n\
+                memory LUA TXT \"string.rep('x', 1e6) .. 'y'\"\n";
+    let mut host = Host::with_clock(&limits(), text, || Duration::ZERO);
+    let told = |host: &mut Host| {
+        let told = |index| host.run(index, Duration::ZERO).err().map(|failure| failure.message).unwrap_or_default();
+        [0, 1, 2].map(told)
+    };
+    let policy = |limits: &config::Lua, zone| Arc::new(Policy::new(limits, zone));
+    let limits = config::Lua { memory_limit: 64 << 10, result_max: 1, ..limits() };
+    for (policy, expected) in [
+        (
+            policy(&limits, None),
+            [
+                "it took 20000 steps, all that `lua.exec-limit` allows",
+                "it returned more than 1 records, all that `lua.result-max` allows",
+                "it needs more memory than the 65536 octets of `lua.memory-limit`",
+            ],
+        ),
+        (
+            policy(&limits, Some(&zone)),
+            [
+                "it took 50 steps, all that `zone.exec-limit` allows",
+                "it returned more than 1 records, all that `zone.result-max` allows",
+                "it needs more memory than the 65536 octets of `lua.memory-limit`",
+            ],
+        ),
+    ] {
+        let compile = |script| Arc::new(Program::compile(script, &policy).unwrap_or_else(|error| panic!("{error}")));
+        host.programs = host.zone.scripts().iter().map(compile).collect();
+        assert_eq!(told(&mut host), expected);
+    }
+}
+
+#[test]
+fn names_are_looked_up_where_the_zone_may() {
+    let limits = config::Lua { lookup_names: Some(vec!["example.net".parse().unwrap()]), ..limits() };
+    let policy = Policy::new(&limits, None);
+    let refuses = |name: &str| policy.refuses_lookup(name.parse::<Name>().unwrap().as_ref());
+    assert_eq!(refuses("www.Example.net"), None);
+    assert_eq!(refuses("example.net"), None);
+    let why = "may not look up `example.org.` in this zone (`lua.lookup-names`)".to_owned();
+    assert_eq!(refuses("example.org"), Some(why));
+    assert_eq!(Policy::default().refuses_lookup("example.org".parse::<Name>().unwrap().as_ref()), None);
+}
+
+#[test]
+fn globals_that_live_on_cannot_fill_the_memory() {
+    let text = "$TTL 60\n@ SOA ns h 1 2 3 4 5\ngrow LUA TXT \";all = all or {} all[#all + 1] = table.create(10000, #all) \
+                return #all\"\ncount LUA TXT \";n = (n or 0) + 1 return n\"\n";
+    let limits = config::Lua { shared_state: true, memory_limit: 1 << 20, ..limits() };
+    let mut host = Host::with_clock(&limits, text, || Duration::ZERO);
+    let before = host.vm.collect();
+    for _ in 0..200 {
+        drop(host.run(0, Duration::ZERO));
+        assert!(host.vm.collect() < before + (10 << 20));
+    }
 }

@@ -94,6 +94,8 @@ pub struct Vm {
     /// The environment of the run, emptied after each; with shared state, that of the zone.
     environment: Environment,
     shared: HashMap<Box<[u8]>, Environment>,
+    /// How much memory there may be in use with what lives on.
+    shared_max: usize,
     /// Whether plans stand in for the scripts that have one.
     plans: bool,
     /// The health slots of plans that have checks.
@@ -140,7 +142,22 @@ impl Vm {
         let plans = !limits.shared_state && !names.iter().any(|name| plan::BUILTINS.contains(&&**name));
         let planned = HashMap::new();
         let resting = Resting::new(limits.overrun_share);
-        Ok(Self { sandbox, context, limits, library, loaded, environment, shared, plans, planned, resting, runs: 0 })
+        let shared_max =
+            sandbox.lua.used_memory().saturating_add(limits.memory_limit.saturating_mul(SHARED_MEMORY_LIMITS));
+        Ok(Self {
+            sandbox,
+            context,
+            limits,
+            library,
+            loaded,
+            environment,
+            shared,
+            plans,
+            planned,
+            resting,
+            shared_max,
+            runs: 0,
+        })
     }
 
     /// Runs a program for a query.
@@ -303,10 +320,27 @@ impl Vm {
         if let Err(error) = &returned {
             self.sandbox.budget.spend_by(error);
         }
-        if !self.limits.shared_state {
+        if self.limits.shared_state {
+            self.bound_shared(query);
+        } else {
             self.environment.empty()?;
         }
         returned
+    }
+
+    /// Drops the globals of the query's zone when what lives on has grown past its bound.
+    ///
+    /// Nobody can tell whose memory is whose. But a zone that grows is the likeliest to be the one that crosses the
+    /// bound; if it was another, the bound is crossed again until the right one is asked for.
+    fn bound_shared(&mut self, query: &Query<'_>) {
+        let lua = &self.sandbox.lua;
+        if lua.used_memory() <= self.shared_max {
+            return;
+        }
+        lua.gc_collect().ok();
+        if lua.used_memory() > self.shared_max {
+            self.shared.remove(&query.zone.to_lowercase_wire());
+        }
     }
 
     /// The program as a function, loaded at its first use.
@@ -364,6 +398,8 @@ impl Vm {
     }
 }
 
+/// How many times `lua.memory-limit` the globals of all zones together may come to where they live on.
+const SHARED_MEMORY_LIMITS: usize = 8;
 /// How much more memory a run that spent its budget may leave for the collector to find in its own time.
 const GARBAGE_MAX: usize = 256 << 10;
 /// How much time trial runs of a zone may take that fail; those after it are not made.
