@@ -66,3 +66,17 @@ fn nothing_is_left_from_one_query_to_the_next() {
         assert_eq!(answers(&client.ask(&Question::txt("count.example.net"))), ["1"]);
     }
 }
+
+#[test]
+fn a_script_that_spent_its_budget_rests_and_its_neighbour_does_not() {
+    let config = "[server]\nworkers = 1\n\n[lua]\noverrun-share = \"0.01%\"\n";
+    let mut perigee = Perigee::start(&[("zones/example.net.zone", ZONE), ("perigee.toml", config)]);
+    let client = perigee.client();
+    let rests = (0, "the record's script rests after it used up its budget".to_owned());
+    // A run is told as having cost nothing when the clock was late; then it runs again.
+    while extended_error(&client.ask(&Question::txt("loop.example.net"))) != Some(rests.clone()) {}
+    assert_eq!(answers(&client.ask(&Question::txt("fine.example.net"))), ["fine"]);
+    let reply = client.ask(&Question::txt("loop.example.net"));
+    assert_eq!((rcode(&reply), extended_error(&reply)), (ResponseCode::ServFail, Some(rests)));
+    assert!(perigee.wait_for_log("; it rests for ").contains("qname=loop.example.net."));
+}
