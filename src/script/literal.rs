@@ -90,6 +90,28 @@ pub(super) fn called(code: &[u8]) -> Vec<(usize, &str)> {
     called
 }
 
+/// The blanks of a code that stand outside its strings and comments, in their order.
+pub(super) fn blanks(code: &[u8]) -> Vec<usize> {
+    let code = std::str::from_utf8(code).unwrap_or_default();
+    let mut blanks = Vec::new();
+    let mut parser = Parser { rest: code, depth: 0 };
+    while let Some(character) = parser.rest.chars().next() {
+        let begin = parser.rest;
+        match character {
+            '-' if begin.starts_with("--") => parser.skip_comment(),
+            '[' if long_bracket(begin).is_some() => parser.skip_long_string(),
+            '\'' | '"' | '`' => parser.skip_string(character),
+            other => {
+                if matches!(other, ' ' | '\t') {
+                    blanks.push(code.len() - begin.len());
+                }
+                parser.rest = &begin[other.len_utf8()..];
+            }
+        }
+    }
+    blanks
+}
+
 /// What closes the long bracket that a text begins with: `]]` for `[[`, `]=]` for `[=[`.
 fn long_bracket(text: &str) -> Option<String> {
     let rest = text.strip_prefix('[')?;

@@ -66,6 +66,11 @@ impl Script {
         position
     }
 
+    /// Where its pieces but the first begin in `code`.
+    pub fn seams(&self) -> impl Iterator<Item = usize> {
+        self.places.iter().skip(1).map(|(begin, _)| *begin)
+    }
+
     /// Where the script begins in the zone file.
     pub fn position(&self) -> Position {
         self.position_at(0)
