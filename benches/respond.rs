@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use divan::Bencher;
-use perigee::answer::{Client, Now, Responder, Transport, World};
+use perigee::answer::{Client, Now, Patience, Responder, Transport, World};
 use perigee::config::{Config, Zone};
 use perigee::daemon::candidate;
 use perigee::dns::wire::Limits;
@@ -29,8 +29,9 @@ fn responder(apex: &str) -> Responder {
     let zone = Zone { name, file, lua: None, position: None };
     let config = Arc::new(Config::default());
     let of_zones = config.clone();
-    let load =
-        move |apex: &Name, text: &_, reader: &mut _| candidate::load(&of_zones, &Arc::default(), apex, text, reader);
+    let load = move |apex: &Name, text: &_, reader: &mut _| {
+        candidate::load(&of_zones, &Arc::default(), &Surroundings::default(), apex, text, reader)
+    };
     let zones = perigee::config::Zones { directory: "".into(), ..config.zones.clone() };
     let events = FileSource::new(&zones, &[zone], load).load_all();
     let zones = events.into_iter().filter_map(|event| match event {
@@ -38,7 +39,8 @@ fn responder(apex: &str) -> Responder {
         Event::Removed { .. } | Event::Failed { .. } => None,
     });
     let limits = Limits { udp_payload_max: 1232, client_subnet: true };
-    let world = World { surroundings: Arc::new(Surroundings { zones: ZoneSet::new(zones) }), limits, any_to_tcp: true };
+    let surroundings = Arc::new(Surroundings::default().with_zones(ZoneSet::new(zones)));
+    let world = World { surroundings, limits, any_to_tcp: true };
     let (limits, library, table) = (config.lua.clone(), Arc::default(), Arc::new(Table::new(16)));
     let vm = Vm::new(Setup { limits, library, table, seed: 7, clock: Box::new(|| Duration::ZERO) }).expect("a VM");
     Responder::new(Arc::new(world), vm)
@@ -66,7 +68,7 @@ fn ask(bencher: Bencher<'_, '_>, apex: &str, owner: &str, rtype: Rtype) {
     let mut reply = Vec::with_capacity(4096);
     bencher.bench_local(|| {
         reply.clear();
-        responder.respond(now, &client, &request, &mut reply)
+        responder.respond(now, &client, &request, Patience::Left, &mut reply)
     });
     assert!(reply.len() > request.len());
 }

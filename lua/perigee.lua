@@ -52,6 +52,100 @@ function view(rules) end
 ---@return boolean
 function netmask(networks) end
 
+---@class Denial An answer without records.
+
+--- NODATA for this type, even where static records stand beside.
+---@param ttl? integer That of the SOA in the answer.
+---@return Denial
+function nodata(ttl) end
+
+--- NXDOMAIN, whatever else the name holds.
+---@param ttl? integer That of the SOA in the answer.
+---@return Denial
+function nxdomain(ttl) end
+
+--- REFUSED.
+---@return Denial
+function refused() end
+
+--- SERVFAIL.
+---@return Denial
+function servfail() end
+
+--- Returns the value if it has any text, and otherwise the last one it had in this record.
+---@param value string|string[]|fun(): any
+---@param name? string Tells several calls in one record apart.
+---@return string[]
+function lastgood(value, name) end
+
+--- What `geoiplookup` can be asked for.
+---@enum GeoIPQueryAttribute
+GeoIPQueryAttribute = { ASn = 0, City = 1, Continent = 2, Country = 3, Country2 = 4, Name = 5, Region = 6, Location = 7 }
+
+--- Whether the client is in one of these countries.
+---@param codes string|string[] Two letters each; `unknown` for clients that no database knows.
+---@return boolean
+function country(codes) end
+
+--- Whether the client is on one of these continents.
+---@param codes string|string[]
+---@return boolean
+function continent(codes) end
+
+--- Whether the client is in one of these regions, whatever the country.
+---@param codes string|string[] By ISO 3166-2, without the country.
+---@return boolean
+function region(codes) end
+
+--- Whether the client is in one of these autonomous systems.
+---@param numbers integer|string|(integer|string)[] Without `AS`.
+---@return boolean
+function asnum(numbers) end
+
+--- The client's country.
+---@return string code In lower case; `--` if it is unknown.
+function countryCode() end
+
+--- The client's continent.
+---@return string code In lower case; `--` if it is unknown.
+function continentCode() end
+
+--- The client's region.
+---@return string code In lower case; `--` if it is unknown.
+function regionCode() end
+
+--- Looks an address up in the databases.
+---@param address string An address or a network.
+---@param attribute GeoIPQueryAttribute|integer
+---@return string value In lower case; `unknown` if it is not found.
+function geoiplookup(address, attribute) end
+
+---@class ClosestOptions
+---@field unknown? string What becomes of clients without a place: `random`, `first`, or where they are: `LATITUDE LONGITUDE`.
+
+--- Picks the address that is closest to the client.
+---@param addresses string[]
+---@param options? ClosestOptions
+---@return string
+function pickclosest(addresses, options) end
+
+--- Picks the closest of the addresses that the name asked for begins with.
+---@param options? ClosestOptions
+---@return string
+function closestMagic(options) end
+
+--- The client's latitude and longitude.
+---@return string
+function latlon() end
+
+--- The client's place as the text of a LOC record.
+---@return string
+function latlonloc() end
+
+--- The latitude and longitude of the address that the name asked for begins with, its last number first.
+---@return string
+function latlonMagic() end
+
 ---@class CheckOptions
 ---@field selector? 'random'|'all'|'hashed'|'pickclosest'|'empty' How targets that are up are chosen; `random` if not given.
 ---@field backupSelector? 'random'|'all'|'hashed'|'pickclosest'|'empty' How targets are chosen when none is up.
@@ -59,6 +153,7 @@ function netmask(networks) end
 ---@field interval? number Seconds between probes; `health.interval` if not given.
 ---@field minimumFailures? integer Failures in a row that bring a target down; 1 if not given.
 ---@field failOnIncompleteCheck? boolean SERVFAIL while no target has been probed.
+---@field unknown? string For `pickclosest`: what becomes of clients without a place.
 ---@field source? string The local address to probe from.
 
 ---@class UrlOptions: CheckOptions
@@ -83,6 +178,19 @@ function ifportup(port, targets, options) end
 ---@return string[]
 function ifurlup(url, targets, options) end
 
+--- Returns the addresses whose own URLs answer an HTTP or HTTPS request.
+---@param groups table<string, string>[] Tables from addresses to URLs, in the order of preference.
+---@param options? UrlOptions
+---@return string[]
+function ifurlextup(groups, options) end
+
+--- Picks a target that answers a request for a URL, by the weight its body begins with.
+---@param url string
+---@param targets string[] Addresses.
+---@param options? UrlOptions `selector` is `hashed` if not given; `random` draws by the weights.
+---@return string|string[] # One address, or a list if there is not just one.
+function pickselfweighted(url, targets, options) end
+
 --- Makes a name.
 ---@param text string
 ---@return DNSName
@@ -97,6 +205,30 @@ function newCA(text) end
 ---@param text string `address/bits`, or an address for a network of its own.
 ---@return Netmask
 function newNetmask(text) end
+
+--- Looks a name up by the resolvers. The run ends and begins anew when the answer is there.
+---@param name string Absolute, with or without a final dot.
+---@param type integer The number of a type, such as 1 for A.
+---@return ResourceRecord[] records
+---@return string? why Nothing if the look-up worked; else "nxdomain", "servfail", "refused", "timeout", "unreachable", "overload" or "failed".
+function resolve(name, type) end
+
+--- The records of a type that this server holds at a name, as text.
+---@param name string Absolute, with or without a final dot.
+---@param type integer The number of a type; 255 for all.
+---@return string[]
+function dblookup(name, type) end
+
+--- Runs the code of the LUA records at a name in the globals of this run.
+---@param name string Relative to the zone.
+function include(name) end
+
+---@class ResourceRecord
+---@field content string
+---@field qname DNSName
+---@field qtype integer
+---@field ttl integer
+---@field toString fun(self): string The content.
 
 ---@class DNSName
 ---@field toString fun(self): string With a final dot.

@@ -64,9 +64,9 @@ impl Host {
     }
 }
 
-/// How each script ends, by its name.
+/// How each script ends, by its name; those that others include end nowhere by themselves.
 fn endings() -> Vec<(&'static str, &'static str)> {
-    let records = CORPUS.lines().filter(|line| line.contains(" LUA TXT "));
+    let records = CORPUS.lines().filter(|line| line.contains(" LUA TXT ") && line.contains(" ; "));
     records.map(|line| (line.split_once(' ').unwrap().0, line.rsplit_once(" ; ").unwrap().1)).collect()
 }
 
@@ -96,6 +96,7 @@ fn ending(outcome: Result<Output<'_>, Failure>) -> String {
         FailureKind::Error if failure.message.is_empty() => "error without words".to_owned(),
         FailureKind::Error => "error".to_owned(),
         FailureKind::Value => "value".to_owned(),
+        FailureKind::Await => "await".to_owned(),
         FailureKind::Denied => "denied".to_owned(),
         FailureKind::Resting => "resting".to_owned(),
     }
@@ -116,10 +117,10 @@ fn each_script_ends_as_it_is_told_and_the_next_query_is_answered() {
     let expected = ending(host.run(innocent, Duration::ZERO));
     assert_eq!(expected, "answers 123aainnocent.invalid.1invalid.17000000001function");
     let endings = endings();
-    assert!(endings.len() >= 110 && endings.len() == innocent, "{} scripts", endings.len());
+    assert!(endings.len() >= 110, "{} scripts", endings.len());
     let mut wrong = String::new();
-    for (index, (name, told)) in endings.into_iter().enumerate() {
-        assert_eq!(host.name(index), name);
+    for (name, told) in endings {
+        let index = (0..innocent).find(|index| host.name(*index) == name).expect("the zone has it");
         let begun = clock();
         let came = host.run(index, Duration::ZERO);
         let words = came.as_ref().err().map(|failure| failure.message.clone());

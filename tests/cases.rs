@@ -15,13 +15,19 @@ macro_rules! cases {
 }
 
 cases! {
+    places_decide_answers "geo"
     scripts_answer_for_their_type "lua"
     lua_records_are_read "lua-01-record"
     pieces_become_code "lua-02-code"
     code_is_run "lua-03-running"
     results_become_records "lua-04-results"
+    scripts_stand_beside_other_records "lua-05-processing"
     scripts_are_switched_for_each_zone "lua-05-switched"
+    scripts_earn_a_scope "lua-06-client-subnet"
+    scripts_are_neither_signed_nor_transferred "lua-07-dnssec-and-transfers"
     settings_hold "lua-17-settings"
+    what_others_stumbled_over_is_sound "lua-19-pitfalls"
+    decisions_of_ours_are_kept "lua-21-decisions"
     names_are_looked_up "rfc1034"
     messages_are_read "rfc1035"
     rrsets_go_whole_or_not_at_all "rfc2181"

@@ -78,7 +78,14 @@ fn every_key_is_set_by_its_file_and_by_its_variable() {
         ("health.checks-max", "10", "10"),
         ("edns.client-subnet", "false", "false"),
         ("geoip.databases", r#"["/srv/city.mmdb", "/srv/asn.mmdb"]"#, "/srv/city.mmdb,/srv/asn.mmdb"),
+        ("geoip.language", r#""de""#, "de"),
+        ("geoip.unknown-location", r#""48.137 11.576""#, " 48.137  11.576"),
         ("resolver.servers", r#"["192.0.2.1:53"]"#, "192.0.2.1:53"),
+        ("resolver.timeout", r#""500ms""#, "500ms"),
+        ("resolver.cache-max", "7", "7"),
+        ("resolver.ttl-min", r#""5s""#, "5s"),
+        ("resolver.negative-ttl", r#""5m""#, "5m"),
+        ("resolver.waiting-max", "9", "9"),
         ("log.level", r#""debug""#, "debug"),
         ("log.format", r#""json""#, "json"),
     ];
@@ -169,6 +176,8 @@ deny = [1]
 client-subnet = "yes"
 [geoip]
 databases = "x.mmdb"
+language = 1
+unknown-location = "48.137"
 [[zone]]
 name = "a..b"
 file = ""
@@ -228,32 +237,36 @@ lua = 1
     etc/perigee.toml:22:17: error: `lua.overrun-share` cannot be the number `0.5`
       help: write a share as `"0.5%"`
     etc/perigee.toml:23:9: error: `lua.deny` cannot be the number `1`
-      help: write a word in quotes
+      help: write a text in quotes
     etc/perigee.toml:25:17: error: `edns.client-subnet` cannot be the text `yes`
       help: write `true` or `false`
     etc/perigee.toml:27:13: error: `geoip.databases` cannot be the text `x.mmdb`
       help: write a list in brackets: `["…", "…"]`
-    etc/perigee.toml:28:1: error: this `[[zone]]` has an empty `file`
+    etc/perigee.toml:28:12: error: `geoip.language` cannot be the number `1`
+      help: write a text in quotes
+    etc/perigee.toml:29:20: error: `geoip.unknown-location` cannot be `48.137`
+      help: write a latitude and a longitude in degrees, as in `"48.137 11.576"`, or `""` for nowhere
+    etc/perigee.toml:30:1: error: this `[[zone]]` has an empty `file`
       help: write `[[zone]]`, then `name = "example.org"` below, and `file = "example.org.zone"` if the zone is not in `zones.directory`
-    etc/perigee.toml:29:8: error: `zone.name` cannot be `a..b`
+    etc/perigee.toml:31:8: error: `zone.name` cannot be `a..b`
       help: the name has an empty label; write a name as `example.org`
-    etc/perigee.toml:31:14: error: `zone.exec-limit` cannot be `-1`: out of bounds
+    etc/perigee.toml:33:14: error: `zone.exec-limit` cannot be `-1`: out of bounds
       help: choose 0 to 1000000000
-    etc/perigee.toml:32:14: error: `zone.time-limit` cannot be `2s`: out of bounds
+    etc/perigee.toml:34:14: error: `zone.time-limit` cannot be `2s`: out of bounds
       help: choose 1ms to 1s
-    etc/perigee.toml:33:13: error: `zone.lua-allow` cannot be the text `pick`
+    etc/perigee.toml:35:13: error: `zone.lua-allow` cannot be the text `pick`
       help: write a list in brackets: `["…", "…"]`
-    etc/perigee.toml:34:17: error: `zone.lookup-names` cannot be `a..b`
+    etc/perigee.toml:36:17: error: `zone.lookup-names` cannot be `a..b`
       help: the name has an empty label; write a name as `example.org`
-    etc/perigee.toml:35:19: error: `zone.probe-networks` cannot be `10.0.0.0/33`
+    etc/perigee.toml:37:19: error: `zone.probe-networks` cannot be `10.0.0.0/33`
       help: write a network as `192.0.2.0/24` or `2001:db8::/32`
-    etc/perigee.toml:35:34: error: `zone.probe-networks` cannot be `here`
+    etc/perigee.toml:37:34: error: `zone.probe-networks` cannot be `here`
       help: write a network as `192.0.2.0/24` or `2001:db8::/32`
-    etc/perigee.toml:35:42: error: `zone.probe-networks` cannot be the number `4`
+    etc/perigee.toml:37:42: error: `zone.probe-networks` cannot be the number `4`
       help: write a network as `192.0.2.0/24` or `2001:db8::/32`
-    etc/perigee.toml:36:1: error: this `[[zone]]` has no `name`
+    etc/perigee.toml:38:1: error: this `[[zone]]` has no `name`
       help: write `[[zone]]`, then `name = "example.org"` below, and `file = "example.org.zone"` if the zone is not in `zones.directory`
-    etc/perigee.toml:37:7: error: `zone.lua` cannot be the number `1`
+    etc/perigee.toml:39:7: error: `zone.lua` cannot be the number `1`
       help: write `true` or `false`
     "#);
 }
@@ -349,16 +362,10 @@ fn variables_of_others_are_left_alone() {
 
 #[test]
 fn what_is_odd_but_usable_is_a_warning() {
-    let (_, diagnostics) =
-        parse("health = { interval = \"2h\" }\ngeoip.databases = [\"a\"]\nresolver.servers = [\"192.0.2.1:53\"]\n")
-            .expect("usable");
+    let (_, diagnostics) = parse("health = { interval = \"2h\" }\n").expect("usable");
     insta::assert_snapshot!(render(&diagnostics), @r#"
     warning: `health.forget` is shorter than `health.interval`
       help: checks would be forgotten before their second probe; make it several intervals long
-    warning: nothing reads `geoip.databases` yet: it has no effect in this version
-      help: leave it empty until a release says otherwise
-    warning: nothing reads `resolver.servers` yet: it has no effect in this version
-      help: leave it empty until a release says otherwise
     "#);
     let (_, diagnostics) = parse_variables(&[("PERIGEE_HEALTH_INTERVALL", "2s"), ("PERIGEE_X", "1")]).expect("usable");
     insta::assert_snapshot!(render(&diagnostics), @r#"

@@ -139,6 +139,24 @@ async fn without_an_address_the_urls_own_host_is_asked() {
 }
 
 #[tokio::test]
+async fn a_host_that_is_looked_up_is_probed_from_the_source_alone() {
+    let backend = Backend::start();
+    let kind = |host| Kind::Http { address: None, request: Arc::new(request(backend.url(host, "/"))) };
+    let from = |source: &str, host| Check { source: Some(source.parse().unwrap()), ..check(kind(host)) };
+    assert_eq!(probe(&from("127.0.0.1", "localhost")).await, "up");
+    // The backend has no IPv6 address; what is asked for is not another source.
+    for host in ["localhost", "127.0.0.1"] {
+        assert_ne!(probe(&from("::1", host)).await, "up", "{host}");
+    }
+}
+
+#[tokio::test]
+async fn a_check_that_makes_no_sense_fails_and_says_why() {
+    let check = check(Kind::Unusable { address: Some(LOOPBACK), why: "`timeout` is a table".into() });
+    assert_eq!(probe(&check).await, "`timeout` is a table");
+}
+
+#[tokio::test]
 async fn each_probe_makes_its_own_connection() {
     let mut backend = Backend::start();
     let check = http(request(backend.url("www.example.com", "/")));
@@ -252,6 +270,15 @@ async fn a_target_that_hangs_times_out() {
     backend.reply(Reply::Hang);
     let check = Check { timeout: IMPATIENCE, ..http(request(backend.url("www.example.com", "/"))) };
     assert_eq!(probe(&check).await, "timed out after 200ms");
+}
+
+#[tokio::test]
+async fn without_time_every_probe_fails() {
+    let backend = Backend::start();
+    for kind in [Kind::Tcp(backend.address), http(request(backend.url("www.example.com", "/"))).kind] {
+        let check = Check { timeout: Duration::ZERO, ..check(kind) };
+        assert_eq!(probe(&check).await, "timed out after 0ns");
+    }
 }
 
 #[tokio::test]

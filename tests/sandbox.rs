@@ -80,3 +80,20 @@ fn a_script_that_spent_its_budget_rests_and_its_neighbour_does_not() {
     assert_eq!((rcode(&reply), extended_error(&reply)), (ResponseCode::ServFail, Some(rests)));
     assert!(perigee.wait_for_log("; it rests for ").contains("qname=loop.example.net."));
 }
+
+#[test]
+fn an_include_that_fails_is_logged_where_it_fails() {
+    let zone = "\
+@ 60 IN SOA ns hostmaster 1 3600 900 604800 60
+@ 60 IN NS ns
+ns 60 IN A 192.0.2.53
+conf 60 IN LUA LUA ( \"known = true \"
+                     \"error('as it wants')\" )
+www  60 IN LUA TXT \";include('conf') include('absent') return tostring(known)\"
+";
+    let mut perigee = Perigee::start(&[("zones/example.net.zone", zone)]);
+    let client = perigee.client();
+    assert_eq!(answers(&client.ask(&Question::txt("www.example.net"))), ["true"]);
+    let line = perigee.wait_for_log("`include('conf')` failed: as it wants");
+    assert!(line.contains("position=zones/example.net.zone:5:23") && line.contains("qname=www.example.net."), "{line}");
+}

@@ -10,9 +10,12 @@ mod config; // what files and the environment may say, and the manual that tells
 mod edns; // what the cases cannot say of EDNS
 mod failover; // health to answers: right from the first one, following a fall and a return
 mod founding; // the story perigee was founded on
+mod geo; // databases of places: what is read of them, and files that change
 mod health; // fake backends fail and recover: up, down, up
 mod interop; // what dig, kdig, drill and dnspython make of our responses
+mod lookups; // names that scripts look up, and the queries that wait for them
 mod lua_manual; // the manual of LUA records, its examples, and the list for editors
+mod lua_types; // what a script returns, for every type there is
 mod powerdns; // LUA records that PowerDNS answers in the same way
 mod query; // what holds for every message whatever
 mod readme; // the console examples of README.md and docs/, run
@@ -21,4 +24,5 @@ mod samples; // zones/ and lua/ do what their headers promise
 mod sandbox; // scripts that would take everything
 mod source; // zone files that come, change, break and go
 mod transport; // UDP, TCP pipelining, slow clients, octet noise
+mod waiting; // requests whose answer lacks something, and the others meanwhile
 mod zonefile; // zone files good and bad, and the messages they earn

@@ -11,6 +11,7 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use crate::config::{self, Config};
+use crate::daemon::places::Places;
 use crate::daemon::{candidate, capability, library};
 use crate::diagnostic::Diagnostic;
 use crate::dns::Name;
@@ -155,9 +156,13 @@ impl Report {
             // A server would not start, and what scripts miss without it is no news.
             Err(diagnostics) => return self.diagnostics.extend(diagnostics),
         };
+        let beside = match Places::open(&config) {
+            Ok(places) => places.surroundings(),
+            Err(diagnostics) => return self.diagnostics.extend(diagnostics),
+        };
         let (zones, configured) = (config.zones.clone(), config.zone.clone());
         let mut source = FileSource::new(&zones, &configured, move |apex, text, reader| {
-            candidate::load(&config, &library, apex, text, reader)
+            candidate::load(&config, &library, &beside, apex, text, reader)
         });
         let events = source.load_all();
         if events.is_empty() {

@@ -9,6 +9,7 @@ use crate::diagnostic::{Diagnostic, Position};
 use crate::dns::{Name, Now};
 use crate::health::Check;
 use crate::health::table::Table;
+use crate::resolve::Question;
 use crate::script::{Discovery, Library, Policy, Program, Programs, Setup, Surroundings, Vm};
 use crate::source::{Loaded, Text, ZoneReader};
 use crate::zone::parser::{self, Included, Input, Options};
@@ -25,20 +26,24 @@ pub struct Candidate {
     pub programs: Programs,
     /// The checks they asked for in a trial run.
     pub checks: Vec<Check>,
+    /// The names they asked for in a trial run.
+    pub names: Vec<Question>,
 }
 
 /// Makes a candidate of a zone's text; tells every fault there is.
 ///
-/// Trial runs use a VM and a health table of their own: nothing is probed for a zone that may be refused.
+/// Trial runs use a VM and a health table of their own: nothing is probed for a zone that may be refused. `beside` is
+/// what they may look up, but for the zones.
 pub fn load(
     config: &Config,
     library: &Arc<Library>,
+    beside: &Surroundings,
     apex: &Name,
     text: &Text,
     reader: &mut ZoneReader,
 ) -> Loaded<Candidate> {
     let mut diagnostics = Vec::new();
-    let candidate = make(config, library, apex, text, reader, &mut diagnostics);
+    let candidate = make(config, library, beside, apex, text, reader, &mut diagnostics);
     for diagnostic in &mut diagnostics {
         // What concerns the zone as a whole is told of its first line.
         diagnostic.position.get_or_insert_with(|| Position::new(text.file.clone(), 1, 1));
@@ -53,6 +58,7 @@ pub fn load(
 fn make(
     config: &Config,
     library: &Arc<Library>,
+    beside: &Surroundings,
     apex: &Name,
     text: &Text,
     reader: &mut ZoneReader,
@@ -79,12 +85,12 @@ fn make(
     }
     let zone = Arc::new(zone?);
     let programs = compile(&zone, &policy_of(config, apex)).map_err(|errors| diagnostics.extend(errors)).ok()?;
-    let tried = try_out(config, library, &zone, &programs).map_err(|error| diagnostics.push(error)).ok()?;
+    let tried = try_out(config, library, beside, &zone, &programs).map_err(|error| diagnostics.push(error)).ok()?;
     diagnostics.extend(tried.warnings);
     if diagnostics.iter().any(Diagnostic::is_error) {
         return None;
     }
-    Some(Candidate { zone, programs, checks: tried.checks })
+    Some(Candidate { zone, programs, checks: tried.checks, names: tried.names })
 }
 
 /// What becomes of a zone's LUA records.
@@ -126,6 +132,7 @@ fn compile(zone: &Zone, policy: &Arc<Policy>) -> Result<Programs, Vec<Diagnostic
 fn try_out(
     config: &Config,
     library: &Arc<Library>,
+    beside: &Surroundings,
     zone: &Arc<Zone>,
     programs: &Programs,
 ) -> Result<Discovery, Diagnostic> {
@@ -136,7 +143,9 @@ fn try_out(
     let (limits, library) = (config.lua.clone(), library.clone());
     let mut vm = Vm::new(Setup { limits, library, table, seed: 0, clock: thread_clock() })?;
     // Of the zones there is only this one: another's may be refused yet, or not be read.
-    vm.turn_to(&Arc::new(Surroundings { zones: ZoneSet::new([(zone.clone(), programs.clone())]) }));
+    let zones = ZoneSet::new([(zone.clone(), programs.clone())]);
+    // Names are noted and looked up later: the zone may be refused, and nobody waits here.
+    vm.turn_to(&Arc::new(Surroundings { names: Arc::default(), ..beside.with_zones(zones) }));
     let unix = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     let now = Now { unix_secs: unix.as_secs(), monotonic: Duration::ZERO };
     Ok(vm.discover(programs, zone.apex().as_ref(), now))

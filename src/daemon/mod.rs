@@ -2,11 +2,13 @@
 //!
 //! Read [`run`] for the life of the process and `Stage` for the way of a zone from its file to the workers:
 //! `candidate.rs` makes it of its text, its checks are claimed and probed, and only then it goes live. `library.rs`
-//! reads the Lua that all records share, `capability.rs` checks what their zones may call.
+//! reads the Lua that all records share, `places.rs` the databases of places, and `capability.rs` checks what their
+//! zones may call.
 
 pub mod candidate;
 pub mod capability;
 pub mod library;
+pub mod places;
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};
@@ -20,19 +22,23 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 
-use crate::answer::{Responder, World};
+use crate::answer::{Awaited, Client, Now, Outcome, Patience, Responder, World};
 use crate::config::{Config, SOURCE_EVENTS_MAX};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::dns::Name;
 use crate::dns::wire::Limits;
+use crate::geo::Databases;
 use crate::health::checker::{Checker, Settings as CheckerSettings};
 use crate::health::probe::Prober;
 use crate::health::table::{Claims, Table};
+use crate::resolve::upstream::Upstream;
+use crate::resolve::{Reason, Verdict, asker, table as names};
 use crate::script::{Library, Programs, Setup, Surroundings, Vm};
 use crate::server::{self, Clock, Workers};
 use crate::source::{Event, FileSource};
 use crate::zone::{Zone, ZoneSet};
 use candidate::Candidate;
+use places::{Places, Renewed};
 
 /// How much the clock that scripts are held against may be late.
 const THREAD_CLOCK_GRAIN: Duration = Duration::from_micros(250);
@@ -41,7 +47,7 @@ const RETIRED_LOOK: Duration = Duration::from_secs(1);
 
 /// Serves until a signal says stop; returns why it could not go on.
 ///
-/// SIGTERM and SIGINT stop, SIGHUP reads every zone again, SIGUSR1 logs the counters.
+/// SIGTERM and SIGINT stop, SIGHUP reads every zone and database again, SIGUSR1 logs the counters.
 pub fn run(config: &Config) -> Result<(), Vec<Diagnostic>> {
     let workers = match config.server.workers {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
@@ -52,32 +58,41 @@ pub fn run(config: &Config) -> Result<(), Vec<Diagnostic>> {
         return Err(unknown);
     }
     let library = library::load(config)?;
+    let places = Places::open(config)?;
     let listeners = server::bind(&config.server.listen, workers)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(system("cannot start"))?;
-    runtime.block_on(serve(config, library, listeners))
+    runtime.block_on(serve(config, library, places, listeners))
 }
 
 /// The life of a server: read, probe, serve and keep up with changes, stop.
-async fn serve(config: &Config, library: Arc<Library>, listeners: server::Listeners) -> Result<(), Vec<Diagnostic>> {
+async fn serve(
+    config: &Config,
+    library: Arc<Library>,
+    places: Places,
+    listeners: server::Listeners,
+) -> Result<(), Vec<Diagnostic>> {
     let mut signals = Signals::new().map_err(system("cannot listen for signals"))?;
     log_diagnostics(listeners.warnings());
     let table = Arc::new(Table::new(config.health.checks_max));
     let stopping = Arc::new(Notify::new());
     let checker = Arc::new(start_checker(config, &table, &stopping));
-    let (source, stage) = read_zones(config, &library, &table).await;
+    let clock = Clock::start();
+    let names = start_asker(config, clock, &stopping);
+    let beside = Surroundings { names, ..places.surroundings() };
+    let (source, mut stage) = read_zones(config, &library, beside, &table, clock).await;
     tokio::select! {
-        () = warm_all(&stage, &checker) => {}
+        () = warm_all(&mut stage, &checker) => {}
         () = signals.stop() => return Ok(()),
     }
 
     let (publish, world) = watch::channel(stage.world());
     let addresses = listeners.addresses().to_vec();
     let factory = worker_factory(config, library, table, world)?;
-    let workers = server::start(listeners, settings(config), Clock::start(), factory);
+    let workers = server::start(listeners, settings(config), clock, factory);
     let workers = workers.map_err(|error| vec![Diagnostic::error(None, error.to_string())])?;
     tracing::info!(?addresses, zones = stage.live.len(), checks = stage.table.len(), "serving");
 
-    keep_up(stage, source, &publish, &checker, &workers, &mut signals).await;
+    keep_up(stage, source, places, &publish, &checker, &workers, &mut signals).await;
 
     tracing::info!(counters = %workers.counters().snapshot(), "stopping");
     workers.stop().request();
@@ -91,11 +106,16 @@ async fn serve(config: &Config, library: Arc<Library>, listeners: server::Listen
 async fn read_zones<'c>(
     config: &'c Config,
     library: &Arc<Library>,
+    beside: Surroundings,
     table: &Arc<Table>,
+    clock: Clock,
 ) -> (FileSource<Candidate>, Stage<'c>) {
     let (shared, library) = (Arc::new(config.clone()), library.clone());
+    let mut stage = Stage::new(config, table.clone(), beside, clock);
+    let beside = stage.beside.subscribe();
     let mut source = FileSource::new(&config.zones, &config.zone, move |name, text, reader| {
-        candidate::load(&shared, &library, name, text, reader)
+        let beside = Arc::clone(&beside.borrow());
+        candidate::load(&shared, &library, &beside, name, text, reader)
     });
     let (source, events) = tokio::task::spawn_blocking(move || {
         let events = source.load_all();
@@ -103,19 +123,21 @@ async fn read_zones<'c>(
     })
     .await
     .expect("reading zones does not panic, and nothing stops the runtime meanwhile");
-    let mut stage = Stage::new(config, table.clone());
     for event in events {
-        if let Some(claimed) = stage.take(event) {
+        if let Some(mut claimed) = stage.take(event) {
+            stage.lookups.append(&mut claimed.lookups);
             stage.accept(claimed);
         }
     }
     (source, stage)
 }
 
-/// Waits for the first probes of all checks, up to the deadline.
-async fn warm_all(stage: &Stage<'_>, checker: &Checker) {
+/// Waits for the first probes of all checks and for all look-ups, up to the deadline.
+async fn warm_all(stage: &mut Stage<'_>, checker: &Checker) {
+    let lookups = std::mem::take(&mut stage.lookups);
     let slots: Vec<_> = stage.live.values().flat_map(|hosted| hosted.claims.slots()).cloned().collect();
-    let unprobed = checker.warm(&slots, stage.config.health.warmup).await;
+    let deadline = stage.config.health.warmup;
+    let (unprobed, ()) = tokio::join!(checker.warm(&slots, deadline), settle(lookups, deadline));
     if unprobed > 0 {
         tracing::warn!(checks = slots.len(), unprobed, "checks without a result yet count as down");
     }
@@ -125,6 +147,7 @@ async fn warm_all(stage: &Stage<'_>, checker: &Checker) {
 async fn keep_up(
     mut stage: Stage<'_>,
     source: FileSource<Candidate>,
+    places: Places,
     publish: &watch::Sender<Arc<World>>,
     checker: &Arc<Checker>,
     workers: &Workers,
@@ -132,9 +155,11 @@ async fn keep_up(
 ) {
     let (events_in, mut events) = mpsc::channel(SOURCE_EVENTS_MAX);
     let (ready_in, mut ready) = mpsc::channel(SOURCE_EVENTS_MAX);
-    let reload = Arc::new(Notify::new());
+    let (renewed_in, mut renewed) = mpsc::channel(1);
+    let (reload, reopen) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let mut watching = JoinSet::new();
     watching.spawn(source.watch(events_in, reload.clone()));
+    watching.spawn(places.keep_up(renewed_in, reopen.clone()));
     let stop = workers.stop();
     let mut retired = Retired::default();
     loop {
@@ -159,12 +184,21 @@ async fn keep_up(
                 // Said once it is so: who reads this may ask at once.
                 names.iter().for_each(|name| stage.announce(name));
             }
+            Some(Renewed { databases, files }) = renewed.recv() => {
+                stage.renew_databases(databases);
+                retired.add(publish.send_replace(stage.world()));
+                for (file, database) in files {
+                    let (file, kind, built) = (file.display(), database.kind(), database.built());
+                    tracing::info!(%file, kind, built, "database replaced");
+                }
+            }
             () = retired.wait() => retired.drop_unused(),
             order = signals.next() => match order {
                 Order::Stop => return,
                 Order::Reload => {
                     tracing::info!("reading every zone again");
                     reload.notify_one();
+                    reopen.notify_one();
                 }
                 Order::Count => tracing::info!(counters = %workers.counters().snapshot(), "counted so far"),
             },
@@ -177,6 +211,11 @@ async fn keep_up(
 struct Stage<'c> {
     config: &'c Config,
     table: Arc<Table>,
+    clock: Clock,
+    /// What zones look up that were read before any was served.
+    lookups: Vec<Awaited>,
+    /// What scripts may look up, but for the zones; whoever makes a candidate sees the newest.
+    beside: watch::Sender<Arc<Surroundings>>,
     live: BTreeMap<Name, Hosted>,
     /// The newest version of each zone seen, so that a slow older one does not replace it.
     versions: HashMap<Name, u64>,
@@ -190,27 +229,31 @@ struct Hosted {
     claims: Claims,
 }
 
-/// A zone whose checks are claimed and may still want a first probe.
+/// A zone whose checks are claimed and may still want a first probe, and whose names are being looked up.
 struct Claimed {
     name: Name,
     version: u64,
+    lookups: Vec<Awaited>,
     hosted: Hosted,
 }
 
 impl<'c> Stage<'c> {
-    fn new(config: &'c Config, table: Arc<Table>) -> Self {
-        Self { config, table, live: BTreeMap::new(), versions: HashMap::new(), versions_seen: 0 }
+    fn new(config: &'c Config, table: Arc<Table>, beside: Surroundings, clock: Clock) -> Self {
+        let beside = watch::Sender::new(Arc::new(beside));
+        let (lookups, live, versions) = (Vec::new(), BTreeMap::new(), HashMap::new());
+        Self { config, table, beside, clock, lookups, live, versions, versions_seen: 0 }
     }
 
     /// Logs what an event tells, and claims the checks of a zone that came with it.
     fn take(&mut self, event: Event<Candidate>) -> Option<Claimed> {
         log_diagnostics(event.diagnostics());
         match event {
-            Event::Changed { name, zone: Candidate { zone, programs, checks }, .. } => {
+            Event::Changed { name, zone: Candidate { zone, programs, checks, names }, .. } => {
                 self.versions_seen += 1;
                 self.versions.insert(name.clone(), self.versions_seen);
                 let hosted = Hosted { zone, programs, claims: self.table.claim(&checks) };
-                Some(Claimed { name, version: self.versions_seen, hosted })
+                let lookups = self.beside.borrow().names.prepare(&names, self.clock.now().monotonic);
+                Some(Claimed { name, version: self.versions_seen, lookups, hosted })
             }
             Event::Failed { name: Some(name), .. } => {
                 match self.live.get(&name) {
@@ -230,7 +273,7 @@ impl<'c> Stage<'c> {
     }
 
     /// Takes a zone into the next world, unless a newer version of it was seen; returns its name if so.
-    fn accept(&mut self, Claimed { name, version, hosted }: Claimed) -> Option<Name> {
+    fn accept(&mut self, Claimed { name, version, hosted, .. }: Claimed) -> Option<Name> {
         if self.versions.get(&name) != Some(&version) {
             return None;
         }
@@ -252,11 +295,17 @@ impl<'c> Stage<'c> {
         self.live.remove(name).is_some()
     }
 
+    /// Takes databases of places in the place of those there were.
+    fn renew_databases(&self, databases: Arc<Databases>) {
+        let renewed = Surroundings { geo: databases, ..self.beside.borrow().with_zones(ZoneSet::default()) };
+        self.beside.send_replace(Arc::new(renewed));
+    }
+
     /// What answers are made from, with the zones as they are now.
     fn world(&self) -> Arc<World> {
         let zones = self.live.values().map(|hosted| (hosted.zone.clone(), hosted.programs.clone()));
         Arc::new(World {
-            surroundings: Arc::new(Surroundings { zones: ZoneSet::new(zones) }),
+            surroundings: Arc::new(self.beside.borrow().with_zones(ZoneSet::new(zones))),
             limits: Limits {
                 udp_payload_max: self.config.server.udp_payload_max,
                 client_subnet: self.config.edns.client_subnet,
@@ -296,14 +345,50 @@ impl Retired {
     }
 }
 
-/// Waits for the first probes of a zone's checks, up to `deadline`, and hands it on.
-async fn warm(claimed: Claimed, checker: Arc<Checker>, deadline: Duration, ready: mpsc::Sender<Claimed>) {
-    let unprobed = checker.warm(claimed.hosted.claims.slots(), deadline).await;
+/// Waits for the first probes of a zone's checks and for its look-ups, up to `deadline`, and hands it on.
+async fn warm(mut claimed: Claimed, checker: Arc<Checker>, deadline: Duration, ready: mpsc::Sender<Claimed>) {
+    let lookups = std::mem::take(&mut claimed.lookups);
+    let slots = claimed.hosted.claims.slots();
+    let (unprobed, ()) = tokio::join!(checker.warm(slots, deadline), settle(lookups, deadline));
     if unprobed > 0 {
         tracing::warn!(zone = %claimed.name, unprobed, "checks without a result yet count as down");
     }
     // Nobody listens any more when the server is stopping.
     let _ = ready.send(claimed).await;
+}
+
+/// Waits until look-ups have ended, up to `deadline`. Whoever asks for what is still missing waits for it then.
+async fn settle(lookups: Vec<Awaited>, deadline: Duration) {
+    let all = async {
+        for lookup in lookups {
+            lookup.await;
+        }
+    };
+    let _ = tokio::time::timeout(deadline, all).await;
+}
+
+/// Makes the table of names and starts the one who asks for them.
+fn start_asker(config: &Config, clock: Clock, stopping: &Arc<Notify>) -> Arc<names::Table> {
+    let config = &config.resolver;
+    let lifetimes = names::Lifetimes { ttl_min: config.ttl_min, negative_ttl: config.negative_ttl };
+    let table = Arc::new(names::Table::new(config.cache_max, lifetimes));
+    let upstream = Upstream::new(&config.servers, config.timeout).inspect_err(|error| {
+        tracing::warn!(%error, "the system names no resolvers, `resolve` fails; set `resolver.servers`");
+    });
+    let upstream = Arc::new(upstream.ok());
+    let ask = move |question| {
+        let upstream = upstream.clone();
+        async move {
+            match &*upstream {
+                Some(upstream) => upstream.ask(&question).await,
+                None => Verdict::Failed(Reason::Unreachable),
+            }
+        }
+    };
+    let stopping = stopping.clone();
+    let stopped = async move { stopping.notified().await };
+    asker::spawn(table.clone(), ask, move || clock.now().monotonic, stopped);
+    table
 }
 
 fn start_checker(config: &Config, table: &Arc<Table>, stopping: &Arc<Notify>) -> Checker {
@@ -328,6 +413,8 @@ fn settings(config: &Config) -> server::Settings {
         tcp_idle_timeout: config.server.tcp_idle_timeout,
         tcp_write_timeout: config.server.tcp_idle_timeout,
         stop_timeout: crate::config::STOP_TIMEOUT,
+        waits_max: config.resolver.waiting_max,
+        wait_timeout: config.resolver.timeout,
     }
 }
 
@@ -376,18 +463,17 @@ fn worker_factory(
         let mut world = world.clone();
         let vm = vm(index).expect("a VM was made just before, and a worker without one is no worker");
         let mut responder = Responder::new(world.borrow_and_update().clone(), vm);
-        Box::new(move |now, client, octets, out| {
+        Box::new(move |now, client, octets, patience, out| {
             if world.has_changed().unwrap_or(false) {
                 responder.swap(world.borrow_and_update().clone());
             }
-            responder.respond(now, client, octets, out)
+            responder.respond(now, client, octets, patience, out)
         })
     })
 }
 
 /// A worker's way from requests to replies.
-type Respond =
-    Box<dyn FnMut(crate::answer::Now, &crate::answer::Client, &[u8], &mut Vec<u8>) -> crate::answer::Outcome>;
+type Respond = Box<dyn FnMut(Now, &Client, &[u8], Patience, &mut Vec<u8>) -> Outcome>;
 
 /// The signals the process heeds.
 struct Signals {

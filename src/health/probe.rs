@@ -42,11 +42,16 @@ impl Prober {
     ///
     /// Each has connections of its own: what passes is that the target accepts a new client.
     pub async fn probe(&self, check: &Check) -> Verdict {
+        if check.timeout.is_zero() {
+            // A connection that is there at the first look would still pass.
+            return Verdict::Fail(Reason::TimedOut(check.timeout));
+        }
         let outcome = match &check.kind {
             Kind::Tcp(target) => time::timeout(check.timeout, connect(*target, check.source)).await,
             Kind::Http { address, request } => {
                 time::timeout(check.timeout, self.get(*address, check.source, request)).await
             }
+            Kind::Unusable { why, .. } => Ok(Err(Reason::Unusable(why.to_string()))),
         };
         match outcome {
             Ok(Ok(weight)) => Verdict::Pass { weight },
@@ -251,12 +256,13 @@ fn contains(body: &[u8], text: &[u8]) -> bool {
 
 /// The whole number a body begins with, after white space: `12abc` is 12, `1.9` is 1.
 ///
-/// `None` without one, and for a negative one or one above 32 bits.
+/// `None` without one, and for a negative one or one above 31 bits: PowerDNS reads it into a C `int`.
 fn leading_number(body: &[u8]) -> Option<u32> {
     let body = body.trim_ascii_start();
     let digits = body.strip_prefix(b"+").unwrap_or(body);
     let length = digits.iter().take_while(|octet| octet.is_ascii_digit()).count();
-    str::from_utf8(&digits[..length]).ok()?.parse().ok()
+    let number: i32 = str::from_utf8(&digits[..length]).ok()?.parse().ok()?;
+    u32::try_from(number).ok()
 }
 
 /// Finds in an error of reqwest what an operator wants to know: the innermost cause that says it.
@@ -412,8 +418,8 @@ mod tests {
             (b"1.9", Some(1)),
             (b"+5", Some(5)),
             (b"0", Some(0)),
-            (b"4294967295", Some(u32::MAX)),
-            (b"4294967296", None),
+            (b"2147483647", Some(0x7fff_ffff)),
+            (b"2147483648", None),
             (b"-1", None),
             (b"", None),
             (b"<html>1", None),

@@ -1,8 +1,9 @@
 //! What a script may know of the query it runs for, and what it has looked at.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,15 +12,18 @@ use mlua::{Function, Value};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
+use super::included::Included;
+use super::lookups::{Lookup, Lookups, Patience};
 use super::policy::Policy;
 use super::program::Program;
-use super::sandbox::RECURSION_ERROR;
+use super::sandbox::{Budget, RECURSION_ERROR, Spent};
 use super::surroundings::Surroundings;
 use crate::dns::edns::{ClientSubnet, Edns};
 use crate::dns::wire::Header;
 use crate::dns::{Client, Name, NameRef, Now, Transport};
 use crate::health::Check;
 use crate::health::table::{Slot, Table};
+use crate::resolve::Question;
 
 /// How many health slots a worker keeps before it ever looks for those it could let go of.
 const SLOTS_MIN: usize = 256;
@@ -57,13 +61,16 @@ pub struct Query<'q> {
     pub header: Header,
     /// The OPT record of the request.
     pub edns: Option<Edns>,
+    /// Whether it can wait for names that are looked up.
+    pub patience: Patience,
 }
 
 impl<'q> Query<'q> {
     /// A query for the root, without EDNS.
     pub fn plain(now: Now, client: &'q Client) -> Self {
         let (qname, zone) = (NameRef::ROOT, NameRef::ROOT);
-        Self { now, client, subnet: None, qname, zone, wildcard: None, header: Header::default(), edns: None }
+        let (header, patience) = (Header::default(), Patience::Left);
+        Self { now, client, subnet: None, qname, zone, wildcard: None, header, edns: None, patience }
     }
 }
 
@@ -96,13 +103,22 @@ pub(super) struct Context {
     refusal: RefCell<Option<String>>,
     /// What the script was last told that it may not have.
     denied: RefCell<Option<String>>,
+    /// The names that were looked up.
+    pub(super) lookups: Lookups,
+    /// The records that were included.
+    pub(super) included: Included,
+    /// What the run may use up; there from when the sandbox is.
+    budget: OnceCell<Rc<Budget>>,
 }
+
+/// The texts of one answer.
+type Texts = Vec<Box<[u8]>>;
 
 /// What one record answered last.
 #[derive(Default)]
 struct Remembered {
     /// By the names it gives.
-    values: Vec<(Box<str>, Vec<Box<[u8]>>)>,
+    values: Vec<(Box<str>, Texts)>,
     renewed: Duration,
 }
 
@@ -131,6 +147,7 @@ struct Facts {
     wildcard: Option<usize>,
     header: Header,
     edns: Option<Edns>,
+    patience: Patience,
 }
 
 impl Context {
@@ -139,8 +156,17 @@ impl Context {
         let nobody = SocketAddr::from(([0, 0, 0, 0], 0));
         let now = Now { unix_secs: 0, monotonic: Duration::ZERO };
         let header = Header::default();
-        let facts =
-            Facts { now, sender: nobody, local: nobody, tcp: false, subnet: None, wildcard: None, header, edns: None };
+        let facts = Facts {
+            now,
+            sender: nobody,
+            local: nobody,
+            tcp: false,
+            subnet: None,
+            wildcard: None,
+            header,
+            edns: None,
+            patience: Patience::Spent,
+        };
         Self {
             facts: Cell::new(facts),
             surroundings: RefCell::default(),
@@ -157,7 +183,35 @@ impl Context {
             nested: Cell::new(0),
             refusal: RefCell::default(),
             denied: RefCell::default(),
+            lookups: Lookups::default(),
+            included: Included::default(),
+            budget: OnceCell::new(),
         }
+    }
+
+    /// Takes up the budget, which the sandbox makes.
+    pub(super) fn hold_to(&self, budget: &Rc<Budget>) {
+        self.budget.get_or_init(|| Rc::clone(budget));
+    }
+
+    /// Ends the run, which no `pcall` can prevent; returns the error that does.
+    pub(super) fn end_run(&self, spent: Spent) -> mlua::Error {
+        if let Some(budget) = self.budget.get() {
+            budget.spend(spent);
+        }
+        mlua::Error::runtime("the budget is spent")
+    }
+
+    /// Ends the run if an error tells that it met one of Luau's own bounds, of memory or of nested calls.
+    pub(super) fn end_run_by(&self, error: &mlua::Error) {
+        if let Some(budget) = self.budget.get() {
+            budget.spend_by(error);
+        }
+    }
+
+    /// Whether the run is at its end.
+    pub(super) fn is_spent(&self) -> bool {
+        self.budget.get().is_some_and(|budget| budget.is_spent())
     }
 
     /// Takes up a query.
@@ -173,12 +227,16 @@ impl Context {
             wildcard: query.wildcard,
             header: query.header,
             edns: query.edns,
+            patience: query.patience,
         });
+        self.lookups.begin();
+        self.included.begin();
     }
 
     /// Takes up other surroundings.
     pub(super) fn turn_to(&self, surroundings: &Arc<Surroundings>) {
         self.surroundings.borrow_mut().clone_from(surroundings);
+        self.included.forget_gone();
     }
 
     /// What can be looked up beside the query.
@@ -193,6 +251,11 @@ impl Context {
         if !Arc::ptr_eq(&self.policy.borrow(), &program.policy) {
             self.policy.borrow_mut().clone_from(&program.policy);
         }
+    }
+
+    /// The identity of the program that runs.
+    pub(super) fn program(&self) -> u64 {
+        self.program.get()
     }
 
     /// What the zone of the script allows.
@@ -297,21 +360,36 @@ impl Context {
     /// Whether `bestwho` is in `network`; families must match.
     ///
     /// Counts as looking at the bits that decide it for the whole neighbourhood: those of the network if the
-    /// client is in it, and otherwise as many as show that it is not.
+    /// client is in it, and otherwise as many as show that it is not. Never none: an answer with a scope of 0 is for
+    /// clients of the other family too (RFC 7871 section 7.3), for whom it may be decided otherwise.
     pub(super) fn client_is_in(&self, network: IpNet) -> bool {
         let facts = self.facts.get();
         let client = facts.subnet.map_or_else(|| facts.sender.ip(), |subnet| subnet.address);
-        let common = match (client, network.network()) {
-            (IpAddr::V4(client), IpAddr::V4(network)) => (client.to_bits() ^ network.to_bits()).leading_zeros(),
-            (IpAddr::V6(client), IpAddr::V6(network)) => (client.to_bits() ^ network.to_bits()).leading_zeros(),
-            (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => return false,
+        let (is_in, bits) = match (client, network.network()) {
+            (IpAddr::V4(client), IpAddr::V4(other)) => {
+                compare((client.to_bits() ^ other.to_bits()).leading_zeros(), network)
+            }
+            (IpAddr::V6(client), IpAddr::V6(other)) => {
+                compare((client.to_bits() ^ other.to_bits()).leading_zeros(), network)
+            }
+            (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => (false, 1),
         };
-        let common = u8::try_from(common).expect("an address has at most 128 bits");
-        let is_in = common >= network.prefix_len();
         if facts.subnet.is_some() {
-            self.consult(if is_in { network.prefix_len() } else { common + 1 });
+            self.consult(bits);
         }
         is_in
+    }
+
+    /// Looks `bestwho` up; `look` tells what it finds and how many bits of the address it went by, which then count as
+    /// looked at.
+    pub(super) fn look_client_up<T>(&self, look: impl FnOnce(IpAddr) -> (T, u8)) -> T {
+        let facts = self.facts.get();
+        let client = facts.subnet.map_or_else(|| facts.sender.ip(), |subnet| subnet.address);
+        let (found, bits) = look(client);
+        if facts.subnet.is_some() {
+            self.consult(bits);
+        }
+        found
     }
 
     fn consult(&self, bits: u8) {
@@ -408,16 +486,30 @@ impl Context {
         slot
     }
 
+    /// What is known of a name; one that is not known yet ends the run, if the query can wait for it.
+    pub(super) fn look_up(&self, question: Question) -> Lookup {
+        let Facts { now, patience, .. } = self.facts.get();
+        self.lookups.look_up(&self.surroundings().names, question, now.monotonic, patience)
+    }
+
     /// Notes what an operator should know of a script; heard only in a trial run.
     pub(super) fn lint(&self, lint: String) {
-        if let Some(discovery) = self.discovery.borrow_mut().as_mut() {
+        let mut discovery = self.discovery.borrow_mut();
+        // Of a script that calls one builtin many times, once is enough.
+        if let Some(discovery) = discovery.as_mut().filter(|discovery| !discovery.lints.contains(&lint)) {
             discovery.lints.push(lint);
         }
+    }
+
+    /// Whether this is a trial run, whose answer nobody gets.
+    pub(super) fn is_trial(&self) -> bool {
+        self.discovery.borrow().is_some()
     }
 
     /// Begins to collect checks and lints.
     pub(super) fn discover(&self) {
         *self.discovery.borrow_mut() = Some(Discovery::default());
+        self.lookups.discover();
     }
 
     /// The lints since the last call.
@@ -429,6 +521,13 @@ impl Context {
     pub(super) fn discovered(&self) -> Vec<Check> {
         self.discovery.take().map(|discovery| discovery.checks).unwrap_or_default()
     }
+}
+
+/// Whether an address that has so many bits in common with a network is in it, and how many bits tell.
+fn compare(common: u32, network: IpNet) -> (bool, u8) {
+    let common = u8::try_from(common).expect("an address has at most 128 bits");
+    let is_in = common >= network.prefix_len();
+    (is_in, if is_in { network.prefix_len().max(1) } else { common + 1 })
 }
 
 #[cfg(test)]
@@ -452,13 +551,15 @@ mod tests {
 
     #[test]
     fn the_scope_is_as_narrow_as_what_decided_and_no_narrower() {
-        let cases: [(&str, &[&str], &[bool], u8); 5] = [
+        let cases: [(&str, &[&str], &[bool], u8); 6] = [
             ("192.168.1.0", &["192.168.0.0/16"], &[true], 16),
             // 10... and 192... differ in their first bit: all of 0.0.0.0/1 gets this answer.
             ("10.0.0.0", &["192.168.0.0/16", "0.0.0.0/0"], &[false, true], 1),
             // 192.169... leaves 192.168.0.0/16 at its sixteenth bit.
             ("192.169.1.0", &["192.168.0.0/16"], &[false], 16),
-            ("192.168.1.0", &["2001:db8::/32"], &[false], 0),
+            // The other half of the addresses, and IPv6 clients, may be answered otherwise.
+            ("192.168.1.0", &["0.0.0.0/0"], &[true], 1),
+            ("192.168.1.0", &["2001:db8::/32"], &[false], 1),
             ("192.168.1.0", &[], &[], 0),
         ];
         for (subnet, networks, answers, bits) in cases {

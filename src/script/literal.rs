@@ -244,7 +244,7 @@ impl<'c> Parser<'c> {
         }
         while !self.take('}') {
             if let Some(name) = self.field_name() {
-                named.push((name.to_owned(), self.expression()?));
+                named.push((name, self.expression()?));
             } else {
                 items.push(self.expression()?);
             }
@@ -256,16 +256,24 @@ impl<'c> Parser<'c> {
         Some(Literal::Table(items, named))
     }
 
-    /// The name in front of an equals sign; takes nothing if there is none.
-    fn field_name(&mut self) -> Option<&'c str> {
+    /// What stands in front of an equals sign, a name or a text in brackets; takes nothing if there is none.
+    fn field_name(&mut self) -> Option<String> {
         self.skip_blanks();
         let begin = self.rest;
-        let name = self.name();
+        let name = if self.take('[') { self.text_in_brackets() } else { self.name().map(str::to_owned) };
         if name.is_some() && self.take('=') && !self.rest.starts_with('=') {
             return name;
         }
         self.rest = begin;
         None
+    }
+
+    /// A text and the bracket behind it.
+    fn text_in_brackets(&mut self) -> Option<String> {
+        self.skip_blanks();
+        let quote = self.rest.chars().next().filter(|character| matches!(character, '\'' | '"'))?;
+        let text = self.text(quote)?;
+        self.take(']').then_some(text)
     }
 }
 
@@ -281,6 +289,7 @@ mod tests {
     fn literals_tables_and_calls_are_read() {
         let list = Literal::Table(vec![text("a"), text("b")], vec![]);
         let options = Literal::Table(vec![], vec![("x".to_owned(), Literal::Boolean(true))]);
+        let keyed = Literal::Table(vec![text("a")], vec![("192.0.2.1".to_owned(), text("b"))]);
         let cases = [
             ("'a'", text("a")),
             (" \"it's\" ", text("it's")),
@@ -288,6 +297,8 @@ mod tests {
             ("{ 'a'; 'b', }", list.clone()),
             ("pick({'a','b'})", Literal::Call("pick".to_owned(), vec![list.clone()])),
             ("pick{'a','b'}", Literal::Call("pick".to_owned(), vec![list])),
+            ("{['192.0.2.1'] = 'b', 'a'}", keyed.clone()),
+            ("{ 'a', [ \"192.0.2.1\" ]='b' }", keyed),
             (
                 "f(0.5, {x = true})",
                 Literal::Call("f".to_owned(), vec![Literal::Number(0.5, "0.5".to_owned()), options]),
@@ -326,6 +337,11 @@ mod tests {
             "a.b()",
             "a:b()",
             "{[1]='a'}",
+            "{['a']}",
+            "{['a'='b'}",
+            "{['a'] 'b'}",
+            "{[[a]]='b'}",
+            "{['a\\065']='b'}",
             "f()()",
             "f(x)",
             "f('a'",

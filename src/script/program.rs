@@ -2,7 +2,7 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 
 use super::failure::describe;
 use super::literal::blanks;
@@ -25,6 +25,9 @@ pub struct Program {
     script: Script,
     pub(super) policy: Arc<Policy>,
     pub(super) bytecode: Vec<u8>,
+    /// The code as statements, or why it is none: what another record includes. Compiled when that first happens, as it
+    /// never does for most; what is there to be included has it from the start.
+    statements: OnceLock<Result<Vec<u8>, NoStatements>>,
     /// What it comes to without a VM, if it is simple enough.
     pub(super) plan: Option<Plan>,
     /// What was put in front of the code, less what was taken off: the way back from an octet of the source.
@@ -33,6 +36,12 @@ pub struct Program {
     breaks: Vec<usize>,
     /// When a failure of it was last logged, in seconds since 1970.
     logged: AtomicU64,
+}
+
+/// Why code is no statements.
+struct NoStatements {
+    line: Option<usize>,
+    message: String,
 }
 
 /// How the source of a chunk begins.
@@ -55,8 +64,7 @@ impl Program {
             return Err(Diagnostic::error(script.position(), message).help("move what it computes into data"));
         }
         let breaks = breaks(script);
-        let mut code = script.code.to_vec();
-        breaks.iter().for_each(|at| code[*at] = b'\n');
+        let code = laid_out(script, &breaks);
         let (prefix, source) = match code.strip_prefix(b";") {
             // A `LUA LUA` record is there to be included in others, and is statements as it stands.
             _ if script.covered == Rtype::LUA => (Prefix::None, code),
@@ -64,8 +72,8 @@ impl Program {
             None => (Prefix::Return, [b"return ", &*code].concat()),
         };
         let bytecode = compile(&source).map_err(|error| {
-            let (line, message) = describe(&error);
-            let position = position_of_line(script, &breaks, prefix, line);
+            let (place, message) = describe(&error);
+            let position = position_of_line(script, &breaks, prefix, place.map(|place| place.line));
             Diagnostic::error(position, format!("the script does not compile: {message}"))
                 .help("an expression needs no `return`; statements begin with `;` and return a value")
         })?;
@@ -78,12 +86,34 @@ impl Program {
         });
         let (script, policy) = (script.clone(), policy.clone());
         let identity = identify(&script);
-        Ok(Self { id, identity, script, policy, bytecode, plan, prefix, breaks, logged: AtomicU64::new(0) })
+        let (statements, logged) = (OnceLock::new(), AtomicU64::new(0));
+        Ok(Self { id, identity, script, policy, bytecode, statements, plan, prefix, breaks, logged })
     }
 
     /// The record it was compiled from.
     pub fn script(&self) -> &Script {
         &self.script
+    }
+
+    /// The code as another record includes it: statements as they stand; or why it cannot be.
+    pub(super) fn statements(&self) -> Result<&[u8], &str> {
+        if self.prefix == Prefix::None {
+            return Ok(&self.bytecode);
+        }
+        let compiled = self.statements.get_or_init(|| {
+            compile(&laid_out(&self.script, &self.breaks)).map_err(|error| {
+                let (place, message) = describe(&error);
+                NoStatements { line: place.map(|place| place.line), message }
+            })
+        });
+        compiled.as_deref().map_err(|fault| &*fault.message)
+    }
+
+    /// Where the first word of a line stands in the zone file when the code is included; without a line, where it does
+    /// not compile, or where it begins.
+    pub(super) fn position_in_statements(&self, line: Option<usize>) -> Position {
+        let fault = || self.statements.get()?.as_ref().err()?.line;
+        position_of_line(&self.script, &self.breaks, Prefix::None, line.or_else(fault))
     }
 
     /// Where the first word of a line of the source stands in the zone file.
@@ -106,6 +136,13 @@ fn names(code: &[u8], name: &str) -> bool {
 fn identify(script: &Script) -> u64 {
     static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::new);
     HASHER.hash_one((script.owner.as_ref().to_lowercase_wire(), script.covered, &script.code))
+}
+
+/// The code with line ends for some of its blanks.
+fn laid_out(script: &Script, breaks: &[usize]) -> Vec<u8> {
+    let mut code = script.code.to_vec();
+    breaks.iter().for_each(|at| code[*at] = b'\n');
+    code
 }
 
 /// The blanks that end a piece of the code, or begin one, and may as well be line ends.

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use super::Program;
+use crate::geo::Databases;
+use crate::resolve::table::Table;
 use crate::zone::ZoneSet;
 
 /// The scripts of a zone, compiled, in the order of [`crate::zone::Zone::scripts`].
@@ -15,4 +17,15 @@ pub type Programs = Arc<[Arc<Program>]>;
 pub struct Surroundings {
     /// The zones and their scripts.
     pub zones: ZoneSet<Programs>,
+    /// Where addresses are.
+    pub geo: Arc<Databases>,
+    /// What resolvers say. The one part that is live; by default it has room for no name.
+    pub names: Arc<Table>,
+}
+
+impl Surroundings {
+    /// The same with other zones.
+    pub fn with_zones(&self, zones: ZoneSet<Programs>) -> Self {
+        Self { zones, geo: Arc::clone(&self.geo), names: Arc::clone(&self.names) }
+    }
 }

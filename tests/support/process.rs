@@ -27,10 +27,10 @@ pub(crate) struct Perigee {
 
 impl Perigee {
     /// Starts with these files, `perigee.toml` among them if its keys matter, and waits until it serves.
-    pub(crate) fn start(files: &[(&str, &str)]) -> Self {
+    pub(crate) fn start<T: AsRef<[u8]> + ?Sized>(files: &[(&str, &T)]) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         for (name, text) in files {
-            write(directory.path(), name, text);
+            write(directory.path(), name, text.as_ref());
         }
         let mut child = Command::new(env!("CARGO_BIN_EXE_perigee"))
             .arg("serve")
@@ -56,8 +56,8 @@ impl Perigee {
     }
 
     /// Puts another text in place of a file, as an editor that renames does.
-    pub(crate) fn edit(&self, name: &str, text: &str) {
-        write(self.directory.path(), name, text);
+    pub(crate) fn edit<T: AsRef<[u8]> + ?Sized>(&self, name: &str, text: &T) {
+        write(self.directory.path(), name, text.as_ref());
     }
 
     /// Removes a file.
@@ -156,7 +156,12 @@ pub(crate) struct Client(UdpSocket);
 impl Client {
     /// A socket that hears from `server` alone.
     pub(crate) fn to(server: SocketAddr) -> Self {
-        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a socket");
+        Self::at(Ipv4Addr::LOCALHOST, server)
+    }
+
+    /// The same, with an address of its own.
+    pub(crate) fn at(source: Ipv4Addr, server: SocketAddr) -> Self {
+        let socket = UdpSocket::bind((source, 0)).expect("a socket");
         socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
         socket.connect(server).expect("a route");
         Self(socket)
@@ -195,13 +200,34 @@ impl Question {
 
     /// Asks for the records of a name whose type has this mnemonic.
     pub(crate) fn of_type(name: &str, rtype: &str) -> Self {
-        Self { rtype: rtype.parse().expect("a type"), ..Self::a(name) }
+        // hickory knows fewer types by name than there are.
+        let number = perigee::dns::Rtype::parse(rtype.as_bytes()).expect("a type").0;
+        Self { rtype: RecordType::from(number), ..Self::a(name) }
+    }
+
+    /// Asks for the records of a name that have this type.
+    pub(crate) fn of(name: &str, rtype: RecordType) -> Self {
+        Self { rtype, ..Self::a(name) }
+    }
+
+    /// Asks on a connection of its own, and reads the reply.
+    pub(crate) fn ask_by_tcp(&self, server: SocketAddr) -> Message {
+        let request = self.message();
+        let octets = super::ask_tcp(server, &request.to_vec().expect("encoded")).expect("a reply");
+        let reply = Message::from_vec(&octets).expect("a well-formed reply");
+        assert_eq!(reply.metadata.id, request.metadata.id);
+        reply
     }
 
     /// Says which network the client is in.
     pub(crate) fn from(mut self, subnet: &str) -> Self {
         self.subnet = Some(subnet.parse().expect("a network"));
         self
+    }
+
+    /// The question as a request.
+    pub(crate) fn octets(&self) -> Vec<u8> {
+        self.message().to_vec().expect("encoded")
     }
 
     fn message(&self) -> Message {
@@ -236,7 +262,7 @@ pub(crate) fn rcode(message: &Message) -> ResponseCode {
 }
 
 /// Writes a file beside its place and then renames it there.
-fn write(directory: &Path, name: &str, text: &str) {
+fn write(directory: &Path, name: &str, text: &[u8]) {
     let path = directory.join(name);
     fs::create_dir_all(path.parent().expect("a file has a directory")).expect("created");
     let aside = path.with_extension("new");

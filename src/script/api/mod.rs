@@ -7,14 +7,18 @@
 //! - `pick.rs`: choosing among values
 //! - `view.rs`: choosing by the client's network
 //! - `health.rs`: choosing among targets that are up
+//! - `geo.rs`: where clients and targets are, and what is closest
+//! - `lookup.rs`: names in the DNS, records of this server, code in other records
 //! - `result.rs`: results that say more than their records
 //!
 //! Under them, `arguments.rs` has the rules by which Lua values become arguments, the same for every builtin, and
 //! `hash.rs` the function behind choices that stay.
 
 pub(super) mod arguments;
+pub(super) mod geo;
 pub(super) mod hash;
 pub(super) mod health;
+pub(super) mod lookup;
 mod object;
 pub(super) mod pick;
 pub(super) mod result;
@@ -36,11 +40,13 @@ struct Family {
 
 /// Every family with the name that capabilities call it by, in reading order. One more is one more file and one more
 /// line.
-const FAMILIES: [(&str, Family); 5] = [
+const FAMILIES: &[(&str, Family)] = &[
     ("object", object::FAMILY),
     ("pick", pick::FAMILY),
     ("view", view::FAMILY),
     ("health", health::FAMILY),
+    ("geo", geo::FAMILY),
+    ("lookup", lookup::FAMILY),
     ("result", result::FAMILY),
 ];
 
@@ -120,6 +126,16 @@ impl Api<'_> {
         })?;
         self.builtins.push(Builtin { name, family: self.family });
         self.base.raw_set(name, binding)
+    }
+
+    /// Adds a table of named numbers, which no script can change.
+    fn constants(&mut self, name: &'static str, constants: &[(&str, i64)]) -> mlua::Result<()> {
+        let table = self.lua.create_table()?;
+        for (constant, number) in constants {
+            table.raw_set(*constant, *number)?;
+        }
+        table.set_readonly(true);
+        self.base.raw_set(name, table)
     }
 }
 
