@@ -162,6 +162,7 @@ function latlonMagic() end
 ---@field useragent? string
 ---@field byteslimit? integer Octets of the body to read; 0 for the usual bound.
 ---@field headers? table<string, string>
+---@field redirects? integer|boolean How many redirects are followed; 10 if not given.
 ---@field verify? boolean Whether the server's certificate must be valid; it need not if not given.
 
 --- Returns the addresses of targets on which a TCP port can be connected to.

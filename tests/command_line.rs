@@ -77,6 +77,20 @@ fn all_that_is_wrong_is_told_in_one_run() {
 }
 
 #[test]
+fn https_checks_that_do_not_say_whether_to_verify_are_recommended_to() {
+    let zone =
+        |options: &str| format!("{SOUND}www 60 LUA A \"ifurlup('https://a.example/', {{'127.0.0.1'}}{options})\"\n");
+    let told = |options| check(&directory(&[("zones/example.org.zone", &zone(options))]), &[]);
+    for said in [", {verify=true}", ", {verify=false}", ", {verify='false'}"] {
+        assert_eq!(told(said), (0, "1 zone, 0 errors, 0 warnings\n".to_owned()), "{said}");
+    }
+    insta::assert_snapshot!(told("").1, @"
+    zones/example.org.zone:6:15: warning: the certificates of `https` targets are not verified, as in PowerDNS: an expired one counts as up; say `verify=true`, or `verify=false` if that is meant
+    1 zone, 0 errors, 1 warning
+    ");
+}
+
+#[test]
 fn a_broken_configuration_is_told_without_its_zones() {
     let directory = directory(&[("zones/example.org.zone", SOUND), ("perigee.toml", "[zonse]\n")]);
     let (code, text) = check(&directory, &[]);

@@ -9,7 +9,7 @@ use std::time::Duration;
 use perigee::health::checker::{Checker, Settings};
 use perigee::health::probe::{BODY_OCTETS_DEFAULT, Prober};
 use perigee::health::table::{Slot, Table};
-use perigee::health::{Check, Http, Kind, State, Tls, Verdict};
+use perigee::health::{Check, Http, Kind, REDIRECTS_MAX, State, Tls, Verdict};
 
 use crate::support::backend::{Backend, Reply};
 
@@ -33,6 +33,7 @@ fn request(url: String) -> Http {
         byteslimit: 0,
         headers: BTreeMap::new(),
         tls: Tls::AcceptAny,
+        redirects: REDIRECTS_MAX,
     }
 }
 
@@ -304,6 +305,18 @@ async fn redirects_are_followed_and_the_final_status_counts() {
     }
     let check = http(Http { httpcode: Some(302), ..request(url) });
     assert_eq!(probe(&check).await, "status 200, expected 302");
+}
+
+#[tokio::test]
+async fn a_redirect_that_is_not_followed_is_judged_itself() {
+    let backend = Backend::start();
+    backend.reply_at("/old", Reply::redirect("/new"));
+    backend.reply_at("/new", Reply::redirect("/newest"));
+    let url = backend.url("www.example.com", "/old");
+    let moved = Http { httpcode: Some(302), redirects: 0, ..request(url.clone()) };
+    assert_eq!(probe(&http(moved.clone())).await, "up");
+    assert_eq!(probe(&http(Http { httpcode: Some(200), ..moved.clone() })).await, "status 302, expected 200");
+    assert_eq!(probe(&http(Http { redirects: 1, ..moved })).await, "still redirected after 1 redirects");
 }
 
 #[tokio::test]

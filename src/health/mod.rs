@@ -82,7 +82,12 @@ pub struct Http {
     pub headers: BTreeMap<String, String>,
     /// Whether the server's certificate is verified.
     pub tls: Tls,
+    /// How many redirects are followed; with none, the redirect itself is judged.
+    pub redirects: u8,
 }
+
+/// How many redirects are followed where nobody says, and the most there can be: as in PowerDNS.
+pub const REDIRECTS_MAX: u8 = 10;
 
 /// What is asked of a server's certificate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -148,7 +153,7 @@ pub enum Reason {
     /// The body does not contain this text.
     BodyLacks(String),
     /// More redirects than are followed.
-    Redirects(usize),
+    Redirects(u8),
     /// The check itself cannot be carried out: a URL, header or local address that makes no sense.
     Unusable(String),
     /// The probe itself broke: a bug of ours.
@@ -219,6 +224,7 @@ mod tests {
             byteslimit: 0,
             headers: BTreeMap::new(),
             tls: Tls::AcceptAny,
+            redirects: REDIRECTS_MAX,
         })
     }
 

@@ -21,9 +21,6 @@ pub const BODY_OCTETS_DEFAULT: u64 = 1 << 20;
 /// The highest limit a check can set: a record is not to fill the memory either.
 pub const BODY_OCTETS_MAX: u64 = 16 << 20;
 
-/// The most redirects that are followed, as in PowerDNS.
-const REDIRECTS_MAX: usize = 10;
-
 /// The `User-Agent` of a check that names none.
 const USER_AGENT_DEFAULT: &str = concat!("perigee/", env!("CARGO_PKG_VERSION"));
 
@@ -71,15 +68,16 @@ impl Prober {
         let headers = headers(request)?;
         let client = self.client(&first, address, source, request, &headers)?;
         let mut url = first.clone();
-        for _ in 0..=REDIRECTS_MAX {
+        for _ in 0..=request.redirects {
             let hop = hop(&url, &first, address, &headers);
             let response = client.get(hop.url).headers(hop.headers).send().await.map_err(reason)?;
-            match redirect(&url, &response)? {
+            let next = if request.redirects > 0 { redirect(&url, &response)? } else { None };
+            match next {
                 Some(next) => url = next,
                 None => return judge(response, request).await,
             }
         }
-        Err(Reason::Redirects(REDIRECTS_MAX))
+        Err(Reason::Redirects(request.redirects))
     }
 
     /// Builds the client of one probe.
@@ -315,7 +313,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::health::Tls;
+    use crate::health::{REDIRECTS_MAX, Tls};
 
     fn request(headers: &[(&str, &str)]) -> Http {
         Http {
@@ -326,6 +324,7 @@ mod tests {
             byteslimit: 0,
             headers: headers.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect(),
             tls: Tls::AcceptAny,
+            redirects: REDIRECTS_MAX,
         }
     }
 

@@ -292,6 +292,11 @@ impl Options {
         self.0.iter().find(|(known, _)| known == name).map(|(_, setting)| setting)
     }
 
+    /// Whether it is given.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.get(name).is_some()
+    }
+
     /// The option as text: numbers and booleans pass.
     pub(super) fn text(&self, name: &str) -> Result<Option<String>, CallError> {
         let expected = |what| CallError::refused(format!("needs a string for the option `{name}`, and got {what}"));

@@ -15,7 +15,7 @@ use super::hash::hash_address;
 use super::pick::{pick_hashed, pick_random};
 use super::{Api, CallError, Family};
 use crate::health::table::{Reading, Slot};
-use crate::health::{Check, Http, Kind, State, Tls};
+use crate::health::{Check, Http, Kind, REDIRECTS_MAX, State, Tls};
 use crate::script::context::Context;
 
 /// Builtins that ask whether targets are up.
@@ -40,6 +40,7 @@ fn install(api: &mut Api<'_>) -> mlua::Result<()> {
         let groups = read_groups(&arguments.groups()?)?;
         let options = arguments.options()?;
         let choice = Choice::read(Call::UrlUp, &options, &mut |lint| context.lint(lint))?;
+        recommend_verification(context, &url, &options);
         let request = Arc::new(read_request(url, &options));
         texts(answer(context, &choice, &with_kind(groups, |target| url_check(target, &request)))?)
     })?;
@@ -48,7 +49,10 @@ fn install(api: &mut Api<'_>) -> mlua::Result<()> {
         bound(groups.iter().map(Vec::len))?;
         let options = arguments.options()?;
         let choice = Choice::read(Call::UrlExtUp, &options, &mut |lint| context.lint(lint))?;
-        let target = |(address, url): (String, String)| Ok((read_target(&address)?, own_url_check(url, &options)));
+        let target = |(address, url): (String, String)| {
+            recommend_verification(context, &url, &options);
+            Ok((read_target(&address)?, own_url_check(url, &options)))
+        };
         let group = |group: Vec<_>| group.into_iter().map(target).collect();
         let groups = groups.into_iter().map(group).collect::<Result<Vec<Vec<_>>, CallError>>()?;
         texts(answer(context, &choice, &groups)?)
@@ -58,6 +62,7 @@ fn install(api: &mut Api<'_>) -> mlua::Result<()> {
         let groups = read_groups(&[arguments.list()?])?;
         let options = arguments.options()?;
         let choice = Choice::read(Call::SelfWeighted, &options, &mut |lint| context.lint(lint))?;
+        recommend_verification(context, &url, &options);
         let request = Arc::new(read_request(url, &options));
         let chosen = answer(context, &choice, &with_kind(groups, |target| url_check(target, &request)))?;
         Ok(OneOrMore(chosen))
@@ -109,8 +114,8 @@ fn with_kind(groups: Vec<Vec<SocketAddr>>, kind: impl Fn(SocketAddr) -> Kind) ->
 ///
 /// ```lua
 /// www 30 IN LUA A "ifportup(443, {'192.0.2.1', '192.0.2.2'}, {selector='all', interval=2})"
-/// api 30 IN LUA A "ifurlup('https://api.example.com/ready', {{'192.0.2.1'}, {'198.51.100.1'}}, {stringmatch='ok'})"
-/// ext 30 IN LUA A "ifurlextup({{['192.0.2.1']='https://a.example.net/ready', ['192.0.2.2']='https://b.example.net/'}})"
+/// api 30 IN LUA A "ifurlup('https://api.example.com/ready', {{'192.0.2.1'}, {'198.51.100.1'}}, {verify=true})"
+/// ext 30 IN LUA A "ifurlextup({{['192.0.2.1']='https://a.example.net/ready', ['192.0.2.2']='https://b.example.net/'}}, {verify=true})"
 /// own 30 IN LUA A "pickselfweighted('http://www.example.com/weight', {'192.0.2.1', '192.0.2.2'})"
 /// ```
 fn answer(
@@ -195,13 +200,14 @@ pub(in crate::script) enum Call {
 const PROBE_OPTIONS: [(&str, Wanted); 3] =
     [("timeout", Wanted::Number), ("interval", Wanted::Number), ("minimumFailures", Wanted::Number)];
 /// Those of probes of a URL besides. What `httpcode` and `byteslimit` cannot be read as is no fault of its kind.
-const URL_OPTIONS: [(&str, Wanted); 6] = [
+const URL_OPTIONS: [(&str, Wanted); 7] = [
     ("stringmatch", Wanted::Text),
     ("httpcode", Wanted::Number),
     ("useragent", Wanted::Text),
     ("byteslimit", Wanted::Number),
     ("headers", Wanted::Texts),
     ("verify", Wanted::Text),
+    ("redirects", Wanted::Text),
 ];
 
 impl Call {
@@ -438,6 +444,20 @@ pub(in crate::script) fn read_request(url: String, options: &Options) -> Http {
         byteslimit: limit.max(0.0) as u64,
         headers: BTreeMap::from_iter(options.texts("headers")),
         tls: if verify { Tls::Verify } else { Tls::AcceptAny },
+        redirects: match text("redirects").as_deref() {
+            None | Some("true") => REDIRECTS_MAX,
+            // What is neither a truth nor a number follows none: a target is down rather than judged by another page.
+            Some(most) => most.trim().parse().unwrap_or(0).min(REDIRECTS_MAX),
+        },
+    }
+}
+
+/// Recommends to verify certificates where a call does not say whether it wants to.
+fn recommend_verification(context: &Context, url: &str, options: &Options) {
+    if url.starts_with("https:") && !options.has("verify") {
+        let lint = "the certificates of `https` targets are not verified, as in PowerDNS: an expired one counts as up; \
+                    say `verify=true`, or `verify=false` if that is meant";
+        context.lint(lint.to_owned());
     }
 }
 
