@@ -6,10 +6,11 @@
 //! - [`diagnostic`]: one located message: what, where (file:line:column), what to do
 //! - [`metrics`]: counters as plain atomic fields, one struct per subsystem
 //!
-//! Nothing in these five waits, opens anything or reads a clock, but for the checker and its probes:
+//! Nothing in these six waits, opens anything or reads a clock, but for the checker and its probes:
 //!
 //! - [`dns`]: the vocabulary: names, types, requests and responses, wire and presentation form
 //! - [`zone`]: a zone as an immutable value: read from text, checked, looked up
+//! - [`networks`]: the most specific of many networks, and how far around a client it decides
 //! - [`health`]: is a target up: what to probe, the shared table of states, the background checker
 //! - [`script`]: Lua: the sandboxed VM that answers for LUA records
 //! - [`answer`]: one request in, one outcome out
@@ -29,6 +30,7 @@ pub mod diagnostic;
 pub mod dns;
 pub mod health;
 pub mod metrics;
+pub mod networks;
 pub mod script;
 pub mod server;
 pub mod source;

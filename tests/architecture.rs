@@ -32,6 +32,7 @@ const ROOMS: &[Room] = &[
         rooms: &["diagnostic", "dns"],
         crates: &["data_encoding", "hashbrown", "strsim", "thiserror"],
     },
+    Room { name: "networks", rooms: &[], crates: &["ipnet"] },
     Room { name: "health", rooms: &[], crates: &[] },
     Room {
         name: "script",
@@ -85,7 +86,7 @@ const ROOMS: &[Room] = &[
 ];
 
 /// The rooms that wait for nothing, open nothing and read no clock.
-const CORE: &[&str] = &["dns", "dns::probe", "zone", "health", "script", "answer", "answer::synthesize"];
+const CORE: &[&str] = &["dns", "dns::probe", "zone", "networks", "health", "script", "answer", "answer::synthesize"];
 
 /// What only waits, opens or reads a clock. Crates that do stand in no line of the core in [`ROOMS`].
 const WORLDLY: &[&str] = &[
