@@ -37,7 +37,7 @@ const ROOMS: &[Room] = &[
     Room {
         name: "script",
         rooms: &["config", "diagnostic", "dns", "health", "zone"],
-        crates: &["ipnet", "mlua", "rand", "smallvec", "thiserror"],
+        crates: &["ipnet", "jiff", "mlua", "rand", "smallvec", "thiserror"],
     },
     Room { name: "answer", rooms: &["answer::synthesize", "dns", "script", "zone"], crates: &["bumpalo"] },
     Room {

@@ -4,7 +4,7 @@
 //! Read `sandbox.rs` (what a script can reach and when it is stopped), `environment.rs` (its globals), `library.rs`
 //! (what an operator adds to them), `context.rs` (what it may know of the query), `api/` (the builtins), `value.rs`
 //! (what its result becomes) and `failure.rs` (what comes of an error). The simple and common case takes no VM at all:
-//! `literal.rs` reads it and `plan.rs` answers it. A script can read the query and the health
+//! `literal.rs` reads it and `plan.rs` answers it. `schedule.rs` knows the calendar. A script can read the query and the health
 //! table; it can write nothing but its result. There is no file, no socket and no clock here, but for the one clock
 //! the `Vm` is handed to stop what takes too long.
 
@@ -17,6 +17,7 @@ mod literal;
 mod plan;
 mod program;
 mod sandbox;
+mod schedule;
 mod value;
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 //! - `pick.rs`: choosing among values
 //! - `view.rs`: choosing by the client's network
 //! - `health.rs`: choosing among targets that are up
+//! - `time.rs`: the time, and whether it is within a schedule
 //!
 //! Under them, `arguments.rs` has the rules by which Lua values become arguments, the same for every builtin, and
 //! `hash.rs` the function behind choices that stay.
@@ -16,6 +17,7 @@ pub(super) mod hash;
 pub(super) mod health;
 mod object;
 pub(super) mod pick;
+mod time;
 mod view;
 
 use std::rc::Rc;
@@ -31,7 +33,7 @@ struct Family {
 }
 
 /// Every family, in reading order. One more is one more file and one more line.
-const FAMILIES: [Family; 4] = [object::FAMILY, pick::FAMILY, view::FAMILY, health::FAMILY];
+const FAMILIES: [Family; 5] = [object::FAMILY, pick::FAMILY, view::FAMILY, health::FAMILY, time::FAMILY];
 
 /// Adds every builtin to `base`.
 pub(super) fn install(lua: &Lua, base: &Table, context: &Rc<Context>) -> mlua::Result<()> {
