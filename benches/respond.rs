@@ -14,7 +14,7 @@ use perigee::daemon::candidate;
 use perigee::dns::wire::Limits;
 use perigee::dns::{Name, Rtype, probe};
 use perigee::health::table::Table;
-use perigee::script::{Setup, Vm};
+use perigee::script::{Setup, Surroundings, Vm};
 use perigee::source::{Event, FileSource};
 use perigee::zone::ZoneSet;
 
@@ -38,7 +38,7 @@ fn responder(apex: &str) -> Responder {
         Event::Removed { .. } | Event::Failed { .. } => None,
     });
     let limits = Limits { udp_payload_max: 1232, client_subnet: true };
-    let world = World { zones: ZoneSet::new(zones), limits, any_to_tcp: true };
+    let world = World { surroundings: Arc::new(Surroundings { zones: ZoneSet::new(zones) }), limits, any_to_tcp: true };
     let (limits, library, table) = (config.lua.clone(), Arc::default(), Arc::new(Table::new(16)));
     let vm = Vm::new(Setup { limits, library, table, seed: 7, clock: Box::new(|| Duration::ZERO) }).expect("a VM");
     Responder::new(Arc::new(world), vm)

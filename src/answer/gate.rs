@@ -1,8 +1,9 @@
 //! Refuses early what will not be answered, and chooses the zones that a client sees.
 
-use super::{Programs, World};
+use super::World;
 use crate::dns::edns::ExtendedError;
 use crate::dns::{Class, Rcode, Request, Response, Rtype};
+use crate::script::Programs;
 use crate::zone::ZoneSet;
 
 /// A request that no zone is asked for.
@@ -30,7 +31,7 @@ pub(super) fn admit<'w>(world: &'w World, request: &Request<'_>) -> Result<&'w Z
         let extended_error = ExtendedError { code: ExtendedError::NOT_AUTHORITATIVE, text: "no zones of this class" };
         return Err(Refused { rcode: Rcode::REFUSED, extended_error: Some(extended_error) });
     }
-    Ok(&world.zones)
+    Ok(&world.surroundings.zones)
 }
 
 impl Refused {

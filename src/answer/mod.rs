@@ -15,16 +15,12 @@ use bumpalo::Bump;
 pub use crate::dns::{Client, Now, Transport};
 
 use crate::dns::wire::{self, Limits, Refusal};
-use crate::script::{Program, Vm};
-use crate::zone::ZoneSet;
-
-/// The scripts of a zone, compiled, in the order of [`crate::zone::Zone::scripts`].
-pub type Programs = Arc<[Arc<Program>]>;
+use crate::script::{Surroundings, Vm};
 
 /// Everything that answers are made from; never changed, swapped whole.
 pub struct World {
-    /// The zones and their scripts.
-    pub zones: ZoneSet<Programs>,
+    /// The zones with their scripts, and what scripts may look up beside.
+    pub surroundings: Arc<Surroundings>,
     /// What responses may hold.
     pub limits: Limits,
     /// Whether a query for ANY over UDP is sent to TCP.
@@ -50,14 +46,15 @@ pub struct Responder {
 
 impl Responder {
     /// A responder that answers from `world`.
-    pub fn new(world: Arc<World>, vm: Vm) -> Self {
+    pub fn new(world: Arc<World>, mut vm: Vm) -> Self {
+        vm.turn_to(&world.surroundings);
         Self { world, vm, arena: Bump::new() }
     }
 
     /// Answers from another world from the next request on.
     pub fn swap(&mut self, world: Arc<World>) {
+        self.vm.turn_to(&world.surroundings);
         self.world = world;
-        self.vm.forget_gone();
     }
 
     /// Answers one request: appends nothing or one whole message (without a length prefix) to `out`.

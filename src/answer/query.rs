@@ -1,12 +1,11 @@
 //! QUERY: finds the zone, looks up, follows CNAMEs, fills the three sections (RFC 1034 section 4.3.2).
 
-use super::Programs;
-use super::synthesize::Synthesizer;
+use super::synthesize::{Refrain, Synthesizer};
 use crate::dns::edns::ExtendedError;
 use crate::dns::name::Folded;
 use crate::dns::wire::{Entry, Owner, Request, Response, Section};
 use crate::dns::{Class, NameRef, Rcode, RrsetRef, Rtype, rdata};
-use crate::script::Failure;
+use crate::script::Programs;
 use crate::zone::lookup::{self, Place};
 use crate::zone::{Node, Zone, ZoneSet};
 
@@ -55,6 +54,7 @@ pub(super) fn answer<'z>(
             break;
         }
         synthesizer.enter(zone, programs, sought.name);
+        let led_here = response.entries.len();
         match look(zone, &sought, step, request, synthesizer, &mut response) {
             Ok(Step::Done) => {
                 add_addresses(zone, request, &mut response);
@@ -66,9 +66,14 @@ pub(super) fn answer<'z>(
                 sought = Sought { name: target, folded: &redirected, owner: Owner::Name(target) };
             }
             Ok(Step::Redirect(_)) => return failed(request, synthesizer, "too many CNAMEs"),
-            Err(failure) => {
+            Err(Refrain::Failed(failure)) => {
                 let text = synthesizer.report(request, &failure);
                 return failed(request, synthesizer, text);
+            }
+            Err(Refrain::Denied(rcode, ttl)) => {
+                response.entries.truncate(led_here);
+                let soa = synthesizer.with_ttl(zone.negative_soa(), ttl);
+                return denied(response, request, synthesizer, rcode, (apex_of(zone, &sought), soa));
             }
         }
     }
@@ -91,6 +96,27 @@ fn failed<'z>(request: &Request<'_>, synthesizer: &Synthesizer<'_, 'z>, text: &'
     response
 }
 
+/// The answer a script wants instead of records: NXDOMAIN with the zone's SOA, or an RCODE with nothing.
+///
+/// CNAMEs that led here stay in front of a denial (RFC 6604 section 3).
+fn denied<'z>(
+    mut response: Response<'z>,
+    request: &Request<'_>,
+    synthesizer: &Synthesizer<'_, 'z>,
+    rcode: Rcode,
+    (owner, soa): (Owner<'z>, RrsetRef<'z>),
+) -> Response<'z> {
+    if rcode != Rcode::NOERROR && rcode != Rcode::NXDOMAIN {
+        let authoritative = rcode == Rcode::SERVFAIL && is_authoritative(request);
+        let refused = failed(request, synthesizer, "the record's script asked for this answer");
+        return Response { rcode, authoritative, ..refused };
+    }
+    response.rcode = rcode;
+    response.scope = synthesizer.scope();
+    response.push(Section::Authority, owner, soa);
+    response
+}
+
 /// Looks one name up in its zone and adds what is found.
 fn look<'z>(
     zone: &'z Zone,
@@ -99,7 +125,7 @@ fn look<'z>(
     request: &Request<'z>,
     synthesizer: &mut Synthesizer<'_, 'z>,
     response: &mut Response<'z>,
-) -> Result<Step<'z>, Failure> {
+) -> Result<Step<'z>, Refrain> {
     match lookup::find(zone, sought.folded, request.qtype) {
         Place::Exact(node) | Place::Wildcard(node) => at_node(zone, node, sought, request.qtype, synthesizer, response),
         Place::Referral { name_servers, cut, skipped } => {
@@ -141,7 +167,7 @@ fn at_node<'z>(
     qtype: Rtype,
     synthesizer: &mut Synthesizer<'_, 'z>,
     response: &mut Response<'z>,
-) -> Result<Step<'z>, Failure> {
+) -> Result<Step<'z>, Refrain> {
     // A script's CNAME redirects every type, ANY included, and is as if absent when it returns nothing. At the apex
     // the SOA stays within reach: without it there would be no zone to transfer or to cache a denial for.
     let is_own = qtype == Rtype::CNAME || (qtype == Rtype::SOA && node.rrset(Rtype::SOA).is_some());
@@ -155,7 +181,12 @@ fn at_node<'z>(
     if qtype == Rtype::ANY {
         // A script for CNAME has run by now and made nothing; another run could make something.
         for rtype in synthesizer.types_at(node).into_iter().filter(|rtype| !(scripted && *rtype == Rtype::CNAME)) {
-            if let Some(rrset) = synthesizer.rrset(node, rtype)? {
+            let rrset = match synthesizer.rrset(node, rtype) {
+                // Of many types this one alone has no data.
+                Err(Refrain::Denied(Rcode::NOERROR, _)) => None,
+                outcome => outcome?,
+            };
+            if let Some(rrset) = rrset {
                 response.push(Section::Answer, sought.owner, rrset);
             }
         }

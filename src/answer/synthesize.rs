@@ -6,11 +6,12 @@ use bumpalo::Bump;
 use bumpalo::collections::Vec as ArenaVec;
 use smallvec::SmallVec;
 
-use super::{Programs, World};
-use crate::dns::edns::ClientSubnet;
+use super::World;
+use crate::dns::edns::{ClientSubnet, Edns};
 use crate::dns::rrset::{RECORD_HEADER, header};
-use crate::dns::{Client, NameRef, Now, Request, RrsetRef, Rtype};
-use crate::script::{Failure, FailureKind, Query, Vm};
+use crate::dns::wire::Header;
+use crate::dns::{Client, NameRef, Now, Rcode, Request, RrsetRef, Rtype};
+use crate::script::{Failure, FailureKind, Programs, Query, Vm};
 use crate::zone::{Node, Zone};
 
 /// Answers for nodes: with what they hold, and what their scripts return for this query.
@@ -20,9 +21,19 @@ pub(super) struct Synthesizer<'s, 'z> {
     now: Now,
     client: &'s Client,
     subnet: Option<ClientSubnet>,
+    header: Header,
+    edns: Option<Edns>,
     /// The zone looked into now, its programs, and the name looked for in it.
     place: Option<(&'z Zone, &'z Programs, NameRef<'z>)>,
     scope: u8,
+}
+
+/// Why a node has no records to give.
+pub(super) enum Refrain {
+    /// A script failed.
+    Failed(Failure),
+    /// A script wants this answered instead; the TTL is that of the denial.
+    Denied(Rcode, Option<u32>),
 }
 
 impl<'s, 'z> Synthesizer<'s, 'z> {
@@ -35,7 +46,8 @@ impl<'s, 'z> Synthesizer<'s, 'z> {
         world: &World,
     ) -> Self {
         let subnet = request.edns.and_then(|edns| edns.client_subnet).filter(|_| world.limits.client_subnet);
-        Self { vm, arena, now, client, subnet, place: None, scope: 0 }
+        let (header, edns) = (request.header, request.edns);
+        Self { vm, arena, now, client, subnet, header, edns, place: None, scope: 0 }
     }
 
     /// Turns to a zone, in which `name` is looked for.
@@ -78,14 +90,14 @@ impl<'s, 'z> Synthesizer<'s, 'z> {
 
     /// The records of one type at a node: its own, and what its scripts return; `None` when there are none.
     ///
-    /// The first script that fails ends it.
-    pub(super) fn rrset(&mut self, node: &'z Node, rtype: Rtype) -> Result<Option<RrsetRef<'z>>, Failure> {
+    /// The first script that fails ends it, and so does one that wants something else answered.
+    pub(super) fn rrset(&mut self, node: &'z Node, rtype: Rtype) -> Result<Option<RrsetRef<'z>>, Refrain> {
         let own = node.rrset(rtype).map(|rrset| rrset.as_ref());
         if node.scripts().is_empty() {
             return Ok(own);
         }
         let Some((zone, programs, name)) = self.place else { return Ok(own) };
-        let mut ttl = 0;
+        let mut ttl = u32::MAX;
         let mut rdata: SmallVec<[Cow<'z, [u8]>; 4]> = SmallVec::new();
         for index in self.programs_for(node, rtype) {
             let query = Query {
@@ -94,16 +106,23 @@ impl<'s, 'z> Synthesizer<'s, 'z> {
                 subnet: self.subnet,
                 qname: name,
                 zone: zone.apex().as_ref(),
+                wildcard: covering_wildcard(node, name),
+                header: self.header,
+                edns: self.edns,
             };
             let outcome = self.vm.run(&programs[index], &query);
             self.scope = self.scope.max(outcome.as_ref().map_or_else(|failure| failure.scope, |output| output.scope));
-            for made in outcome?.rdata {
+            let output = outcome.map_err(Refrain::Failed)?;
+            if let Some(rcode) = output.denial {
+                return Err(Refrain::Denied(rcode, output.ttl));
+            }
+            ttl = ttl.min(output.ttl.unwrap_or(zone.scripts()[index].ttl));
+            for made in output.rdata {
                 let known = rdata.contains(&made) || own.is_some_and(|own| own.rdata().any(|rdata| *rdata == *made));
                 if !known {
                     rdata.push(made);
                 }
             }
-            ttl = zone.scripts()[index].ttl;
         }
         if rdata.is_empty() {
             return Ok(own);
@@ -115,6 +134,13 @@ impl<'s, 'z> Synthesizer<'s, 'z> {
             all.truncate(1);
         }
         Ok(Some(self.hold(rtype, ttl, &all)))
+    }
+
+    /// The same records with another TTL.
+    pub(super) fn with_ttl(&self, rrset: RrsetRef<'z>, ttl: Option<u32>) -> RrsetRef<'z> {
+        let Some(ttl) = ttl else { return rrset };
+        let rdata: SmallVec<[&[u8]; 1]> = rrset.rdata().collect();
+        self.hold(rrset.rtype, ttl, &rdata)
     }
 
     /// Keeps an RRset for as long as the answer needs it.
@@ -147,4 +173,10 @@ impl<'s, 'z> Synthesizer<'s, 'z> {
             FailureKind::Value => "the record's script returned no usable value",
         }
     }
+}
+
+/// How many labels stand behind the `*` of a wildcard that answers for `name`; `None` if the node has that name itself.
+fn covering_wildcard(node: &Node, name: NameRef<'_>) -> Option<usize> {
+    let owner = node.owner().as_ref();
+    (owner.is_wildcard() && owner != name).then(|| owner.label_count() - 1)
 }

@@ -4,16 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::thread_clock;
-use crate::answer::Programs;
 use crate::config::Config;
 use crate::diagnostic::{Diagnostic, Position};
 use crate::dns::{Name, Now};
 use crate::health::Check;
 use crate::health::table::Table;
-use crate::script::{Discovery, Library, Program, Setup, Vm};
+use crate::script::{Discovery, Library, Policy, Program, Programs, Setup, Surroundings, Vm};
 use crate::source::{Loaded, Text, ZoneReader};
 use crate::zone::parser::{self, Included, Input, Options};
-use crate::zone::{Scripts, Zone, check};
+use crate::zone::{Scripts, Zone, ZoneSet, check};
 
 /// How many errors of scripts are told for one zone; the rest are counted.
 const SCRIPT_ERRORS_MAX: usize = 100;
@@ -78,11 +77,11 @@ fn make(
         let message = format!("zone `{apex}` has no SOA record");
         diagnostics.push(Diagnostic::error(None, message).help("give the apex one (RFC 1035 section 5.2)"));
     }
-    let zone = zone?;
-    let programs = compile(&zone).map_err(|errors| diagnostics.extend(errors)).ok()?;
+    let zone = Arc::new(zone?);
+    let programs = compile(&zone, &policy_of(config)).map_err(|errors| diagnostics.extend(errors)).ok()?;
     let tried = try_out(config, library, &zone, &programs).map_err(|error| diagnostics.push(error)).ok()?;
     diagnostics.extend(tried.warnings);
-    Some(Candidate { zone: Arc::new(zone), programs, checks: tried.checks })
+    Some(Candidate { zone, programs, checks: tried.checks })
 }
 
 /// What becomes of a zone's LUA records.
@@ -95,11 +94,16 @@ pub fn scripts_of(config: &Config, apex: &Name) -> Scripts {
     }
 }
 
+/// What a zone's scripts may do.
+pub fn policy_of(config: &Config) -> Arc<Policy> {
+    Arc::new(Policy { limits: config.lua.clone() })
+}
+
 /// Compiles every script of a zone.
-fn compile(zone: &Zone) -> Result<Programs, Vec<Diagnostic>> {
+fn compile(zone: &Zone, policy: &Arc<Policy>) -> Result<Programs, Vec<Diagnostic>> {
     let (mut programs, mut errors) = (Vec::with_capacity(zone.scripts().len()), Vec::new());
     for script in zone.scripts() {
-        match Program::compile(script) {
+        match Program::compile(script, policy) {
             Ok(program) => programs.push(Arc::new(program)),
             Err(error) => errors.push(error),
         }
@@ -116,13 +120,20 @@ fn compile(zone: &Zone) -> Result<Programs, Vec<Diagnostic>> {
 }
 
 /// Runs every script once: finds the checks they ask for, and what an operator should know before a client does.
-fn try_out(config: &Config, library: &Arc<Library>, zone: &Zone, programs: &Programs) -> Result<Discovery, Diagnostic> {
+fn try_out(
+    config: &Config,
+    library: &Arc<Library>,
+    zone: &Arc<Zone>,
+    programs: &Programs,
+) -> Result<Discovery, Diagnostic> {
     if programs.is_empty() {
         return Ok(Discovery::default());
     }
     let table = Arc::new(Table::new(config.health.checks_max));
     let (limits, library) = (config.lua.clone(), library.clone());
     let mut vm = Vm::new(Setup { limits, library, table, seed: 0, clock: thread_clock() })?;
+    // Of the zones there is only this one: another's may be refused yet, or not be read.
+    vm.turn_to(&Arc::new(Surroundings { zones: ZoneSet::new([(zone.clone(), programs.clone())]) }));
     let unix = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     let now = Now { unix_secs: unix.as_secs(), monotonic: Duration::ZERO };
     Ok(vm.discover(programs, zone.apex().as_ref(), now))

@@ -19,7 +19,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 
-use crate::answer::{Programs, Responder, World};
+use crate::answer::{Responder, World};
 use crate::config::{Config, SOURCE_EVENTS_MAX};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::dns::Name;
@@ -27,7 +27,7 @@ use crate::dns::wire::Limits;
 use crate::health::checker::{Checker, Settings as CheckerSettings};
 use crate::health::probe::Prober;
 use crate::health::table::{Claims, Table};
-use crate::script::{Library, Setup, Vm};
+use crate::script::{Library, Programs, Setup, Surroundings, Vm};
 use crate::server::{self, Clock, Workers};
 use crate::source::{Event, FileSource};
 use crate::zone::{Zone, ZoneSet};
@@ -251,7 +251,7 @@ impl<'c> Stage<'c> {
     fn world(&self) -> Arc<World> {
         let zones = self.live.values().map(|hosted| (hosted.zone.clone(), hosted.programs.clone()));
         Arc::new(World {
-            zones: ZoneSet::new(zones),
+            surroundings: Arc::new(Surroundings { zones: ZoneSet::new(zones) }),
             limits: Limits {
                 udp_payload_max: self.config.server.udp_payload_max,
                 client_subnet: self.config.edns.client_subnet,

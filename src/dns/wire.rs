@@ -19,12 +19,10 @@ const COMPRESSED_NAMES_MAX: usize = 24;
 
 /// A request that can be answered: one question, and what the OPT record said.
 pub struct Request<'m> {
-    /// The message's id.
-    pub id: u16,
+    /// The message's header.
+    pub header: Header,
     /// What is asked to be done.
     pub opcode: Opcode,
-    /// The header's flags as sent: RD is echoed and never heeded, CD is echoed (RFC 4035 section 3.1.6).
-    pub flags: u16,
     /// The name asked for, in the client's letter case.
     pub qname: NameRef<'m>,
     /// The same in lower case.
@@ -35,6 +33,17 @@ pub struct Request<'m> {
     pub qclass: Class,
     /// The OPT record.
     pub edns: Option<Edns>,
+}
+
+/// The header of a message, as sent (RFC 1035 section 4.1.1).
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Header {
+    /// The message's id.
+    pub id: u16,
+    /// The flags, the opcode and the RCODE: RD is echoed and never heeded, CD is echoed (RFC 4035 section 3.1.6).
+    pub flags: u16,
+    /// How many entries the four sections have.
+    pub counts: [u16; 4],
 }
 
 /// Why a message is not a request that can be answered.
@@ -134,8 +143,8 @@ pub fn decode(octets: &[u8]) -> Result<Request<'_>, Refusal> {
     if in_authority > 0 && qtype != Rtype::IXFR {
         return Err(FORMERR);
     }
-    let mut request =
-        Request { id: field(0), opcode, flags, qname, folded: Folded::new(qname), qtype, qclass, edns: None };
+    let header = Header { id: field(0), flags, counts: [4, 6, 8, 10].map(field) };
+    let mut request = Request { header, opcode, qname, folded: Folded::new(qname), qtype, qclass, edns: None };
     let mut rest = rest;
     for index in 0..in_authority + in_additional {
         let (record, after) = read_record(rest).ok_or(FORMERR)?;
@@ -234,9 +243,9 @@ pub fn encode(request: &Request<'_>, response: &Response<'_>, transport: Transpo
     };
     let records_max = size_max - opt.as_ref().map_or(0, edns::Reply::octets);
 
-    let mut flags = 0x8000 | request.flags & 0x7910;
+    let mut flags = 0x8000 | request.header.flags & 0x7910;
     flags |= u16::from(response.authoritative) << 10 | response.rcode.0 & 0xf;
-    out.extend_from_slice(&request.id.to_be_bytes());
+    out.extend_from_slice(&request.header.id.to_be_bytes());
     out.extend_from_slice(&[0; HEADER - 2]);
     out.extend_from_slice(request.qname.wire());
     out.extend_from_slice(&request.qtype.0.to_be_bytes());

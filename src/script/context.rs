@@ -9,13 +9,20 @@ use ipnet::IpNet;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
-use crate::dns::edns::ClientSubnet;
+use super::policy::Policy;
+use super::program::Program;
+use super::surroundings::Surroundings;
+use crate::dns::edns::{ClientSubnet, Edns};
+use crate::dns::wire::Header;
 use crate::dns::{Client, Name, NameRef, Now, Transport};
 use crate::health::Check;
 use crate::health::table::{Slot, Table};
 
 /// How many health slots a worker keeps before it ever looks for those it could let go of.
 const SLOTS_MIN: usize = 256;
+
+/// How many values are remembered for `lastgood`.
+const REMEMBERED_MAX: usize = 10_000;
 
 /// The query a script runs for.
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +37,20 @@ pub struct Query<'q> {
     pub qname: NameRef<'q>,
     /// The apex of the zone.
     pub zone: NameRef<'q>,
+    /// How many labels stand behind the `*` of the wildcard the record stands at; `None` if it stands at the name itself.
+    pub wildcard: Option<usize>,
+    /// The header of the request.
+    pub header: Header,
+    /// The OPT record of the request.
+    pub edns: Option<Edns>,
+}
+
+impl<'q> Query<'q> {
+    /// A query for the root, without EDNS.
+    pub fn plain(now: Now, client: &'q Client) -> Self {
+        let (qname, zone) = (NameRef::ROOT, NameRef::ROOT);
+        Self { now, client, subnet: None, qname, zone, wildcard: None, header: Header::default(), edns: None }
+    }
 }
 
 /// The worker's side of a run: the query's facts, the random source, the health slots it knows.
@@ -37,6 +58,12 @@ pub struct Query<'q> {
 /// Every builtin is handed this; nothing is a global or a thread-local.
 pub(super) struct Context {
     facts: Cell<Facts>,
+    surroundings: RefCell<Arc<Surroundings>>,
+    /// The identity of the program that runs, and what its zone allows.
+    program: Cell<u64>,
+    policy: RefCell<Arc<Policy>>,
+    /// What records answered last, by the identity of the program and a name it gives.
+    remembered: RefCell<HashMap<(u64, Box<str>), Vec<Box<[u8]>>>>,
     /// The name asked for and the apex, for scripts that take the VM.
     names: RefCell<(Name, Name)>,
     /// How many bits of the client subnet were looked at.
@@ -66,6 +93,9 @@ struct Facts {
     local: SocketAddr,
     tcp: bool,
     subnet: Option<ClientSubnet>,
+    wildcard: Option<usize>,
+    header: Header,
+    edns: Option<Edns>,
 }
 
 impl Context {
@@ -73,9 +103,15 @@ impl Context {
     pub(super) fn new(table: Arc<Table>, seed: u64) -> Self {
         let nobody = SocketAddr::from(([0, 0, 0, 0], 0));
         let now = Now { unix_secs: 0, monotonic: std::time::Duration::ZERO };
-        let facts = Facts { now, sender: nobody, local: nobody, tcp: false, subnet: None };
+        let header = Header::default();
+        let facts =
+            Facts { now, sender: nobody, local: nobody, tcp: false, subnet: None, wildcard: None, header, edns: None };
         Self {
             facts: Cell::new(facts),
+            surroundings: RefCell::default(),
+            program: Cell::new(0),
+            policy: RefCell::default(),
+            remembered: RefCell::default(),
             names: RefCell::new((Name::root(), Name::root())),
             consulted: Cell::new(0),
             random: RefCell::new(SmallRng::seed_from_u64(seed)),
@@ -95,12 +131,51 @@ impl Context {
             local: query.client.local,
             tcp: query.client.transport == Transport::Tcp,
             subnet: query.subnet.filter(|subnet| subnet.source_length > 0),
+            wildcard: query.wildcard,
+            header: query.header,
+            edns: query.edns,
         });
     }
 
-    /// Takes up the names of the query, which only scripts that take the VM can ask for.
-    pub(super) fn name(&self, query: &Query<'_>) {
+    /// Takes up other surroundings.
+    pub(super) fn turn_to(&self, surroundings: &Arc<Surroundings>) {
+        self.surroundings.borrow_mut().clone_from(surroundings);
+    }
+
+    /// What can be looked up beside the query.
+    pub(super) fn surroundings(&self) -> std::cell::Ref<'_, Surroundings> {
+        std::cell::Ref::map(self.surroundings.borrow(), |surroundings| &**surroundings)
+    }
+
+    /// Takes up what only a script that takes the VM can ask for: the query's names, and what it is allowed.
+    pub(super) fn enter(&self, program: &Arc<Program>, query: &Query<'_>) {
         *self.names.borrow_mut() = (query.qname.to_owned(), query.zone.to_owned());
+        self.program.set(program.identity);
+        if !Arc::ptr_eq(&self.policy.borrow(), &program.policy) {
+            self.policy.borrow_mut().clone_from(&program.policy);
+        }
+    }
+
+    /// What the zone of the script allows.
+    pub(super) fn policy(&self) -> std::cell::Ref<'_, Policy> {
+        std::cell::Ref::map(self.policy.borrow(), |policy| &**policy)
+    }
+
+    /// Keeps a record's value for when it has none.
+    pub(super) fn remember(&self, name: &str, texts: Vec<Box<[u8]>>) -> Vec<Box<[u8]>> {
+        let mut remembered = self.remembered.borrow_mut();
+        if remembered.len() >= REMEMBERED_MAX {
+            // Rare, and which of them go matters little: those still in use are back with their next answer.
+            remembered.clear();
+        }
+        remembered.insert((self.program.get(), name.into()), texts.clone());
+        texts
+    }
+
+    /// The value that was kept last under a name of this record.
+    pub(super) fn recall(&self, name: &str) -> Vec<Box<[u8]>> {
+        let key = (self.program.get(), Box::from(name));
+        self.remembered.borrow().get(&key).cloned().unwrap_or_default()
     }
 
     /// How many bits of the client subnet were looked at since [`Context::begin`].
@@ -125,6 +200,21 @@ impl Context {
     /// `tcp`: whether the query came over TCP.
     pub(super) fn is_tcp(&self) -> bool {
         self.facts.get().tcp
+    }
+
+    /// `dh`: the header of the request.
+    pub(super) fn header(&self) -> Header {
+        self.facts.get().header
+    }
+
+    /// The OPT record of the request, for `dnssecOK` and `ednsPKTSize`.
+    pub(super) fn edns(&self) -> Option<Edns> {
+        self.facts.get().edns
+    }
+
+    /// How many labels stand behind the `*` of the wildcard the record stands at.
+    pub(super) fn wildcard(&self) -> Option<usize> {
+        self.facts.get().wildcard
     }
 
     /// `qname`, in the client's letter case.
@@ -249,13 +339,9 @@ mod tests {
             local: ([127, 0, 0, 1], 53).into(),
             transport: Transport::Udp,
         };
-        context.begin(&Query {
-            now: Now { unix_secs: 0, monotonic: std::time::Duration::ZERO },
-            client: &client,
-            subnet: Some(ClientSubnet { family: 1, source_length: 24, address: subnet.parse().unwrap() }),
-            qname: NameRef::ROOT,
-            zone: NameRef::ROOT,
-        });
+        let subnet = ClientSubnet { family: 1, source_length: 24, address: subnet.parse().unwrap() };
+        let now = Now { unix_secs: 0, monotonic: std::time::Duration::ZERO };
+        context.begin(&Query { subnet: Some(subnet), ..Query::plain(now, &client) });
         let answers = networks.iter().map(|network| context.client_is_in(network.parse().unwrap())).collect();
         (answers, context.consulted())
     }

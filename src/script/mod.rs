@@ -2,8 +2,9 @@
 //!
 //! A LUA record becomes a `Program` when its zone is loaded (`program.rs`); each worker's `Vm` runs it for a query.
 //! Read `sandbox.rs` (what a script can reach and when it is stopped), `environment.rs` (its globals), `library.rs`
-//! (what an operator adds to them), `context.rs` (what it may know of the query), `api/` (the builtins), `value.rs`
-//! (what its result becomes) and `failure.rs` (what comes of an error). The simple and common case takes no VM at all:
+//! (what an operator adds to them), `policy.rs` (what its zone allows), `context.rs` (what it may know of the query),
+//! `surroundings.rs` (what it may look up beside it), `api/` (the builtins), `value.rs` (what its result becomes) and
+//! `failure.rs` (what comes of an error). The simple and common case takes no VM at all:
 //! `literal.rs` reads it and `plan.rs` answers it. `schedule.rs` knows the calendar. A script can read the query and the health
 //! table; it can write nothing but its result. There is no file, no socket and no clock here, but for the one clock
 //! the `Vm` is handed to stop what takes too long.
@@ -15,9 +16,11 @@ mod failure;
 mod library;
 mod literal;
 mod plan;
+mod policy;
 mod program;
 mod sandbox;
 mod schedule;
+mod surroundings;
 mod value;
 
 #[cfg(test)]
@@ -35,22 +38,24 @@ use smallvec::SmallVec;
 pub use context::Query;
 pub use failure::{Failure, FailureKind};
 pub use library::Library;
+pub use policy::Policy;
 pub use program::Program;
+pub use surroundings::{Programs, Surroundings};
 
 use crate::config;
 use crate::diagnostic::Diagnostic;
-use crate::dns::{Client, NameRef, Now, Rtype, Transport};
+use crate::dns::{Client, NameRef, Now, Rcode, Rtype, Transport};
 use crate::health::Check;
 use crate::health::table::{Slot, Table};
 use context::Context;
 use environment::Environment;
 use failure::{bounded, describe};
-use plan::Made;
 use sandbox::{CHUNK, Sandbox, is_memory_error};
+use value::Made;
 
 /// What a VM is made of.
 pub struct Setup {
-    /// What scripts may do.
+    /// What the server grants; each program brings what its zone does.
     pub limits: config::Lua,
     /// What they find beside the builtins.
     pub library: Arc<Library>,
@@ -69,6 +74,10 @@ pub struct Setup {
 pub struct Output<'p> {
     /// RDATA of the script's type in wire form; none means no records.
     pub rdata: SmallVec<[Cow<'p, [u8]>; 4]>,
+    /// The TTL it asks for instead of its record's; of a denial, that of the SOA.
+    pub ttl: Option<u32>,
+    /// What is to be answered instead of records: NOERROR for NODATA, whatever else there is of the type.
+    pub denial: Option<Rcode>,
     /// How many bits of the client subnet were looked at.
     pub scope: u8,
 }
@@ -133,12 +142,14 @@ impl Vm {
         if let Some(made) = self.follow_plan(program) {
             let scope = self.scope(query);
             return match made {
-                Ok(rdata) => Ok(Output { rdata: rdata.into_iter().map(Cow::Borrowed).collect(), scope }),
+                Ok(rdata) => {
+                    Ok(Output { rdata: rdata.into_iter().map(Cow::Borrowed).collect(), ttl: None, denial: None, scope })
+                }
                 Err(why) => Err(fail(program, scope, FailureKind::Value, why.to_owned(), None)),
             };
         }
         self.context.begin(query);
-        self.context.name(query);
+        self.context.enter(program, query);
         self.runs += 1;
         let outcome = self.call(program, query);
         let spent = self.sandbox.budget.close();
@@ -154,14 +165,14 @@ impl Vm {
             let (line, message) = describe(&error);
             fail(FailureKind::Error, message, line)
         })?;
-        let rdata = value::to_rdata(&self.sandbox.lua, &returned, program.script().covered)
+        let Made { rdata, ttl, denial } = value::make(&self.sandbox.lua, &returned, program.script().covered)
             .map_err(|error| fail(FailureKind::Value, error.to_string(), None))?;
-        Ok(Output { rdata: rdata.into_iter().map(Cow::Owned).collect(), scope })
+        Ok(Output { rdata: rdata.into_iter().map(Cow::Owned).collect(), ttl, denial, scope })
     }
 
     /// Answers by the program's plan, if it has one that can tell.
-    fn follow_plan<'p>(&mut self, program: &'p Arc<Program>) -> Option<Made<'p>> {
-        let plan = program.plan.as_ref().filter(|plan| self.plans && plan.fits(self.limits.exec_limit))?;
+    fn follow_plan<'p>(&mut self, program: &'p Arc<Program>) -> Option<plan::Made<'p>> {
+        let plan = program.plan.as_ref().filter(|plan| self.plans && plan.fits(program.policy.limits.exec_limit))?;
         let slots = match plan.checks() {
             [] => &[][..],
             checks => slots_of(&mut self.planned, &self.context, program, checks),
@@ -169,8 +180,9 @@ impl Vm {
         plan.run(&self.context, slots)
     }
 
-    /// Lets go of programs that no zone has any more.
-    pub fn forget_gone(&mut self) {
+    /// Takes up other surroundings, and lets go of programs that no zone has any more.
+    pub fn turn_to(&mut self, surroundings: &Arc<Surroundings>) {
+        self.context.turn_to(surroundings);
         self.loaded.retain(|_, loaded| loaded.program.strong_count() > 0);
         self.planned.retain(|_, planned| planned.program.strong_count() > 0);
     }
@@ -187,7 +199,8 @@ impl Vm {
         self.context.discover();
         for program in programs.iter().filter(|program| program.script().covered != Rtype::LUA) {
             let qname = program.script().owner.as_ref();
-            let query = Query { now, client: &client, subnet: None, qname, zone };
+            let wildcard = qname.is_wildcard().then(|| qname.label_count() - 1);
+            let query = Query { qname, zone, wildcard, ..Query::plain(now, &client) };
             if let Err(failure) = self.run(program, &query) {
                 let message = format!("the script failed in a trial run: {}", failure.message);
                 warnings.push(
@@ -210,9 +223,9 @@ impl Vm {
 
     /// Opens the budget and calls the program's function.
     fn call(&mut self, program: &Arc<Program>, query: &Query<'_>) -> mlua::Result<Value> {
-        let limit = self.sandbox.lua.used_memory().saturating_add(self.limits.memory_limit);
+        let limit = self.sandbox.lua.used_memory().saturating_add(program.policy.limits.memory_limit);
         let function = self.function(program, query)?;
-        if !self.sandbox.budget.open(&self.limits) {
+        if !self.sandbox.budget.open(&program.policy.limits) {
             return Err(mlua::Error::runtime("the budget is spent"));
         }
         self.sandbox.lua.set_memory_limit(limit)?;

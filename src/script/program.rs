@@ -1,9 +1,12 @@
 //! A LUA record's script, compiled: shared by all workers, never changed.
 
+use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 
 use super::failure::describe;
 use super::plan::Plan;
+use super::policy::Policy;
 use super::sandbox::compile;
 use crate::diagnostic::{Diagnostic, Position};
 use crate::dns::Rtype;
@@ -16,7 +19,10 @@ const CODE_OCTETS_MAX: usize = 128 << 10;
 pub struct Program {
     /// Tells programs apart in a worker's store.
     pub(super) id: u64,
+    /// The same for a program that is compiled anew of the same record, with the same code.
+    pub(super) identity: u64,
     script: Script,
+    pub(super) policy: Arc<Policy>,
     pub(super) bytecode: Vec<u8>,
     /// What it comes to without a VM, if it is simple enough.
     pub(super) plan: Option<Plan>,
@@ -38,8 +44,8 @@ enum Prefix {
 }
 
 impl Program {
-    /// Compiles a script; the error points at the line of the zone file.
-    pub fn compile(script: &Script) -> Result<Self, Diagnostic> {
+    /// Compiles a script of a zone with this policy; the error points at the line of the zone file.
+    pub fn compile(script: &Script, policy: &Arc<Policy>) -> Result<Self, Diagnostic> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         if script.code.len() > CODE_OCTETS_MAX {
             let message = format!("the script has {} octets, more than {CODE_OCTETS_MAX}", script.code.len());
@@ -59,7 +65,9 @@ impl Program {
         })?;
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
         let plan = if prefix == Prefix::Return { Plan::compile(&script.code, script.covered) } else { None };
-        Ok(Self { id, script: script.clone(), bytecode, plan, prefix, logged: AtomicU64::new(0) })
+        let (script, policy) = (script.clone(), policy.clone());
+        let identity = identify(&script);
+        Ok(Self { id, identity, script, policy, bytecode, plan, prefix, logged: AtomicU64::new(0) })
     }
 
     /// The record it was compiled from.
@@ -76,6 +84,12 @@ impl Program {
     pub fn may_log(&self, unix_secs: u64) -> bool {
         self.logged.swap(unix_secs, Ordering::Relaxed) != unix_secs
     }
+}
+
+/// A number for an owner, a type and a code; equal for equal ones for as long as the process runs.
+fn identify(script: &Script) -> u64 {
+    static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+    HASHER.hash_one((script.owner.as_ref().to_lowercase_wire(), script.covered, &script.code))
 }
 
 /// Where the first word of a line stands; the script's begin when no line is known.

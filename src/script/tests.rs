@@ -13,6 +13,11 @@ use crate::zone::{Data, LuaData, Piece, Record, Scripts, Zone};
 
 /// The program of a LUA TXT record at `www.example.com`, whose code stands in line 7 of a zone file.
 fn program(code: &str, covered: Rtype) -> Result<Arc<Program>, Diagnostic> {
+    program_within(config::Lua::default(), code, covered)
+}
+
+/// The same, within other limits.
+fn program_within(limits: config::Lua, code: &str, covered: Rtype) -> Result<Arc<Program>, Diagnostic> {
     let apex: Name = "example.com".parse().unwrap();
     let record = |owner: &str, rtype, data| Record {
         owner: owner.parse().unwrap(),
@@ -27,7 +32,7 @@ fn program(code: &str, covered: Rtype) -> Result<Arc<Program>, Diagnostic> {
     let soa = Data::Wire(Box::new([0; 22]));
     let records = vec![record("example.com", Rtype::SOA, soa), record("www.example.com", Rtype::LUA, lua)];
     let zone = Zone::build(&apex, records, Scripts::Joined).expect("the zone has an SOA");
-    Program::compile(&zone.scripts()[0]).map(Arc::new)
+    Program::compile(&zone.scripts()[0], &Arc::new(Policy { limits })).map(Arc::new)
 }
 
 /// A VM for which no time passes, so that nothing hangs on how fast the machine is.
@@ -45,8 +50,9 @@ fn run(vm: &mut Vm, code: &str) -> Result<Vec<String>, (FailureKind, String)> {
     let client = Client { address, local: ([127, 0, 0, 1], 53).into(), transport: Transport::Udp };
     let (qname, zone): (Name, Name) = ("wWw.example.com".parse().unwrap(), "example.com".parse().unwrap());
     let now = Now { unix_secs: 1_700_000_000, monotonic: Duration::ZERO };
-    let query = Query { now, client: &client, subnet: None, qname: qname.as_ref(), zone: zone.as_ref() };
-    let program = program(code, Rtype::TXT).map_err(|error| (FailureKind::Error, error.to_string()))?;
+    let query = Query { qname: qname.as_ref(), zone: zone.as_ref(), ..Query::plain(now, &client) };
+    let program =
+        program_within(vm.limits.clone(), code, Rtype::TXT).map_err(|error| (FailureKind::Error, error.to_string()))?;
     let output = vm.run(&program, &query).map_err(|failure| (failure.kind, failure.message))?;
     let texts = output.rdata.iter().map(|rdata| String::from_utf8_lossy(&rdata[1..]).into_owned());
     Ok(texts.collect())
@@ -230,7 +236,7 @@ fn fail(code: &str) -> Failure {
     let address = SocketAddr::from(([192, 168, 3, 4], 5353));
     let client = Client { address, local: address, transport: Transport::Udp };
     let now = Now { unix_secs: 0, monotonic: Duration::ZERO };
-    let query = Query { now, client: &client, subnet: None, qname: NameRef::ROOT, zone: NameRef::ROOT };
+    let query = Query::plain(now, &client);
     vm(config::Lua::default()).run(&program, &query).expect_err("the script fails")
 }
 
@@ -241,9 +247,9 @@ fn outcome(vm: &mut Vm, program: &Arc<Program>, subnet: Option<ClientSubnet>) ->
     let address = SocketAddr::from(([198, 51, 100, 4], 5353));
     let client = Client { address, local: address, transport: Transport::Udp };
     let now = Now { unix_secs: 0, monotonic: Duration::ZERO };
-    let query = Query { now, client: &client, subnet, qname: NameRef::ROOT, zone: NameRef::ROOT };
+    let query = Query { subnet, ..Query::plain(now, &client) };
     match vm.run(program, &query) {
-        Ok(Output { rdata, scope }) => Ok((rdata.into_iter().map(Cow::into_owned).collect(), scope)),
+        Ok(Output { rdata, scope, .. }) => Ok((rdata.into_iter().map(Cow::into_owned).collect(), scope)),
         Err(Failure { kind, message, scope, .. }) => Err((kind, message, scope)),
     }
 }
@@ -342,6 +348,7 @@ fn no_plan_stands_in_where_it_would_answer_otherwise() {
     let library = [("a.lua".to_owned(), b"function pickrandom() return 'mine' end".to_vec())];
     let library = Arc::new(Library::compile(&library).ok().unwrap());
     let run = |limits: config::Lua, library: &Arc<Library>| {
+        let program = program_within(limits.clone(), "pickrandom({'a'})", Rtype::TXT).unwrap();
         let (library, table) = (library.clone(), Arc::new(Table::new(1)));
         let clock = Box::new(|| Duration::ZERO);
         outcome(&mut Vm::new(Setup { limits, library, table, seed: 1, clock }).unwrap(), &program, None)

@@ -4,11 +4,26 @@ use std::net::Ipv4Addr;
 
 use mlua::{Lua, Table, Value};
 
-use crate::dns::{Rtype, rdata};
+use super::api::result::Denial;
+use crate::dns::{Rcode, Rtype, rdata};
 use crate::zone::lexer;
 
 /// The most records one run may make; a longer list is a mistake that no response could hold.
 pub(super) const RECORDS_MAX: usize = 1024;
+
+/// The longest TTL there is (RFC 2181 section 8).
+const TTL_MAX: u32 = 0x7fff_ffff;
+
+/// What a returned value comes to.
+#[derive(Debug)]
+pub(super) struct Made {
+    /// RDATA in wire form.
+    pub(super) rdata: Vec<Vec<u8>>,
+    /// The TTL it asks for.
+    pub(super) ttl: Option<u32>,
+    /// Whether there are to be no records, and what is answered instead.
+    pub(super) denial: Option<Rcode>,
+}
 
 /// Why a returned value makes no records.
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +34,17 @@ pub(super) enum ValueError {
     /// A list with a key or a value that does not belong there.
     #[error("it returned a table with {0}, where a list holds strings and numbers only")]
     Entry(String),
+    /// A field beside a list that says nothing sensible.
+    #[error("it returned a table whose `{field}` is no {expected}")]
+    Field {
+        /// Its name.
+        field: &'static str,
+        /// What it may be.
+        expected: &'static str,
+    },
+    /// Records with an RCODE that goes without.
+    #[error("it returned records together with `rcode={}`, which goes without", .0.0)]
+    Contradiction(Rcode),
     /// Too many entries.
     #[error("it returned more than {RECORDS_MAX} records")]
     Count,
@@ -34,28 +60,103 @@ pub(super) enum ValueError {
     },
 }
 
-/// Reads what a script returned as RDATA of type `covered`, in wire form; an empty list means no records.
-pub(super) fn to_rdata(lua: &Lua, value: &Value, covered: Rtype) -> Result<Vec<Vec<u8>>, ValueError> {
-    match value {
-        Value::Table(list) => list_to_rdata(lua, list, covered),
-        other => Ok(vec![one_to_rdata(&text(lua, other).ok_or_else(|| ValueError::Kind(kind(other)))?, covered)?]),
-    }
+/// Reads what a script returned for type `covered`; an empty list means no records.
+pub(super) fn make(lua: &Lua, value: &Value, covered: Rtype) -> Result<Made, ValueError> {
+    let rdata = match value {
+        Value::Table(list) => return make_list(lua, list, covered),
+        Value::UserData(object) => {
+            let denial = object.borrow::<Denial>().map_err(|_| ValueError::Kind(kind(value)))?;
+            return Ok(Made { rdata: Vec::new(), ttl: denial.ttl, denial: Some(denial.rcode) });
+        }
+        other => one_to_rdata(&text(lua, other).ok_or_else(|| ValueError::Kind(kind(other)))?, covered)?,
+    };
+    Ok(Made { rdata: vec![rdata], ttl: None, denial: None })
 }
 
-/// Reads a list whose keys are all numbers, or texts of numbers, in the order of `next`.
-fn list_to_rdata(lua: &Lua, list: &Table, covered: Rtype) -> Result<Vec<Vec<u8>>, ValueError> {
+/// Reads a list whose keys are all numbers, or texts of numbers, in the order of `next`; fields may stand beside it.
+fn make_list(lua: &Lua, list: &Table, covered: Rtype) -> Result<Made, ValueError> {
+    let mut fields = None;
     let mut rdata = Vec::new();
     for pair in list.pairs::<Value, Value>() {
         let (key, value) = pair.map_err(|_| ValueError::Entry("an entry that cannot be read".to_owned()))?;
         if !is_numeric(lua, &key) {
-            let key = text(lua, &key).map_or_else(|| kind(&key).to_owned(), |key| key.escape_ascii().to_string());
-            return Err(ValueError::Entry(format!("the key `{key}`")));
+            let text = text(lua, &key).ok_or_else(|| ValueError::Entry(format!("{} for a key", kind(&key))))?;
+            if !FIELDS.iter().any(|field| field.as_bytes() == text) {
+                return Err(ValueError::Entry(format!("the key `{}`", text.escape_ascii())));
+            }
+            fields.get_or_insert(Fields::read(list)?);
+            continue;
         }
         if rdata.len() == RECORDS_MAX {
             return Err(ValueError::Count);
         }
-        let text = text(lua, &value).ok_or_else(|| ValueError::Entry(kind(&value).to_owned()))?;
-        rdata.push(one_to_rdata(&text, covered)?);
+        rdata.push(text(lua, &value).ok_or_else(|| ValueError::Entry(kind(&value).to_owned()))?);
+    }
+    let Fields { ttl, rcode, raw } = fields.unwrap_or_default();
+    let read = |text: &Vec<u8>| if raw { raw_to_rdata(text, covered) } else { one_to_rdata(text, covered) };
+    let rdata: Vec<_> = rdata.iter().map(read).collect::<Result<_, _>>()?;
+    match rcode {
+        Some(rcode) if rcode != Rcode::NOERROR && !rdata.is_empty() => Err(ValueError::Contradiction(rcode)),
+        // Records with NOERROR are an answer like any other.
+        rcode => Ok(Made { denial: rcode.filter(|_| rdata.is_empty()), rdata, ttl }),
+    }
+}
+
+/// The fields that may stand beside the values of a list.
+const FIELDS: [&str; 3] = ["ttl", "rcode", "raw"];
+
+/// What the fields beside a list say.
+#[derive(Default)]
+struct Fields {
+    ttl: Option<u32>,
+    rcode: Option<Rcode>,
+    /// Whether texts are the octets of a TXT as they stand.
+    raw: bool,
+}
+
+impl Fields {
+    fn read(list: &Table) -> Result<Self, ValueError> {
+        let field = |name: &str| list.raw_get::<Value>(name).unwrap_or(Value::Nil);
+        let (ttl_field, rcode_field) = (field("ttl"), field("rcode"));
+        let expected = "TTL from 0 to 2147483647";
+        let ttl = if ttl_field.is_nil() {
+            None
+        } else {
+            Some(ttl(&ttl_field).ok_or(ValueError::Field { field: "ttl", expected })?)
+        };
+        let rcode = match (rcode_field.is_nil(), number(&rcode_field)) {
+            (true, _) => None,
+            (false, Some(0.0)) => Some(Rcode::NOERROR),
+            (false, Some(2.0)) => Some(Rcode::SERVFAIL),
+            (false, Some(3.0)) => Some(Rcode::NXDOMAIN),
+            (false, Some(5.0)) => Some(Rcode::REFUSED),
+            (false, _) => {
+                let expected = "RCODE that can be answered: `pdns.NOERROR`, `SERVFAIL`, `NXDOMAIN` or `REFUSED`";
+                return Err(ValueError::Field { field: "rcode", expected });
+            }
+        };
+        Ok(Self { ttl, rcode, raw: field("raw").as_boolean().unwrap_or(false) })
+    }
+}
+
+/// A whole number that is a TTL.
+pub(super) fn ttl(value: &Value) -> Option<u32> {
+    let number = number(value).filter(|number| number.fract() == 0.0)?;
+    (0.0..=f64::from(TTL_MAX)).contains(&number).then_some(number as u32)
+}
+
+/// The octets of a TXT as they stand, cut into character-strings; for other types, their presentation form.
+fn raw_to_rdata(text: &[u8], covered: Rtype) -> Result<Vec<u8>, ValueError> {
+    if covered != Rtype::TXT {
+        return one_to_rdata(text, covered);
+    }
+    const STRING_OCTETS_MAX: usize = 255;
+    let mut rdata = Vec::with_capacity(text.len() + text.len() / STRING_OCTETS_MAX + 1);
+    let mut chunks = text.chunks(STRING_OCTETS_MAX);
+    // An empty text is one empty character-string.
+    for string in std::iter::once(chunks.next().unwrap_or_default()).chain(chunks) {
+        rdata.push(string.len() as u8);
+        rdata.extend_from_slice(string);
     }
     Ok(rdata)
 }

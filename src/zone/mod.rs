@@ -295,6 +295,13 @@ pub struct ZoneSet<T> {
     labels_max: usize,
 }
 
+impl<T> Default for ZoneSet<T> {
+    /// No zones.
+    fn default() -> Self {
+        Self::new([])
+    }
+}
+
 impl<T> ZoneSet<T> {
     /// Gathers zones; of two with one apex the later is kept.
     pub fn new(zones: impl IntoIterator<Item = (Arc<Zone>, T)>) -> Self {

@@ -12,7 +12,7 @@ use perigee::diagnostic::Diagnostic;
 use perigee::dns::Name;
 use perigee::dns::wire::Limits;
 use perigee::health::table::Table;
-use perigee::script::{Program, Setup, Vm};
+use perigee::script::{Program, Programs, Setup, Surroundings, Vm};
 use perigee::zone::parser::{self, Input, Options};
 use perigee::zone::{Zone, ZoneSet, check};
 
@@ -35,7 +35,7 @@ impl Authority {
         };
         let zones: Vec<_> = zones.into_iter().map(|(apex, text)| load(&config, apex, text)).collect();
         let world = World {
-            zones: ZoneSet::new(zones),
+            surroundings: Arc::new(Surroundings { zones: ZoneSet::new(zones) }),
             limits: Limits { udp_payload_max: config.server.udp_payload_max, client_subnet: config.edns.client_subnet },
             any_to_tcp: config.server.any_to_tcp,
         };
@@ -58,7 +58,7 @@ impl Authority {
 }
 
 /// Loads a zone as a server would, and compiles its scripts.
-fn load(config: &Config, apex: &str, text: &str) -> (Arc<Zone>, perigee::answer::Programs) {
+fn load(config: &Config, apex: &str, text: &str) -> (Arc<Zone>, Programs) {
     let name: Name = apex.parse().unwrap_or_else(|error| panic!("`{apex}` is no apex: {error}"));
     let input = Input { file: apex.into(), text: text.as_bytes() };
     let mut no_includes = |_: &str, _: &perigee::diagnostic::Position| Err("zones here have no includes".to_owned());
@@ -68,7 +68,8 @@ fn load(config: &Config, apex: &str, text: &str) -> (Arc<Zone>, perigee::answer:
     assert!(!diagnostics.iter().any(Diagnostic::is_error), "{}", told(&diagnostics));
     let zone = Zone::build(&name, parsed.records, candidate::scripts_of(config, &name))
         .unwrap_or_else(|| panic!("`{apex}` has no SOA"));
-    let program = |script| match Program::compile(script) {
+    let policy = candidate::policy_of(config);
+    let program = |script| match Program::compile(script, &policy) {
         Ok(program) => Arc::new(program),
         Err(diagnostic) => panic!("{diagnostic}"),
     };

@@ -83,6 +83,23 @@ impl<'l> Arguments<'l> {
         number(self.lua, &value).ok_or_else(|| self.refuse("a number", &value))
     }
 
+    /// Takes a string, or a number as its text, or nothing.
+    pub(super) fn optional_text(&mut self) -> Result<Option<LuaString>, CallError> {
+        if self.values.front().is_none_or(Value::is_nil) {
+            self.value();
+            return Ok(None);
+        }
+        self.text().map(Some)
+    }
+
+    /// Takes a TTL, or nothing.
+    pub(super) fn ttl(&mut self) -> Result<Option<u32>, CallError> {
+        match self.value() {
+            Value::Nil => Ok(None),
+            value => value::ttl(&value).map(Some).ok_or_else(|| self.refuse("a TTL from 0 to 2147483647", &value)),
+        }
+    }
+
     /// Takes a list of strings: all keys numbers, all values strings or numbers; the keys are ignored.
     pub(super) fn list(&mut self) -> Result<Vec<LuaString>, CallError> {
         let value = self.value();
@@ -257,7 +274,7 @@ fn entries(lua: &Lua, value: &Value) -> Option<Vec<Value>> {
 }
 
 /// A list of strings.
-fn list(lua: &Lua, value: &Value) -> Option<Vec<LuaString>> {
+pub(super) fn list(lua: &Lua, value: &Value) -> Option<Vec<LuaString>> {
     entries(lua, value)?.iter().map(|entry| string(lua, entry)).collect()
 }
 

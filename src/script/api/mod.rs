@@ -7,6 +7,7 @@
 //! - `pick.rs`: choosing among values
 //! - `view.rs`: choosing by the client's network
 //! - `health.rs`: choosing among targets that are up
+//! - `result.rs`: results that say more than their records
 //! - `time.rs`: the time, and whether it is within a schedule
 //!
 //! Under them, `arguments.rs` has the rules by which Lua values become arguments, the same for every builtin, and
@@ -17,6 +18,7 @@ pub(super) mod hash;
 pub(super) mod health;
 mod object;
 pub(super) mod pick;
+pub(super) mod result;
 mod time;
 mod view;
 
@@ -33,7 +35,8 @@ struct Family {
 }
 
 /// Every family, in reading order. One more is one more file and one more line.
-const FAMILIES: [Family; 5] = [object::FAMILY, pick::FAMILY, view::FAMILY, health::FAMILY, time::FAMILY];
+const FAMILIES: [Family; 6] =
+    [object::FAMILY, pick::FAMILY, view::FAMILY, health::FAMILY, result::FAMILY, time::FAMILY];
 
 /// Adds every builtin to `base`.
 pub(super) fn install(lua: &Lua, base: &Table, context: &Rc<Context>) -> mlua::Result<()> {
@@ -53,7 +56,7 @@ struct Api<'a> {
 impl Api<'_> {
     /// Adds a builtin: `function` is handed the query's context and the arguments of a call.
     ///
-    /// Its errors reach the script with the builtin's name in front.
+    /// What it returns is made into Lua values after it. Its errors reach the script with the builtin's name in front.
     fn function<R: IntoLuaMulti>(
         &mut self,
         name: &'static str,

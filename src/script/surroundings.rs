@@ -1,0 +1,18 @@
+//! What scripts may look up beside the query: immutable, and swapped whole.
+
+use std::sync::Arc;
+
+use super::Program;
+use crate::zone::ZoneSet;
+
+/// The scripts of a zone, compiled, in the order of [`crate::zone::Zone::scripts`].
+pub type Programs = Arc<[Arc<Program>]>;
+
+/// What scripts may look up beside the query.
+///
+/// Workers hold one together; a change of any part is a new one.
+#[derive(Default)]
+pub struct Surroundings {
+    /// The zones and their scripts.
+    pub zones: ZoneSet<Programs>,
+}
