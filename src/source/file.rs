@@ -321,7 +321,7 @@ impl Look {
     /// Whether the file has been left alone long enough to be read; `since` tells how long a change has been known.
     ///
     /// A file that is gone gets the time that a replacement takes.
-    fn is_settled(self, since: Duration, wall: SystemTime) -> bool {
+    pub(super) fn is_settled(self, since: Duration, wall: SystemTime) -> bool {
         match self {
             Self::Same => true,
             Self::Doubtful(stamp) | Self::Changed(stamp) => {

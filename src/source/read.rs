@@ -207,7 +207,7 @@ pub(super) struct Stamp {
 
 impl Stamp {
     /// Asks the system; `None` if there is nothing, or nothing that may be asked about.
-    fn of(path: &Path) -> Option<Self> {
+    pub(super) fn of(path: &Path) -> Option<Self> {
         let metadata = std::fs::metadata(path).ok()?;
         Some(Self { octets: metadata.len(), modified: metadata.modified().ok(), identity: identity(&metadata) })
     }
