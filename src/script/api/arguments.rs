@@ -106,17 +106,6 @@ impl<'l> Arguments<'l> {
         list(self.lua, &value).ok_or_else(|| self.refuse("a list of strings", &value))
     }
 
-    /// Takes a string, if there is one.
-    pub(super) fn optional_text(&mut self) -> Result<Option<LuaString>, CallError> {
-        match self.values.front() {
-            None | Some(Value::Nil) => {
-                self.value();
-                Ok(None)
-            }
-            Some(_) => self.text().map(Some),
-        }
-    }
-
     /// Takes a string, or a list of strings.
     pub(super) fn texts(&mut self) -> Result<Vec<LuaString>, CallError> {
         let value = self.value();
