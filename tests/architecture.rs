@@ -36,7 +36,7 @@ const ROOMS: &[Room] = &[
     Room { name: "health", rooms: &[], crates: &[] },
     Room {
         name: "script",
-        rooms: &["config", "diagnostic", "dns", "health", "zone"],
+        rooms: &["config", "diagnostic", "dns", "health", "networks", "zone"],
         crates: &["ipnet", "jiff", "mlua", "rand", "smallvec", "thiserror"],
     },
     Room { name: "answer", rooms: &["answer::synthesize", "dns", "script", "zone"], crates: &["bumpalo"] },
@@ -51,8 +51,8 @@ const ROOMS: &[Room] = &[
     Room { name: "health::tls", rooms: &["health"], crates: &["rustls", "rustls_platform_verifier"] },
     Room {
         name: "source",
-        rooms: &["config", "diagnostic", "dns"],
-        crates: &["hashbrown", "libc", "notify", "thiserror", "tokio", "tracing"],
+        rooms: &["config", "diagnostic", "dns", "networks"],
+        crates: &["csv", "hashbrown", "ipnet", "libc", "notify", "thiserror", "tokio", "tracing"],
     },
     Room {
         name: "server",

@@ -63,6 +63,7 @@ fn every_key_is_set_by_its_file_and_by_its_variable() {
         ("lua.time-limit", "0.005", "5ms"),
         ("lua.memory-limit", "65536", "64KiB"),
         ("lua.include-dir", r#""/srv/lua""#, "/srv/lua"),
+        ("lua.map-dir", r#""/srv/maps""#, "/srv/maps"),
         ("lua.scripts-held-max", "12", "12"),
         ("lua.scope", r#""source""#, "source"),
         ("health.interval", "2", "2s"),

@@ -39,6 +39,7 @@ pub const KEYS: &[Key<Config>] = &[
     // Below the least, not even the arguments of a run fit.
     Key::new("lua", "memory-limit", |c| Field::Size(&mut c.lua.memory_limit, (64 << 10)..=GIB)),
     Key::new("lua", "include-dir", |c| Field::Path(&mut c.lua.include_dir)),
+    Key::new("lua", "map-dir", |c| Field::Path(&mut c.lua.map_dir)),
     Key::new("lua", "scripts-held-max", |c| Field::Number(&mut c.lua.scripts_held_max, 1..=10_000_000)),
     Key::new("lua", "scope", |c| Field::Word(&mut c.lua.scope)),
     Key::new("health", "interval", |c| Field::Duration(&mut c.health.interval, millis(100)..=secs(24 * HOUR))),

@@ -61,6 +61,11 @@ pub const LIBRARY_FILES_MAX: usize = 256;
 /// The most octets a file of a library may have.
 pub const LIBRARY_FILE_OCTETS_MAX: u64 = 1 << 20;
 
+/// How many map files there may be.
+pub const MAPS_MAX: usize = 1024;
+/// The most octets a map file may have: millions of networks.
+pub const MAP_OCTETS_MAX: u64 = 256 << 20;
+
 /// How long streams may go on after a stop to get what is being answered.
 ///
 /// Service managers kill what takes much longer.
@@ -259,6 +264,8 @@ pub struct Lua {
     pub memory_limit: usize,
     /// Whose `*.lua` files are run before any record; it need not exist. An empty path for none.
     pub include_dir: PathBuf,
+    /// Whose `*.csv` files are the maps that scripts can look clients up in; it need not exist. An empty path for none.
+    pub map_dir: PathBuf,
     /// How many compiled scripts a worker holds.
     pub scripts_held_max: usize,
     /// How the client-subnet scope of an answer is found.
@@ -277,6 +284,7 @@ impl Default for Lua {
             time_limit: Duration::from_millis(10),
             memory_limit: 8 << 20,
             include_dir: "lua/lib".into(),
+            map_dir: "lua/maps".into(),
             scripts_held_max: 10_000,
             scope: Scope::Derived,
         }

@@ -133,7 +133,8 @@ fn try_out(
     let (limits, library) = (config.lua.clone(), library.clone());
     let mut vm = Vm::new(Setup { limits, library, table, seed: 0, clock: thread_clock() })?;
     // Of the zones there is only this one: another's may be refused yet, or not be read.
-    vm.turn_to(&Arc::new(Surroundings { zones: ZoneSet::new([(zone.clone(), programs.clone())]) }));
+    let zones = ZoneSet::new([(zone.clone(), programs.clone())]);
+    vm.turn_to(&Arc::new(Surroundings { zones, maps: maps.clone() }));
     let unix = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     let now = Now { unix_secs: unix.as_secs(), monotonic: Duration::ZERO };
     Ok(vm.discover(programs, zone.apex().as_ref(), now))

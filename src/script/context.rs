@@ -17,6 +17,7 @@ use crate::dns::wire::Header;
 use crate::dns::{Client, Name, NameRef, Now, Transport};
 use crate::health::Check;
 use crate::health::table::{Slot, Table};
+use crate::networks::Networks;
 
 /// How many health slots a worker keeps before it ever looks for those it could let go of.
 const SLOTS_MIN: usize = 256;
@@ -262,6 +263,18 @@ impl Context {
             self.consult(if is_in { network.prefix_len() } else { common + 1 });
         }
         is_in
+    }
+
+    /// Finds the most specific network that holds `bestwho`.
+    ///
+    /// Counts as looking at the bits that decide it for the whole neighbourhood.
+    pub(super) fn look_up<'n, V>(&self, networks: &'n Networks<V>) -> Option<&'n (IpNet, V)> {
+        let facts = self.facts.get();
+        let found = networks.lookup(facts.subnet.map_or_else(|| facts.sender.ip(), |subnet| subnet.address));
+        if facts.subnet.is_some() {
+            self.consult(found.scope);
+        }
+        found.entry
     }
 
     fn consult(&self, bits: u8) {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::Program;
+use crate::networks::Maps;
 use crate::zone::ZoneSet;
 
 /// The scripts of a zone, compiled, in the order of [`crate::zone::Zone::scripts`].
@@ -15,4 +16,6 @@ pub type Programs = Arc<[Arc<Program>]>;
 pub struct Surroundings {
     /// The zones and their scripts.
     pub zones: ZoneSet<Programs>,
+    /// Tables of networks, for `map`.
+    pub maps: Arc<Maps>,
 }

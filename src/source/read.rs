@@ -241,7 +241,7 @@ fn identity(_: &Metadata) -> (i64, i64, u64, u64) {
 }
 
 /// Why [`read_regular`] read nothing.
-enum Refusal {
+pub(super) enum Refusal {
     Absent,
     NotAFile(&'static str),
     TooLarge,
@@ -260,7 +260,7 @@ impl From<io::Error> for Refusal {
 /// Reads a regular file whole, if it has at most `octets_max` octets.
 ///
 /// Never waits for a writer: what is not a file is not opened, and what becomes a FIFO meanwhile is not waited for.
-fn read_regular(path: &Path, octets_max: usize) -> Result<Vec<u8>, Refusal> {
+pub(super) fn read_regular(path: &Path, octets_max: usize) -> Result<Vec<u8>, Refusal> {
     refuse_others(&std::fs::metadata(path)?)?;
     let file = open_without_waiting(path)?;
     let metadata = file.metadata()?;

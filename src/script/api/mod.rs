@@ -6,6 +6,7 @@
 //! - `object.rs`: what scripts hold: names, addresses, networks
 //! - `pick.rs`: choosing among values
 //! - `view.rs`: choosing by the client's network
+//! - `map.rs`: choosing by the most specific of many networks
 //! - `health.rs`: choosing among targets that are up
 //! - `result.rs`: results that say more than their records
 //! - `time.rs`: the time, and whether it is within a schedule
@@ -16,6 +17,7 @@
 pub(super) mod arguments;
 pub(super) mod hash;
 pub(super) mod health;
+mod map;
 mod object;
 pub(super) mod pick;
 pub(super) mod result;
@@ -35,8 +37,8 @@ struct Family {
 }
 
 /// Every family, in reading order. One more is one more file and one more line.
-const FAMILIES: [Family; 6] =
-    [object::FAMILY, pick::FAMILY, view::FAMILY, health::FAMILY, result::FAMILY, time::FAMILY];
+const FAMILIES: [Family; 7] =
+    [object::FAMILY, pick::FAMILY, view::FAMILY, map::FAMILY, health::FAMILY, result::FAMILY, time::FAMILY];
 
 /// Adds every builtin to `base`.
 pub(super) fn install(lua: &Lua, base: &Table, context: &Rc<Context>) -> mlua::Result<()> {

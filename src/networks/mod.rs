@@ -1,12 +1,18 @@
 //! The value of the most specific network that holds an address, and how far around it that value holds.
 //!
+//! `map.rs` has values in columns, as a file of networks has them.
+//!
 //! Built once from all networks and never changed. Networks that lie in each other are cut into ranges that do not, so
 //! that a look-up is one search among sorted numbers. A range tells what a tree of prefixes does not: up to where every
 //! neighbour gets the same answer, which is the scope of a client subnet (RFC 7871 section 7.2.1).
 
+mod map;
+
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+
+pub use map::{Map, Maps, Row};
 
 /// Networks of both families, each with a value.
 #[derive(Debug)]
@@ -62,6 +68,14 @@ impl<V> Networks<V> {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
+    }
+}
+
+/// Reads a network: `address/bits`, of which the host bits are cleared, or a bare address in full length.
+pub fn read(text: &str) -> Option<IpNet> {
+    match text.parse::<IpNet>() {
+        Ok(network) => Some(network.trunc()),
+        Err(_) => text.parse::<IpAddr>().ok().map(IpNet::from),
     }
 }
 
@@ -230,6 +244,15 @@ mod tests {
         }
         let nothing = table(&[]).lookup("192.0.2.1".parse().unwrap()).scope;
         assert_eq!(nothing, 0);
+    }
+
+    #[test]
+    fn a_network_is_read_with_and_without_its_length() {
+        let cases = [("10.9.9.9/8", Some("10.0.0.0/8")), ("10.9.9.9", Some("10.9.9.9/32")), ("::1", Some("::1/128"))];
+        let refused = [("10.9.9.9/33", None), ("10.9.9", None), ("", None), ("10.0.0.0/", None), (" ::/0", None)];
+        for (text, expected) in cases.into_iter().chain(refused) {
+            assert_eq!(read(text), expected.map(|network| network.parse().unwrap()), "{text}");
+        }
     }
 
     #[test]
