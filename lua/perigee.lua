@@ -52,6 +52,32 @@ function view(rules) end
 ---@return boolean
 function netmask(networks) end
 
+---@class Denial An answer without records.
+
+--- NODATA for this type, even where static records stand beside.
+---@param ttl? integer That of the SOA in the answer.
+---@return Denial
+function nodata(ttl) end
+
+--- NXDOMAIN, whatever else the name holds.
+---@param ttl? integer That of the SOA in the answer.
+---@return Denial
+function nxdomain(ttl) end
+
+--- REFUSED.
+---@return Denial
+function refused() end
+
+--- SERVFAIL.
+---@return Denial
+function servfail() end
+
+--- Returns the value if it has any text, and otherwise the last one it had in this record.
+---@param value string|string[]|fun(): any
+---@param name? string Tells several calls in one record apart.
+---@return string[]
+function lastgood(value, name) end
+
 ---@class CheckOptions
 ---@field selector? 'random'|'all'|'hashed'|'pickclosest'|'empty' How targets that are up are chosen; `random` if not given.
 ---@field backupSelector? 'random'|'all'|'hashed'|'pickclosest'|'empty' How targets are chosen when none is up.

@@ -134,7 +134,7 @@ fn try_out(
     let mut vm = Vm::new(Setup { limits, library, table, seed: 0, clock: thread_clock() })?;
     // Of the zones there is only this one: another's may be refused yet, or not be read.
     let zones = ZoneSet::new([(zone.clone(), programs.clone())]);
-    vm.turn_to(&Arc::new(Surroundings { zones, maps: maps.clone() }));
+    vm.turn_to(&Arc::new(Surroundings { zones, ..Surroundings::default() }));
     let unix = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     let now = Now { unix_secs: unix.as_secs(), monotonic: Duration::ZERO };
     Ok(vm.discover(programs, zone.apex().as_ref(), now))

@@ -251,7 +251,7 @@ impl<'c> Stage<'c> {
     fn world(&self) -> Arc<World> {
         let zones = self.live.values().map(|hosted| (hosted.zone.clone(), hosted.programs.clone()));
         Arc::new(World {
-            surroundings: Arc::new(Surroundings { zones: ZoneSet::new(zones) }),
+            surroundings: Arc::new(Surroundings { zones: ZoneSet::new(zones), ..Surroundings::default() }),
             limits: Limits {
                 udp_payload_max: self.config.server.udp_payload_max,
                 client_subnet: self.config.edns.client_subnet,

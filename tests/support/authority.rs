@@ -35,7 +35,7 @@ impl Authority {
         };
         let zones: Vec<_> = zones.into_iter().map(|(apex, text)| load(&config, apex, text)).collect();
         let world = World {
-            surroundings: Arc::new(Surroundings { zones: ZoneSet::new(zones) }),
+            surroundings: Arc::new(Surroundings { zones: ZoneSet::new(zones), ..Surroundings::default() }),
             limits: Limits { udp_payload_max: config.server.udp_payload_max, client_subnet: config.edns.client_subnet },
             any_to_tcp: config.server.any_to_tcp,
         };

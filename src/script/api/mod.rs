@@ -8,6 +8,7 @@
 //! - `view.rs`: choosing by the client's network
 //! - `map.rs`: choosing by the most specific of many networks
 //! - `health.rs`: choosing among targets that are up
+//! - `geo.rs`: where clients and targets are, and what is closest
 //! - `result.rs`: results that say more than their records
 //! - `time.rs`: the time, and whether it is within a schedule
 //!
@@ -15,6 +16,7 @@
 //! `hash.rs` the function behind choices that stay.
 
 pub(super) mod arguments;
+mod geo;
 pub(super) mod hash;
 pub(super) mod health;
 mod map;
@@ -37,8 +39,16 @@ struct Family {
 }
 
 /// Every family, in reading order. One more is one more file and one more line.
-const FAMILIES: [Family; 7] =
-    [object::FAMILY, pick::FAMILY, view::FAMILY, map::FAMILY, health::FAMILY, result::FAMILY, time::FAMILY];
+const FAMILIES: &[Family] = &[
+    object::FAMILY,
+    pick::FAMILY,
+    view::FAMILY,
+    map::FAMILY,
+    health::FAMILY,
+    geo::FAMILY,
+    result::FAMILY,
+    time::FAMILY,
+];
 
 /// Adds every builtin to `base`.
 pub(super) fn install(lua: &Lua, base: &Table, context: &Rc<Context>) -> mlua::Result<()> {
@@ -77,6 +87,16 @@ impl Api<'_> {
             })
         })?;
         self.base.raw_set(name, binding)
+    }
+
+    /// Adds a table of named numbers, which no script can change.
+    fn constants(&mut self, name: &'static str, constants: &[(&str, i64)]) -> mlua::Result<()> {
+        let table = self.lua.create_table()?;
+        for (constant, number) in constants {
+            table.raw_set(*constant, *number)?;
+        }
+        table.set_readonly(true);
+        self.base.raw_set(name, table)
     }
 }
 
