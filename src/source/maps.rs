@@ -38,6 +38,15 @@ struct File {
     map: Option<Arc<Map>>,
 }
 
+/// What came of a look at all files.
+#[derive(Debug)]
+pub struct Looked {
+    /// Whether there is anything new.
+    pub changed: bool,
+    /// What is wrong with what was read.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
 impl MapSource {
     /// Takes a directory, which need not exist; an empty path for none. Nothing is read yet.
     pub fn new(directory: &Path) -> Self {
@@ -47,9 +56,11 @@ impl MapSource {
     /// Reads what has changed since the last time, and all that is in `again`; tells what is wrong with it.
     ///
     /// A file that cannot be had keeps what it held before, and one that is gone is no map any more.
-    pub fn read(&mut self, again: &[PathBuf]) -> Vec<Diagnostic> {
+    pub fn read(&mut self, again: &[PathBuf]) -> Looked {
         let (paths, mut diagnostics) = self.list();
+        let before = self.files.len();
         self.files.retain(|path, _| paths.iter().any(|(known, _)| known == path));
+        let mut changed = self.files.len() < before;
         for (path, name) in paths {
             let stamp = Stamp::of(&path);
             let known = self.files.get(&path);
@@ -65,8 +76,9 @@ impl MapSource {
                 }
             };
             self.files.insert(path, File { name, stamp, map });
+            changed = true;
         }
-        diagnostics
+        Looked { changed, diagnostics }
     }
 
     /// Every map there is.
@@ -87,32 +99,39 @@ impl MapSource {
         if self.directory.as_os_str().is_empty() {
             return;
         }
+        let mut again = Vec::new();
         loop {
-            // The directory tells of files that come and go. What changes between this and the watch is read, for
-            // each file's own stamp is older.
-            let paths = self.files.keys().cloned().chain([self.directory.clone()]);
-            let watched = Watched::new(paths, interval);
-            let (sender, mut settled) = mpsc::channel(1);
-            let again = tokio::select! {
-                () = watched.watch(sender, Arc::clone(&reload)) => return,
-                Some(again) = settled.recv() => again,
-                () = changed.closed() => return,
-            };
-            let read = tokio::task::spawn_blocking(move || {
-                let diagnostics = self.read(&again);
-                (self, diagnostics)
+            let look = tokio::task::spawn_blocking(move || {
+                // What is watched from before it is read changes with a word.
+                let watched = self.watched(interval);
+                let looked = self.read(&again);
+                (self, watched, looked)
             });
-            let diagnostics;
-            (self, diagnostics) = match read.await {
-                Ok(read) => read,
+            let (watched, looked);
+            (self, watched, looked) = match look.await {
+                Ok(looked) => looked,
                 Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
                 // The runtime is shutting down.
                 Err(_) => return,
             };
-            if changed.send((self.maps(), diagnostics)).await.is_err() {
+            let news = looked.changed || !looked.diagnostics.is_empty();
+            if news && changed.send((self.maps(), looked.diagnostics)).await.is_err() {
                 return;
             }
+            let (sender, mut settled) = mpsc::channel(1);
+            again = tokio::select! {
+                () = watched.watch(sender, Arc::clone(&reload)) => return,
+                Some(again) = settled.recv() => again,
+                () = changed.closed() => return,
+            };
         }
+    }
+
+    /// The directory, which tells of files that come and go, and the files in it.
+    fn watched(&self, interval: Duration) -> Watched {
+        // The directory's stamp is taken before its files are listed: one that comes later changes it.
+        let files = std::iter::once_with(|| self.list().0).flatten().map(|(path, _)| path);
+        Watched::new(std::iter::once(self.directory.clone()).chain(files), interval)
     }
 
     /// The map files of the directory and their names, sorted.
@@ -172,13 +191,14 @@ fn read(path: &Path) -> Result<Map, Vec<Diagnostic>> {
 fn parse(file: &Arc<str>, text: &[u8]) -> Result<Map, Vec<Diagnostic>> {
     let mut reader = csv::ReaderBuilder::new().comment(Some(b'#')).trim(csv::Trim::All).from_reader(text);
     let position = |at: Option<&csv::Position>| {
-        let line = at.map_or(1, csv::Position::line).max(1);
+        let line = at.map_or(1, |at| line_of(text, at));
         Position::new(file.clone(), u32::try_from(line).unwrap_or(u32::MAX), 1)
     };
     let columns = match reader.headers().map(columns) {
         Ok(Ok(columns)) => columns,
         Ok(Err(message)) => {
-            let at = position(reader.headers().ok().and_then(csv::StringRecord::position));
+            let at =
+                position(reader.headers().ok().filter(|line| !line.is_empty()).and_then(csv::StringRecord::position));
             return Err(vec![Diagnostic::error(at, message).help("begin with a line as `network,site`")]);
         }
         Err(error) => return Err(vec![Diagnostic::error(position(error.position()), told(&error))]),
@@ -209,6 +229,14 @@ fn parse(file: &Arc<str>, text: &[u8]) -> Result<Map, Vec<Diagnostic>> {
         let position = Position::new(file.clone(), second, 1);
         vec![Diagnostic::error(position, message).help("give each network once; host bits do not count")]
     })
+}
+
+/// The line on which a record stands; its position may be that of blank lines and remarks before it.
+fn line_of(text: &[u8], at: &csv::Position) -> u64 {
+    let start = usize::try_from(at.byte()).unwrap_or(usize::MAX).min(text.len());
+    let lines = text[start..].split(|octet| *octet == b'\n');
+    let skipped = lines.take_while(|line| line.starts_with(b"#") || matches!(line, b"" | b"\r")).count();
+    at.line().max(1) + skipped as u64
 }
 
 /// The columns of values that a header names, or what is wrong with it.
@@ -289,7 +317,7 @@ mod tests {
     #[test]
     fn a_map_has_a_header_remarks_and_a_line_for_each_network() {
         let text =
-            "# sites\nnetwork, site ,weight\n10.0.0.0/8,kr,1\n# more\n\n 2001:db8::/32 , \"a, b\" ,\n192.0.2.1,x,y\n";
+            "# sites\nnetwork, site ,weight\n10.0.0.0/8,kr,1\n# more\n\n 2001:db8::/32 ,\"a, b\" ,\n192.0.2.1,x,y\n";
         let map = parsed(text).unwrap();
         assert_eq!(map.columns(), &["site".into(), "weight".into()]);
         assert_eq!(values(&map, "10.9.9.9"), Some(vec!["kr".into(), "1".into()]));
@@ -351,18 +379,18 @@ mod tests {
         let path = directory.path().join("sites.csv");
         let mut source = MapSource::new(directory.path());
         let site = |source: &MapSource| source.maps().get("sites").and_then(|map| values(map, "10.0.0.1"));
-        assert!(source.read(&[]).is_empty());
+        assert!(source.read(&[]).diagnostics.is_empty());
         for (text, expected, errors) in [
             ("network,site\n10.0.0.0/8,old\n", "old", 0),
             ("network,site\n10.0.0.0/8,newer\nnonsense,x\n", "old", 1),
             ("network,site\n10.0.0.0/8,newest\n", "newest", 0),
         ] {
             fs::write(&path, text).unwrap();
-            assert_eq!(source.read(&[]).len(), errors);
+            assert_eq!(source.read(&[]).diagnostics.len(), errors);
             assert_eq!(site(&source), Some(vec![expected.to_owned()]));
         }
         fs::remove_file(&path).unwrap();
-        assert!(source.read(&[]).is_empty());
+        assert!(source.read(&[]).diagnostics.is_empty());
         assert_eq!(site(&source), None);
     }
 
