@@ -235,7 +235,7 @@ fn parse(file: &Arc<str>, text: &[u8]) -> Result<Map, Vec<Diagnostic>> {
 fn line_of(text: &[u8], at: &csv::Position) -> u64 {
     let start = usize::try_from(at.byte()).unwrap_or(usize::MAX).min(text.len());
     let lines = text[start..].split(|octet| *octet == b'\n');
-    let skipped = lines.take_while(|line| line.starts_with(b"#") || matches!(line, b"" | b"\r")).count();
+    let skipped = lines.take_while(|line| line.starts_with(b"#") || [b"".as_slice(), b"\r"].contains(line)).count();
     at.line().max(1) + skipped as u64
 }
 
