@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
+use super::modules::Required;
 use super::policy::Policy;
 use super::program::Program;
 use super::surroundings::Surroundings;
@@ -62,6 +63,7 @@ pub(super) struct Context {
     surroundings: RefCell<Arc<Surroundings>>,
     /// The identity of the program that runs, and what its zone allows.
     program: Cell<u64>,
+    required: RefCell<Option<Required>>,
     policy: RefCell<Arc<Policy>>,
     /// What records answered last, by the identity of the program and a name it gives.
     remembered: RefCell<HashMap<(u64, Box<str>), Vec<Box<[u8]>>>>,
@@ -112,6 +114,7 @@ impl Context {
             surroundings: RefCell::default(),
             program: Cell::new(0),
             policy: RefCell::default(),
+            required: RefCell::default(),
             remembered: RefCell::default(),
             names: RefCell::new((Name::root(), Name::root())),
             consulted: Cell::new(0),
@@ -136,6 +139,16 @@ impl Context {
             header: query.header,
             edns: query.edns,
         });
+    }
+
+    /// Takes up the modules that an environment has loaded.
+    pub(super) fn set_required(&self, required: Option<&Required>) {
+        *self.required.borrow_mut() = required.cloned();
+    }
+
+    /// The modules that the environment of the run has loaded; `None` outside of runs.
+    pub(super) fn required(&self) -> Option<Required> {
+        self.required.borrow().clone()
     }
 
     /// Takes up other surroundings.

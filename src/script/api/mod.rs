@@ -9,6 +9,7 @@
 //! - `map.rs`: choosing by the most specific of many networks
 //! - `health.rs`: choosing among targets that are up
 //! - `geo.rs`: where clients and targets are, and what is closest
+//! - `require.rs`: modules of the zone
 //! - `result.rs`: results that say more than their records
 //! - `time.rs`: the time, and whether it is within a schedule
 //!
@@ -22,6 +23,7 @@ pub(super) mod health;
 mod map;
 mod object;
 pub(super) mod pick;
+mod require;
 pub(super) mod result;
 mod time;
 mod view;
@@ -48,6 +50,7 @@ const FAMILIES: &[Family] = &[
     geo::FAMILY,
     result::FAMILY,
     time::FAMILY,
+    require::FAMILY,
 ];
 
 /// Adds every builtin to `base`.
