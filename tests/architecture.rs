@@ -23,7 +23,7 @@ const ROOMS: &[Room] = &[
     // Beside all others.
     Room { name: "diagnostic", rooms: &[], crates: &[] },
     Room { name: "metrics", rooms: &[], crates: &[] },
-    Room { name: "config", rooms: &["diagnostic", "dns"], crates: &["jiff", "strsim", "toml"] },
+    Room { name: "config", rooms: &["diagnostic", "dns"], crates: &["ipnet", "jiff", "strsim", "toml"] },
     // The core.
     Room { name: "dns", rooms: &[], crates: &["data_encoding", "jiff", "smallvec", "thiserror"] },
     Room { name: "dns::probe", rooms: &["dns"], crates: &["hickory_proto", "thiserror"] },

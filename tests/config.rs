@@ -113,7 +113,7 @@ fn values_mean_what_they_say() {
     assert_eq!(config.health.interval, Duration::from_secs(5400));
     assert_eq!((config.log.level, config.log.format), (Level::Warn, Format::Json));
     assert_eq!(config.zone[0].name.to_string(), "Example.NET.");
-    assert_eq!((config.zone[0].file.as_path(), config.zone[0].lua), (Path::new("etc/net.zone"), Some(false)));
+    assert_eq!((config.zone[0].file.as_deref(), config.zone[0].lua), (Some(Path::new("etc/net.zone")), Some(false)));
 }
 
 #[test]

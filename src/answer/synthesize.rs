@@ -157,7 +157,8 @@ impl<'s, 'z> Synthesizer<'s, 'z> {
 
     /// Logs a script's failure, once a second for each script, and says it in a few words for the client.
     pub(super) fn report(&self, request: &Request<'_>, failure: &Failure) -> &'static str {
-        if failure.program.may_log(self.now.unix_secs) {
+        // That it rests was told when it began to.
+        if failure.kind != FailureKind::Resting && failure.program.may_log(self.now.unix_secs) {
             tracing::warn!(
                 position = %failure.position,
                 qname = %request.qname,
@@ -171,6 +172,8 @@ impl<'s, 'z> Synthesizer<'s, 'z> {
             FailureKind::Budget => "the record's script used up its budget",
             FailureKind::Error => "the record's script failed",
             FailureKind::Value => "the record's script returned no usable value",
+            FailureKind::Denied => "the record's script asked for what its zone may not do",
+            FailureKind::Resting => "the record's script rests after it used up its budget",
         }
     }
 }

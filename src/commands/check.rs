@@ -11,7 +11,7 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use crate::config::{self, Config};
-use crate::daemon::{candidate, library};
+use crate::daemon::{candidate, capability, library};
 use crate::diagnostic::Diagnostic;
 use crate::dns::Name;
 use crate::source::{self, FileSource};
@@ -118,11 +118,15 @@ impl Report {
                     }
                 }
                 Subject::Directory(path) => {
-                    self.add_zones(only(&rules, path, vec![]));
+                    // What is set for zones of a directory holds, and those from elsewhere are not meant.
+                    let settings = rules.zone.iter().filter(|zone| zone.file.is_none()).cloned();
+                    self.add_zones(only(&rules, path, settings.collect()));
                 }
                 Subject::ZoneFile(path) => {
                     if let Some(name) = self.zone_name(path, origin) {
-                        let zone = config::Zone { name, file: path.clone(), lua: None, position: None };
+                        let settings = rules.zone_of(&name).cloned();
+                        let zone = settings.unwrap_or_else(|| config::Zone::new(name));
+                        let zone = config::Zone { file: Some(path.clone()), position: None, ..zone };
                         self.add_zones(only(&rules, Path::new(""), vec![zone]));
                     }
                 }
@@ -140,6 +144,7 @@ impl Report {
             Err(diagnostics) => (None, diagnostics),
         };
         self.diagnostics.extend(diagnostics);
+        self.diagnostics.extend(config.iter().flat_map(capability::check));
         config
     }
 

@@ -78,15 +78,18 @@ fn make(
         diagnostics.push(Diagnostic::error(None, message).help("give the apex one (RFC 1035 section 5.2)"));
     }
     let zone = Arc::new(zone?);
-    let programs = compile(&zone, &policy_of(config)).map_err(|errors| diagnostics.extend(errors)).ok()?;
+    let programs = compile(&zone, &policy_of(config, apex)).map_err(|errors| diagnostics.extend(errors)).ok()?;
     let tried = try_out(config, library, &zone, &programs).map_err(|error| diagnostics.push(error)).ok()?;
     diagnostics.extend(tried.warnings);
+    if diagnostics.iter().any(Diagnostic::is_error) {
+        return None;
+    }
     Some(Candidate { zone, programs, checks: tried.checks })
 }
 
 /// What becomes of a zone's LUA records.
 pub fn scripts_of(config: &Config, apex: &Name) -> Scripts {
-    let of_zone = config.zone.iter().find(|zone| zone.name == *apex).and_then(|zone| zone.lua);
+    let of_zone = config.zone_of(apex).and_then(|zone| zone.lua);
     match (of_zone.unwrap_or(config.lua.enabled), config.lua.insert_whitespace) {
         (false, _) => Scripts::LeftOut,
         (true, false) => Scripts::Joined,
@@ -95,8 +98,8 @@ pub fn scripts_of(config: &Config, apex: &Name) -> Scripts {
 }
 
 /// What a zone's scripts may do.
-pub fn policy_of(config: &Config) -> Arc<Policy> {
-    Arc::new(Policy { limits: config.lua.clone() })
+pub fn policy_of(config: &Config, apex: &Name) -> Arc<Policy> {
+    Arc::new(Policy::new(&config.lua, config.zone_of(apex)))
 }
 
 /// Compiles every script of a zone.

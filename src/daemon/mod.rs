@@ -2,9 +2,10 @@
 //!
 //! Read [`run`] for the life of the process and `Stage` for the way of a zone from its file to the workers:
 //! `candidate.rs` makes it of its text, its checks are claimed and probed, and only then it goes live. `library.rs`
-//! reads the Lua that all records share.
+//! reads the Lua that all records share, `capability.rs` checks what their zones may call.
 
 pub mod candidate;
+pub mod capability;
 pub mod library;
 
 use std::cell::Cell;
@@ -46,6 +47,10 @@ pub fn run(config: &Config) -> Result<(), Vec<Diagnostic>> {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         workers => workers,
     };
+    let unknown = capability::check(config);
+    if !unknown.is_empty() {
+        return Err(unknown);
+    }
     let library = library::load(config)?;
     let listeners = server::bind(&config.server.listen, workers)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(system("cannot start"))?;

@@ -79,6 +79,10 @@ pub(super) struct Context {
     slots_max: Cell<usize>,
     /// What scripts asked for and should be told, when somebody wants to know.
     discovery: RefCell<Option<Discovery>>,
+    /// Why what the builtin that runs now asks for may not be had.
+    refusal: RefCell<Option<String>>,
+    /// What the script was last told that it may not have.
+    denied: RefCell<Option<String>>,
 }
 
 /// What trial runs leave behind.
@@ -123,12 +127,15 @@ impl Context {
             slots: RefCell::default(),
             slots_max: Cell::new(SLOTS_MIN),
             discovery: RefCell::new(None),
+            refusal: RefCell::default(),
+            denied: RefCell::default(),
         }
     }
 
     /// Takes up a query.
     pub(super) fn begin(&self, query: &Query<'_>) {
         self.consulted.set(0);
+        self.denied.take();
         self.facts.set(Facts {
             now: query.now,
             sender: query.client.address,
@@ -304,8 +311,50 @@ impl Context {
         self.random().random()
     }
 
-    /// The health slot of `check`; asking for it keeps it alive, and makes it if it is new.
+    /// Puts another policy in the place of the zone's; returns that.
+    pub(super) fn replace_policy(&self, policy: Arc<Policy>) -> Arc<Policy> {
+        self.policy.replace(policy)
+    }
+
+    /// Notes that what a builtin asks for may not be had; the call then fails, whatever it returns.
+    pub(super) fn refuse(&self, why: String) {
+        self.refusal.borrow_mut().get_or_insert(why);
+    }
+
+    /// Why what a builtin asked for may not be had, if so.
+    pub(super) fn take_refusal(&self) -> Option<String> {
+        self.refusal.take()
+    }
+
+    /// Remembers why a builtin's call is denied; returns it as the script is told.
+    pub(super) fn deny(&self, builtin: &str, why: &str) -> String {
+        let told = format!("`{builtin}` {why}");
+        self.denied.replace(Some(told.clone()));
+        told
+    }
+
+    /// Whether a failure with these words is that the script asked for what it may not have.
+    pub(super) fn is_denial(&self, words: &str) -> bool {
+        self.denied.borrow().as_deref() == Some(words)
+    }
+
+    /// The health slot of `check`, if the script's zone may have it probed.
+    ///
+    /// A slot that is never probed stands in for one it may not have, and the builtin's call fails.
     pub(super) fn slot(&self, check: &Check) -> Arc<Slot> {
+        let refusal = self.policy().refuses_probe(check);
+        match refusal {
+            None => self.granted_slot(check),
+            Some(why) => {
+                self.refuse(why);
+                // A full table gives unlisted slots.
+                Table::new(0).slot(check)
+            }
+        }
+    }
+
+    /// The health slot of a check that is known to be allowed; asking for it keeps it alive, and makes it if it is new.
+    pub(super) fn granted_slot(&self, check: &Check) -> Arc<Slot> {
         if let Some(discovery) = self.discovery.borrow_mut().as_mut() {
             discovery.checks.push(check.clone());
         }

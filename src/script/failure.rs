@@ -32,6 +32,10 @@ pub enum FailureKind {
     Error,
     /// It returned something that is no RDATA of its type.
     Value,
+    /// It asked for what its zone may not do.
+    Denied,
+    /// It did not run: it rests after a run that used up its budget.
+    Resting,
 }
 
 /// As much of a message as is told.

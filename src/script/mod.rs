@@ -2,7 +2,7 @@
 //!
 //! A LUA record becomes a `Program` when its zone is loaded (`program.rs`); each worker's `Vm` runs it for a query.
 //! Read `sandbox.rs` (what a script can reach and when it is stopped), `environment.rs` (its globals), `library.rs`
-//! (what an operator adds to them), `modules.rs` (what a zone does), `policy.rs` (what its zone allows), `context.rs` (what it may know of the query),
+//! (what an operator adds to them), `modules.rs` (what a zone does), `policy.rs` (what its zone allows), `rest.rs` (when it is not run at all), `context.rs` (what it may know of the query),
 //! `surroundings.rs` (what it may look up beside it), `api/` (the builtins), `value.rs` (what its result becomes) and
 //! `failure.rs` (what comes of an error). The simple and common case takes no VM at all:
 //! `literal.rs` reads it and `plan.rs` answers it. `schedule.rs` knows the calendar. A script can read the query and the health
@@ -19,6 +19,7 @@ mod modules;
 mod plan;
 mod policy;
 mod program;
+mod rest;
 mod sandbox;
 mod schedule;
 mod surroundings;
@@ -36,6 +37,7 @@ use std::time::Duration;
 use mlua::{Function, Value};
 use smallvec::SmallVec;
 
+pub use api::{Builtin, builtins};
 pub use context::Query;
 pub use failure::{Failure, FailureKind};
 pub use library::Library;
@@ -52,7 +54,8 @@ use crate::health::table::{Slot, Table};
 use context::Context;
 use environment::Environment;
 use failure::{bounded, describe};
-use sandbox::{CHUNK, Sandbox, is_memory_error};
+use rest::Resting;
+use sandbox::{CHUNK, Sandbox};
 use value::Made;
 
 /// What a VM is made of.
@@ -98,6 +101,8 @@ pub struct Vm {
     plans: bool,
     /// The health slots of plans that have checks.
     planned: HashMap<u64, Planned>,
+    /// The programs that are not run for a while.
+    resting: Resting,
     /// Counts runs, to tell which scripts have not been used for the longest time.
     runs: u64,
 }
@@ -106,6 +111,8 @@ struct Loaded {
     function: Function,
     program: Weak<Program>,
     used: u64,
+    /// Whether a run of it ever gave an answer.
+    answered: bool,
 }
 
 /// The slots of a plan's checks, in their order.
@@ -136,7 +143,8 @@ impl Vm {
         let plans = !limits.shared_state && !names.iter().any(|name| plan::BUILTINS.contains(&&**name));
         context.set_required(Some(environment.required()));
         let planned = HashMap::new();
-        Ok(Self { sandbox, context, limits, library, loaded, environment, shared, plans, planned, runs: 0 })
+        let resting = Resting::new(limits.overrun_share);
+        Ok(Self { sandbox, context, limits, library, loaded, environment, shared, plans, planned, resting, runs: 0 })
     }
 
     /// Runs a program for a query.
@@ -152,30 +160,62 @@ impl Vm {
             };
         }
         self.context.begin(query);
+        if self.rests(program, query.now) {
+            let message = "it rests after it used up its budget".to_owned();
+            return Err(fail(program, 0, FailureKind::Resting, message, None));
+        }
         self.context.enter(program, query);
         self.runs += 1;
+        let used_before = self.sandbox.lua.used_memory();
         let outcome = self.call(program, query);
         let spent = self.sandbox.budget.close();
         let scope = self.scope(query);
         let fail = |kind, message, line| fail(program, scope, kind, message, line);
         if let Some((spent, line)) = spent {
-            // Whatever the run left behind is not to weigh on the next query.
-            self.sandbox.lua.gc_collect().ok();
             let line = line.or_else(|| describe(outcome.as_ref().err()?).0);
-            return Err(fail(FailureKind::Budget, spent.to_string(), line));
+            drop(outcome);
+            let rest = self.lay_to_rest(program, query.now, used_before);
+            return Err(fail(FailureKind::Budget, spent.told(&program.policy) + &rest, line));
         }
         let returned = outcome.map_err(|error| {
             let (line, message) = describe(&error);
-            fail(FailureKind::Error, message, line)
+            let is_denial = self.context.is_denial(&message);
+            fail(if is_denial { FailureKind::Denied } else { FailureKind::Error }, message, line)
         })?;
-        let Made { rdata, ttl, denial } = value::make(&self.sandbox.lua, &returned, program.script().covered)
-            .map_err(|error| fail(FailureKind::Value, error.to_string(), None))?;
+        let covered = program.script().covered;
+        let made = value::make(&self.sandbox.lua, &returned, covered, &program.policy).map_err(|error| {
+            let kind = if error.is_budget() { FailureKind::Budget } else { FailureKind::Value };
+            fail(kind, error.to_string(), None)
+        });
+        let Made { rdata, ttl, denial } = made?;
+        if let Some(loaded) = self.loaded.get_mut(&program.id) {
+            loaded.answered = true;
+        }
         Ok(Output { rdata: rdata.into_iter().map(Cow::Owned).collect(), ttl, denial, scope })
+    }
+
+    /// Whether a program is not to run now.
+    fn rests(&self, program: &Arc<Program>, now: Now) -> bool {
+        let answered = self.loaded.get(&program.id).is_some_and(|loaded| loaded.answered);
+        self.resting.holds(program.identity, zone_key(program), answered, now.monotonic)
+    }
+
+    /// Lays a program to rest after a run that spent its budget; says so, if the rest is worth a word.
+    fn lay_to_rest(&mut self, program: &Arc<Program>, now: Now, used_before: usize) -> String {
+        if self.sandbox.lua.used_memory().saturating_sub(used_before) > GARBAGE_MAX {
+            // Whatever the run left behind is not to weigh on the next query.
+            self.sandbox.lua.gc_collect().ok();
+        }
+        let rest = self.resting.lay(program.identity, zone_key(program), self.sandbox.budget.cost(), now.monotonic);
+        match rest.as_millis() {
+            0 => String::new(),
+            millis => format!("; it rests for {} s", millis as f64 / 1000.0),
+        }
     }
 
     /// Answers by the program's plan, if it has one that can tell.
     fn follow_plan<'p>(&mut self, program: &'p Arc<Program>) -> Option<plan::Made<'p>> {
-        let plan = program.plan.as_ref().filter(|plan| self.plans && plan.fits(program.policy.limits.exec_limit))?;
+        let plan = program.plan.as_ref().filter(|plan| self.plans && plan.fits(&program.policy.limits))?;
         let slots = match plan.checks() {
             [] => &[][..],
             checks => slots_of(&mut self.planned, &self.context, program, checks),
@@ -202,28 +242,50 @@ impl Vm {
         let mut warnings = Vec::new();
         // A plan would say nothing of what is odd.
         let plans = std::mem::replace(&mut self.plans, false);
+        // Nor is a record to rest because another one like it spent its budget.
+        self.resting = Resting::new(1.0);
         self.context.discover();
+        let mut errors = Vec::new();
+        let mut trials = Duration::ZERO;
         for program in programs.iter().filter(|program| program.script().covered != Rtype::LUA) {
             let qname = program.script().owner.as_ref();
             let wildcard = qname.is_wildcard().then(|| qname.label_count() - 1);
             let query = Query { qname, zone, wildcard, ..Query::plain(now, &client) };
-            if let Err(failure) = self.run(program, &query) {
-                let message = format!("the script failed in a trial run: {}", failure.message);
-                warnings.push(
-                    Diagnostic::warning(failure.position, message)
-                        .help("queries it fails for are answered SERVFAIL; the trial asked as client 0.0.0.0"),
-                );
-            }
             let position = program.script().position();
+            let denials = denials(program);
+            if trials > TRIALS_TIME_MAX {
+                warnings.push(
+                    Diagnostic::warning(position, "the script was not tried: others of its zone took too long")
+                        .help("correct those that use up their budget in a trial run"),
+                );
+                errors.extend(denials);
+                continue;
+            }
+            match self.run(program, &query) {
+                Err(failure) if failure.kind == FailureKind::Denied => {
+                    errors.push(Diagnostic::error(failure.position, failure.message).help(DENIED_HELP));
+                }
+                outcome => {
+                    warnings.extend(outcome.err().map(|failure| {
+                        trials += self.sandbox.budget.cost();
+                        let message = format!("the script failed in a trial run: {}", failure.message);
+                        Diagnostic::warning(failure.position, message)
+                            .help("queries it fails for are answered SERVFAIL; the trial asked as client 0.0.0.0")
+                    }));
+                    errors.extend(denials);
+                }
+            }
             warnings.extend(self.context.lints().into_iter().map(|lint| Diagnostic::warning(position.clone(), lint)));
         }
         self.plans = plans;
+        self.resting = Resting::new(self.limits.overrun_share);
         // A trial takes one branch. What the others check can be read where it is constant, and the rest is found
         // when a query first asks for it.
         let mut checks = self.context.discovered();
         checks.extend(programs.iter().flat_map(|program| plan::constant_checks(&program.script().code)));
         let mut seen = HashSet::new();
         checks.retain(|check| seen.insert(check.clone()));
+        warnings.extend(errors);
         Discovery { checks, warnings }
     }
 
@@ -237,8 +299,8 @@ impl Vm {
         self.sandbox.lua.set_memory_limit(limit)?;
         let returned = function.call::<Value>(());
         self.sandbox.lua.set_memory_limit(0)?;
-        if returned.as_ref().is_err_and(is_memory_error) {
-            self.sandbox.budget.spend_memory();
+        if let Err(error) = &returned {
+            self.sandbox.budget.spend_by(error);
         }
         if !self.limits.shared_state {
             self.environment.empty()?;
@@ -269,7 +331,7 @@ impl Vm {
         let function = self.sandbox.load(&program.bytecode, CHUNK, self.environment.table())?;
         self.loaded.insert(
             program.id,
-            Loaded { function: function.clone(), program: Arc::downgrade(program), used: self.runs },
+            Loaded { function: function.clone(), program: Arc::downgrade(program), used: self.runs, answered: false },
         );
         Ok(function)
     }
@@ -280,10 +342,12 @@ impl Vm {
         if let Some(environment) = self.shared.get(&apex) {
             self.environment = environment.clone();
         } else {
-            // The library runs anew, on a budget of its own.
+            // The library runs anew, on a budget of its own and as the operator's, whatever the zone may do.
             self.sandbox.budget.open(&self.limits);
-            let (environment, _) = Environment::new(&self.sandbox, &self.library, &self.context)
-                .map_err(|error| mlua::Error::runtime(error.message))?;
+            let of_zone = self.context.replace_policy(Arc::default());
+            let made = Environment::new(&self.sandbox, &self.library, &self.context);
+            self.context.replace_policy(of_zone);
+            let (environment, _) = made.map_err(|error| mlua::Error::runtime(error.message))?;
             self.shared.insert(apex, environment.clone());
             self.environment = environment;
         }
@@ -300,6 +364,34 @@ impl Vm {
     }
 }
 
+/// How much more memory a run that spent its budget may leave for the collector to find in its own time.
+const GARBAGE_MAX: usize = 256 << 10;
+/// How much time trial runs of a zone may take that fail; those after it are not made.
+const TRIALS_TIME_MAX: Duration = Duration::from_secs(1);
+/// What to do when a script asks for what its zone may not do.
+const DENIED_HELP: &str = "let the zone do so in its `[[zone]]`, or have the record answer in another way";
+
+/// Tells zones apart by what their scripts share.
+fn zone_key(program: &Program) -> usize {
+    Arc::as_ptr(&program.policy).addr()
+}
+
+/// What the code of a script shows it to ask for that its zone may not do, whichever branch it stands in.
+fn denials(program: &Program) -> Vec<Diagnostic> {
+    let (script, policy) = (program.script(), &program.policy);
+    let called = literal::called(&script.code).into_iter().filter_map(|(at, name)| {
+        let why = policy.refuses_call(name)?;
+        Some(Diagnostic::warning(script.position_at(at), format!("`{name}` {why}")).help(DENIED_HELP))
+    });
+    let probed = plan::constant_checks(&script.code).into_iter().filter_map(|check| {
+        let why = policy.refuses_probe(&check)?;
+        let target = check.target().map(|target| target.to_string()).unwrap_or_default();
+        let at = script.code.windows(target.len().max(1)).position(|text| text == target.as_bytes()).unwrap_or(0);
+        Some(Diagnostic::error(script.position_at(at), format!("the script {why}")).help(DENIED_HELP))
+    });
+    called.chain(probed).collect()
+}
+
 /// A failure of a program at a line of its script.
 fn fail(program: &Arc<Program>, scope: u8, kind: FailureKind, message: String, line: Option<usize>) -> Failure {
     let position = program.position_of_line(line);
@@ -313,7 +405,8 @@ fn slots_of<'s>(
     program: &Arc<Program>,
     checks: &[Check],
 ) -> &'s [Arc<Slot>] {
-    let ask = || checks.iter().map(|check| context.slot(check)).collect();
+    // A plan asks for nothing that its zone may not have.
+    let ask = || checks.iter().map(|check| context.granted_slot(check)).collect();
     let planned =
         planned.entry(program.id).or_insert_with(|| Planned { slots: ask(), program: Arc::downgrade(program) });
     if planned.slots.iter().any(|slot| slot.is_retired()) {
@@ -327,6 +420,6 @@ fn slots_of<'s>(
 pub struct Discovery {
     /// The checks they ask for, each once.
     pub checks: Vec<Check>,
-    /// What an operator should know.
+    /// What an operator should know; errors among it, when scripts ask for what their zone may not do.
     pub warnings: Vec<Diagnostic>,
 }

@@ -17,7 +17,8 @@ use super::api::health::{Choice, clamp_port, port_check, read_request, url_check
 use super::api::pick::{draw, shares};
 use super::context::Context;
 use super::literal::{Literal, calls};
-use super::value::{RECORDS_MAX, one_to_rdata};
+use super::value::one_to_rdata;
+use crate::config::{self, RECORDS_MAX};
 use crate::dns::Rtype;
 use crate::health::table::Slot;
 use crate::health::{Check, State};
@@ -119,9 +120,10 @@ impl Plan {
         &self.checks
     }
 
-    /// Whether a run of the VM would stay within a limit of steps, 0 being none.
-    pub(super) fn fits(&self, exec_limit: usize) -> bool {
-        exec_limit == 0 || exec_limit > STEPS_BESIDE_CALLS + self.calls
+    /// Whether a run of the VM would stay within limits.
+    pub(super) fn fits(&self, limits: &config::Lua) -> bool {
+        let has_steps = limits.exec_limit == 0 || limits.exec_limit > STEPS_BESIDE_CALLS + self.calls;
+        has_steps && self.root.records_max() <= limits.result_max
     }
 
     /// Runs it; `slots` are those of its checks.
@@ -157,6 +159,17 @@ pub(super) fn constant_checks(code: &[u8]) -> Vec<Check> {
         compiler.leaves.clear();
     }
     compiler.checks
+}
+
+impl Root {
+    /// How many records it can come to.
+    fn records_max(&self) -> usize {
+        match self {
+            Self::One(_) => 1,
+            Self::Many(values) => values.nodes.len(),
+            Self::Targets(targets) => targets.groups.iter().map(Vec::len).max().unwrap_or(0),
+        }
+    }
 }
 
 impl Node {

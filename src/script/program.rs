@@ -65,6 +65,11 @@ impl Program {
         })?;
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
         let plan = if prefix == Prefix::Return { Plan::compile(&script.code, script.covered) } else { None };
+        // What is not allowed is left to the VM, which tells it.
+        let plan = plan.filter(|plan| {
+            !policy.denied().any(|builtin| names(&script.code, builtin))
+                && plan.checks().iter().all(|check| policy.refuses_probe(check).is_none())
+        });
         let (script, policy) = (script.clone(), policy.clone());
         let identity = identify(&script);
         Ok(Self { id, identity, script, policy, bytecode, plan, prefix, logged: AtomicU64::new(0) })
@@ -84,6 +89,11 @@ impl Program {
     pub fn may_log(&self, unix_secs: u64) -> bool {
         self.logged.swap(unix_secs, Ordering::Relaxed) != unix_secs
     }
+}
+
+/// Whether a name stands anywhere in a code, be it in a string.
+fn names(code: &[u8], name: &str) -> bool {
+    code.windows(name.len()).any(|window| window == name.as_bytes())
 }
 
 /// A number for an owner, a type and a code; equal for equal ones for as long as the process runs.

@@ -32,7 +32,7 @@ fn program_within(limits: config::Lua, code: &str, covered: Rtype) -> Result<Arc
     let soa = Data::Wire(Box::new([0; 22]));
     let records = vec![record("example.com", Rtype::SOA, soa), record("www.example.com", Rtype::LUA, lua)];
     let zone = Zone::build(&apex, records, Scripts::Joined).expect("the zone has an SOA");
-    Program::compile(&zone.scripts()[0], &Arc::new(Policy { limits })).map(Arc::new)
+    Program::compile(&zone.scripts()[0], &Arc::new(Policy::new(&limits, None))).map(Arc::new)
 }
 
 /// A VM for which no time passes, so that nothing hangs on how fast the machine is.
@@ -153,7 +153,7 @@ fn a_script_is_stopped_when_its_time_is_up() {
         Duration::from_millis(readings.get())
     };
     let mut vm = vm_with_clock(config::Lua::default(), clock);
-    let error = "it ran for 10ms, as long as `lua.time-limit` allows".to_owned();
+    let error = "it ran for 10ms, as long as `lua.time-limit` allows; it rests for 2.388 s".to_owned();
     assert_eq!(run(&mut vm, ";while true do end"), Err((FailureKind::Budget, error)));
     assert_eq!(run(&mut vm, "'next'"), Ok(vec!["next".to_owned()]));
 }
@@ -377,8 +377,8 @@ fn a_list_too_long_to_answer_is_told_by_the_vm() {
     let list = |length: usize| format!("all({{{}}})", "'192.0.2.1',".repeat(length));
     assert!(program(&list(1024), Rtype::A).unwrap().plan.is_some());
     let program = program(&list(1025), Rtype::A).unwrap();
-    let message = "it returned more than 1024 records".to_owned();
-    assert_eq!(outcome(&mut vm(config::Lua::default()), &program, None), Err((FailureKind::Value, message, 0)));
+    let message = "it returned more than 1024 records, all that `lua.result-max` allows".to_owned();
+    assert_eq!(outcome(&mut vm(config::Lua::default()), &program, None), Err((FailureKind::Budget, message, 0)));
 }
 
 #[test]

@@ -68,7 +68,7 @@ fn load(config: &Config, apex: &str, text: &str) -> (Arc<Zone>, Programs) {
     assert!(!diagnostics.iter().any(Diagnostic::is_error), "{}", told(&diagnostics));
     let zone = Zone::build(&name, parsed.records, candidate::scripts_of(config, &name))
         .unwrap_or_else(|| panic!("`{apex}` has no SOA"));
-    let policy = candidate::policy_of(config);
+    let policy = candidate::policy_of(config, &name);
     let program = |script| match Program::compile(script, &policy) {
         Ok(program) => Arc::new(program),
         Err(diagnostic) => panic!("{diagnostic}"),

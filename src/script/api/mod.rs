@@ -29,34 +29,62 @@ mod time;
 mod view;
 
 use std::rc::Rc;
+use std::sync::{Arc, LazyLock};
 
-use mlua::{IntoLuaMulti, Lua, MultiValue, Table};
+use mlua::{IntoLuaMulti, Lua, LuaOptions, MultiValue, StdLib, Table};
 
 use super::context::Context;
-use arguments::Arguments;
+use crate::health::table::Table as Slots;
+use arguments::{Allowance, Arguments};
 
 /// A family of builtins.
 struct Family {
     install: fn(&mut Api<'_>) -> mlua::Result<()>,
 }
 
-/// Every family, in reading order. One more is one more file and one more line.
-const FAMILIES: &[Family] = &[
-    object::FAMILY,
-    pick::FAMILY,
-    view::FAMILY,
-    map::FAMILY,
-    health::FAMILY,
-    geo::FAMILY,
-    result::FAMILY,
-    time::FAMILY,
-    require::FAMILY,
+/// Every family with the name that capabilities call it by, in reading order. One more is one more file and one more
+/// line.
+const FAMILIES: &[(&str, Family)] = &[
+    ("object", object::FAMILY),
+    ("pick", pick::FAMILY),
+    ("view", view::FAMILY),
+    ("map", map::FAMILY),
+    ("health", health::FAMILY),
+    ("geo", geo::FAMILY),
+    ("result", result::FAMILY),
+    ("time", time::FAMILY),
+    ("require", require::FAMILY),
 ];
 
-/// Adds every builtin to `base`.
-pub(super) fn install(lua: &Lua, base: &Table, context: &Rc<Context>) -> mlua::Result<()> {
-    let mut api = Api { lua, base, context };
-    FAMILIES.iter().try_for_each(|family| (family.install)(&mut api))
+/// A builtin, as capabilities name it.
+#[derive(Clone, Copy, Debug)]
+pub struct Builtin {
+    /// What scripts call it.
+    pub name: &'static str,
+    /// The family it belongs to.
+    pub family: &'static str,
+}
+
+/// Adds every builtin to `base`; returns which there are.
+pub(super) fn install(lua: &Lua, base: &Table, context: &Rc<Context>) -> mlua::Result<Vec<Builtin>> {
+    lua.set_app_data(Allowance::default());
+    let mut builtins = Vec::new();
+    for (family, Family { install }) in FAMILIES {
+        install(&mut Api { lua, base, context, family, builtins: &mut builtins })?;
+    }
+    Ok(builtins)
+}
+
+/// Every builtin there is.
+pub fn builtins() -> &'static [Builtin] {
+    static BUILTINS: LazyLock<Vec<Builtin>> = LazyLock::new(|| {
+        let made = Lua::new_with(StdLib::NONE, LuaOptions::new()).and_then(|lua| {
+            let context = Rc::new(Context::new(Arc::new(Slots::new(0)), 0));
+            install(&lua, &lua.create_table()?, &context)
+        });
+        made.expect("a state that holds nothing but the builtins can be made wherever a worker's can")
+    });
+    &BUILTINS
 }
 
 pub(super) use object::variable;
@@ -66,12 +94,16 @@ struct Api<'a> {
     lua: &'a Lua,
     base: &'a Table,
     context: &'a Rc<Context>,
+    /// The family whose turn it is.
+    family: &'static str,
+    builtins: &'a mut Vec<Builtin>,
 }
 
 impl Api<'_> {
     /// Adds a builtin: `function` is handed the query's context and the arguments of a call.
     ///
     /// What it returns is made into Lua values after it. Its errors reach the script with the builtin's name in front.
+    /// Whether the script's zone may call it, and what it may ask for, is seen to here and nowhere else.
     fn function<R: IntoLuaMulti>(
         &mut self,
         name: &'static str,
@@ -79,16 +111,26 @@ impl Api<'_> {
     ) -> mlua::Result<()> {
         let context = Rc::clone(self.context);
         let binding = self.lua.create_function(move |lua, values: MultiValue| {
+            if let Some(why) = context.policy().refuses_call(name) {
+                return Err(mlua::Error::runtime(context.deny(name, &why)));
+            }
             let mut arguments = Arguments::new(lua, values);
             let returned = function(&context, &mut arguments).and_then(|returned| {
                 arguments.end()?;
                 Ok(returned)
             });
+            if let Some(why) = context.take_refusal() {
+                return Err(mlua::Error::runtime(context.deny(name, &why)));
+            }
+            if let Some(why) = arguments.exceeded() {
+                return Err(mlua::Error::runtime(format!("`{name}` got {why}")));
+            }
             returned.map_err(|error| match error {
                 CallError::Lua(error) => error,
                 CallError::Refused(why) => mlua::Error::runtime(format!("`{name}` {why}")),
             })
         })?;
+        self.builtins.push(Builtin { name, family: self.family });
         self.base.raw_set(name, binding)
     }
 

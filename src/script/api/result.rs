@@ -3,10 +3,11 @@
 use mlua::{BString, Function, LuaString, UserData, Value};
 
 use super::{Api, CallError, Family};
+use crate::config::RECORDS_MAX;
 use crate::dns::Rcode;
 use crate::script::context::Context;
 use crate::script::sandbox::is_memory_error;
-use crate::script::value::{self, RECORDS_MAX};
+use crate::script::value;
 
 /// Builtins that make results.
 pub(super) const FAMILY: Family = Family { install };
