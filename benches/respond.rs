@@ -26,11 +26,12 @@ fn main() {
 fn responder(apex: &str) -> Responder {
     let name: Name = apex.parse().expect("a name");
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("zones/{apex}.zone"));
-    let zone = Zone { name, file, lua: None, position: None };
+    let zone = Zone { file: Some(file), ..Zone::new(name) };
     let config = Arc::new(Config::default());
     let of_zones = config.clone();
-    let load =
-        move |apex: &Name, text: &_, reader: &mut _| candidate::load(&of_zones, &Arc::default(), apex, text, reader);
+    let load = move |apex: &Name, text: &_, reader: &mut _| {
+        candidate::load(&of_zones, &Arc::default(), &Surroundings::default(), apex, text, reader)
+    };
     let zones = perigee::config::Zones { directory: "".into(), ..config.zones.clone() };
     let events = FileSource::new(&zones, &[zone], load).load_all();
     let zones = events.into_iter().filter_map(|event| match event {

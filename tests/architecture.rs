@@ -70,6 +70,7 @@ const ROOMS: &[Room] = &[
             "health",
             "health::checker",
             "health::probe",
+            "networks",
             "script",
             "server",
             "source",
@@ -79,7 +80,7 @@ const ROOMS: &[Room] = &[
     },
     Room {
         name: "commands",
-        rooms: &["config", "daemon", "diagnostic", "dns", "dns::probe", "source"],
+        rooms: &["config", "daemon", "diagnostic", "dns", "dns::probe", "script", "source"],
         crates: &["clap", "serde_json", "tracing", "tracing_subscriber"],
     },
     Room { name: "main", rooms: &["commands"], crates: &["clap"] },

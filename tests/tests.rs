@@ -13,6 +13,8 @@ mod health; // fake backends fail and recover: up, down, up
 mod interop; // what dig, kdig, drill and dnspython make of our responses
 mod lua_manual; // the manual of LUA records, its examples, and the list for editors
 mod lua_types; // what a script returns, for every type there is
+mod maps; // map files under a running server: looked up, swapped whole, kept when they break
+mod modules; // what the records of a zone require
 mod powerdns; // LUA records that PowerDNS answers in the same way
 mod query; // what holds for every message whatever
 mod readme; // the console examples of README.md and docs/, run

@@ -14,7 +14,8 @@ use crate::config::{self, Config};
 use crate::daemon::{candidate, capability, library};
 use crate::diagnostic::Diagnostic;
 use crate::dns::Name;
-use crate::source::{self, FileSource};
+use crate::script::Surroundings;
+use crate::source::{self, FileSource, MapSource};
 
 /// What `perigee check` is told.
 #[derive(Args, Debug)]
@@ -155,9 +156,12 @@ impl Report {
             // A server would not start, and what scripts miss without it is no news.
             Err(diagnostics) => return self.diagnostics.extend(diagnostics),
         };
+        let mut maps = MapSource::new(&config.lua.map_dir);
+        self.diagnostics.extend(maps.read(&[]).diagnostics);
+        let beside = Surroundings { maps: maps.maps(), ..Surroundings::default() };
         let (zones, configured) = (config.zones.clone(), config.zone.clone());
         let mut source = FileSource::new(&zones, &configured, move |apex, text, reader| {
-            candidate::load(&config, &library, apex, text, reader)
+            candidate::load(&config, &library, &beside, apex, text, reader)
         });
         let events = source.load_all();
         if events.is_empty() {

@@ -75,6 +75,7 @@ pub const ZONE_KEYS: &[Key<Zone>] = &[
     Key::new("zone", "name", |z| Field::Name(&mut z.name)),
     Key::new("zone", "file", |z| Field::Path(z.file.get_or_insert_default())),
     Key::new("zone", "lua", |z| Field::OptionalBool(&mut z.lua)),
+    Key::new("zone", "lua-dir", |z| Field::Path(&mut z.lua_dir)),
     Key::new("zone", "exec-limit", |z| Field::Number(z.exec_limit.get_or_insert_default(), STEPS)),
     Key::new("zone", "time-limit", |z| Field::Duration(z.time_limit.get_or_insert_default(), TIMES)),
     Key::new("zone", "memory-limit", |z| Field::Size(z.memory_limit.get_or_insert_default(), MEMORY)),

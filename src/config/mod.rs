@@ -264,6 +264,8 @@ pub struct Zone {
     pub file: Option<PathBuf>,
     /// Overrides `lua.enabled` for this zone.
     pub lua: Option<bool>,
+    /// Whose files below it are the modules that its records can require; an empty path for none.
+    pub lua_dir: PathBuf,
     /// Overrides `lua.exec-limit`.
     pub exec_limit: Option<usize>,
     /// Overrides `lua.time-limit`.
@@ -291,6 +293,7 @@ impl Zone {
             name,
             file: None,
             lua: None,
+            lua_dir: PathBuf::new(),
             exec_limit: None,
             time_limit: None,
             memory_limit: None,

@@ -9,13 +9,16 @@ use crate::diagnostic::{Diagnostic, Position};
 use crate::dns::{Name, Now};
 use crate::health::Check;
 use crate::health::table::Table;
-use crate::script::{Discovery, Library, Policy, Program, Programs, Setup, Surroundings, Vm};
+use crate::script::{Discovery, Library, Modules, Policy, Program, Programs, Setup, Surroundings, Vm};
 use crate::source::{Loaded, Text, ZoneReader};
 use crate::zone::parser::{self, Included, Input, Options};
 use crate::zone::{Scripts, Zone, ZoneSet, check};
 
 /// How many errors of scripts are told for one zone; the rest are counted.
 const SCRIPT_ERRORS_MAX: usize = 100;
+
+/// What the file of a module ends with.
+const MODULE_SUFFIX: &str = ".lua";
 
 /// A zone that could be served.
 pub struct Candidate {
@@ -29,16 +32,18 @@ pub struct Candidate {
 
 /// Makes a candidate of a zone's text; tells every fault there is.
 ///
-/// Trial runs use a VM and a health table of their own: nothing is probed for a zone that may be refused.
+/// Trial runs use a VM and a health table of their own: nothing is probed for a zone that may be refused. `beside` is
+/// what they may look up, but for the zones.
 pub fn load(
     config: &Config,
     library: &Arc<Library>,
+    beside: &Surroundings,
     apex: &Name,
     text: &Text,
     reader: &mut ZoneReader,
 ) -> Loaded<Candidate> {
     let mut diagnostics = Vec::new();
-    let candidate = make(config, library, apex, text, reader, &mut diagnostics);
+    let candidate = make(config, library, beside, apex, text, reader, &mut diagnostics);
     for diagnostic in &mut diagnostics {
         // What concerns the zone as a whole is told of its first line.
         diagnostic.position.get_or_insert_with(|| Position::new(text.file.clone(), 1, 1));
@@ -53,6 +58,7 @@ pub fn load(
 fn make(
     config: &Config,
     library: &Arc<Library>,
+    beside: &Surroundings,
     apex: &Name,
     text: &Text,
     reader: &mut ZoneReader,
@@ -78,8 +84,10 @@ fn make(
         diagnostics.push(Diagnostic::error(None, message).help("give the apex one (RFC 1035 section 5.2)"));
     }
     let zone = Arc::new(zone?);
-    let programs = compile(&zone, &policy_of(config, apex)).map_err(|errors| diagnostics.extend(errors)).ok()?;
-    let tried = try_out(config, library, &zone, &programs).map_err(|error| diagnostics.push(error)).ok()?;
+    let modules = modules_of(config, apex, reader).map_err(|errors| diagnostics.extend(errors)).ok()?;
+    let policy = Arc::new(Policy::clone(&policy_of(config, apex)).with_modules(modules));
+    let programs = compile(&zone, &policy).map_err(|errors| diagnostics.extend(errors)).ok()?;
+    let tried = try_out(config, library, beside, &zone, &programs).map_err(|error| diagnostics.push(error)).ok()?;
     diagnostics.extend(tried.warnings);
     if diagnostics.iter().any(Diagnostic::is_error) {
         return None;
@@ -100,6 +108,22 @@ pub fn scripts_of(config: &Config, apex: &Name) -> Scripts {
 /// What a zone's scripts may do.
 pub fn policy_of(config: &Config, apex: &Name) -> Arc<Policy> {
     Arc::new(Policy::new(&config.lua, config.zone_of(apex)))
+}
+
+/// Reads and compiles the modules of a zone; they are watched with its file.
+fn modules_of(config: &Config, apex: &Name, reader: &mut ZoneReader) -> Result<Modules, Vec<Diagnostic>> {
+    let Some(zone) = config.zone_of(apex).filter(|zone| !zone.lua_dir.as_os_str().is_empty()) else {
+        return Ok(Modules::default());
+    };
+    let files = reader.folder(&zone.lua_dir, MODULE_SUFFIX).map_err(|errors| {
+        let told = errors.iter().map(|error| {
+            let message = format!("the modules of zone `{apex}` cannot be read: {error}");
+            Diagnostic::error(zone.position.clone(), message).help(error.help())
+        });
+        told.collect::<Vec<_>>()
+    })?;
+    let files: Vec<_> = files.into_iter().map(|(path, text)| (path, text.file, text.octets)).collect();
+    Modules::compile(&files)
 }
 
 /// Compiles every script of a zone.
@@ -126,6 +150,7 @@ fn compile(zone: &Zone, policy: &Arc<Policy>) -> Result<Programs, Vec<Diagnostic
 fn try_out(
     config: &Config,
     library: &Arc<Library>,
+    beside: &Surroundings,
     zone: &Arc<Zone>,
     programs: &Programs,
 ) -> Result<Discovery, Diagnostic> {
@@ -137,7 +162,7 @@ fn try_out(
     let mut vm = Vm::new(Setup { limits, library, table, seed: 0, clock: thread_clock() })?;
     // Of the zones there is only this one: another's may be refused yet, or not be read.
     let zones = ZoneSet::new([(zone.clone(), programs.clone())]);
-    vm.turn_to(&Arc::new(Surroundings { zones, ..Surroundings::default() }));
+    vm.turn_to(&Arc::new(beside.with_zones(zones)));
     let unix = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     let now = Now { unix_secs: unix.as_secs(), monotonic: Duration::ZERO };
     Ok(vm.discover(programs, zone.apex().as_ref(), now))

@@ -28,9 +28,10 @@ use crate::dns::wire::Limits;
 use crate::health::checker::{Checker, Settings as CheckerSettings};
 use crate::health::probe::Prober;
 use crate::health::table::{Claims, Table};
+use crate::networks::Maps;
 use crate::script::{Library, Programs, Setup, Surroundings, Vm};
 use crate::server::{self, Clock, Workers};
-use crate::source::{Event, FileSource};
+use crate::source::{Event, FileSource, MapSource};
 use crate::zone::{Zone, ZoneSet};
 use candidate::Candidate;
 
@@ -64,7 +65,8 @@ async fn serve(config: &Config, library: Arc<Library>, listeners: server::Listen
     let table = Arc::new(Table::new(config.health.checks_max));
     let stopping = Arc::new(Notify::new());
     let checker = Arc::new(start_checker(config, &table, &stopping));
-    let (source, stage) = read_zones(config, &library, &table).await;
+    let (maps, stage) = read_maps(Stage::new(config, table.clone())).await;
+    let (source, stage) = read_zones(stage, &library).await;
     tokio::select! {
         () = warm_all(&stage, &checker) => {}
         () = signals.stop() => return Ok(()),
@@ -77,7 +79,7 @@ async fn serve(config: &Config, library: Arc<Library>, listeners: server::Listen
     let workers = workers.map_err(|error| vec![Diagnostic::error(None, error.to_string())])?;
     tracing::info!(?addresses, zones = stage.live.len(), checks = stage.table.len(), "serving");
 
-    keep_up(stage, source, &publish, &checker, &workers, &mut signals).await;
+    keep_up(stage, (source, maps), &publish, &checker, &workers, &mut signals).await;
 
     tracing::info!(counters = %workers.counters().snapshot(), "stopping");
     workers.stop().request();
@@ -87,15 +89,26 @@ async fn serve(config: &Config, library: Arc<Library>, listeners: server::Listen
     joined.map_err(|error| vec![Diagnostic::error(None, error.to_string())])
 }
 
+/// Reads every map there is; the source is ready to be watched.
+async fn read_maps(stage: Stage<'_>) -> (MapSource, Stage<'_>) {
+    let mut maps = MapSource::new(&stage.config.lua.map_dir);
+    let (maps, looked) = tokio::task::spawn_blocking(move || {
+        let looked = maps.read(&[]);
+        (maps, looked)
+    })
+    .await
+    .expect("reading maps does not panic, and nothing stops the runtime meanwhile");
+    stage.take_maps(maps.maps(), &looked.diagnostics);
+    (maps, stage)
+}
+
 /// Reads every zone there is and claims their checks; the source is ready to be watched.
-async fn read_zones<'c>(
-    config: &'c Config,
-    library: &Arc<Library>,
-    table: &Arc<Table>,
-) -> (FileSource<Candidate>, Stage<'c>) {
-    let (shared, library) = (Arc::new(config.clone()), library.clone());
+async fn read_zones<'c>(mut stage: Stage<'c>, library: &Arc<Library>) -> (FileSource<Candidate>, Stage<'c>) {
+    let config = stage.config;
+    let (shared, library, beside) = (Arc::new(config.clone()), library.clone(), stage.beside.subscribe());
     let mut source = FileSource::new(&config.zones, &config.zone, move |name, text, reader| {
-        candidate::load(&shared, &library, name, text, reader)
+        let beside = beside.borrow().clone();
+        candidate::load(&shared, &library, &beside, name, text, reader)
     });
     let (source, events) = tokio::task::spawn_blocking(move || {
         let events = source.load_all();
@@ -103,7 +116,6 @@ async fn read_zones<'c>(
     })
     .await
     .expect("reading zones does not panic, and nothing stops the runtime meanwhile");
-    let mut stage = Stage::new(config, table.clone());
     for event in events {
         if let Some(claimed) = stage.take(event) {
             stage.accept(claimed);
@@ -124,7 +136,7 @@ async fn warm_all(stage: &Stage<'_>, checker: &Checker) {
 /// Publishes what changes, until a signal or a worker's failure says stop.
 async fn keep_up(
     mut stage: Stage<'_>,
-    source: FileSource<Candidate>,
+    (source, maps): (FileSource<Candidate>, MapSource),
     publish: &watch::Sender<Arc<World>>,
     checker: &Arc<Checker>,
     workers: &Workers,
@@ -132,9 +144,11 @@ async fn keep_up(
 ) {
     let (events_in, mut events) = mpsc::channel(SOURCE_EVENTS_MAX);
     let (ready_in, mut ready) = mpsc::channel(SOURCE_EVENTS_MAX);
-    let reload = Arc::new(Notify::new());
+    let (maps_in, mut maps_changed) = mpsc::channel(1);
+    let (reload, reload_maps) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let mut watching = JoinSet::new();
     watching.spawn(source.watch(events_in, reload.clone()));
+    watching.spawn(maps.watch(stage.config.zones.reload_interval, maps_in, reload_maps.clone()));
     let stop = workers.stop();
     let mut retired = Retired::default();
     loop {
@@ -159,11 +173,17 @@ async fn keep_up(
                 // Said once it is so: who reads this may ask at once.
                 names.iter().for_each(|name| stage.announce(name));
             }
+            Some((maps, diagnostics)) = maps_changed.recv() => {
+                stage.take_maps(maps, &diagnostics);
+                retired.add(publish.send_replace(stage.world()));
+                stage.announce_maps();
+            }
             () = retired.wait() => retired.drop_unused(),
             order = signals.next() => match order {
                 Order::Stop => return,
                 Order::Reload => {
                     tracing::info!("reading every zone again");
+                    reload_maps.notify_one();
                     reload.notify_one();
                 }
                 Order::Count => tracing::info!(counters = %workers.counters().snapshot(), "counted so far"),
@@ -177,6 +197,8 @@ async fn keep_up(
 struct Stage<'c> {
     config: &'c Config,
     table: Arc<Table>,
+    /// What scripts may look up, but for the zones; those that load zones read it, too.
+    beside: watch::Sender<Arc<Surroundings>>,
     live: BTreeMap<Name, Hosted>,
     /// The newest version of each zone seen, so that a slow older one does not replace it.
     versions: HashMap<Name, u64>,
@@ -199,7 +221,14 @@ struct Claimed {
 
 impl<'c> Stage<'c> {
     fn new(config: &'c Config, table: Arc<Table>) -> Self {
-        Self { config, table, live: BTreeMap::new(), versions: HashMap::new(), versions_seen: 0 }
+        let beside = watch::Sender::new(Arc::default());
+        Self { config, table, beside, live: BTreeMap::new(), versions: HashMap::new(), versions_seen: 0 }
+    }
+
+    /// Takes maps into the next world, and logs what is wrong with them.
+    fn take_maps(&self, maps: Arc<Maps>, diagnostics: &[Diagnostic]) {
+        log_diagnostics(diagnostics);
+        self.beside.send_modify(|beside| *beside = Arc::new(Surroundings { maps, ..Surroundings::default() }));
     }
 
     /// Logs what an event tells, and claims the checks of a zone that came with it.
@@ -246,6 +275,13 @@ impl<'c> Stage<'c> {
         }
     }
 
+    /// Logs which maps there are from now on.
+    fn announce_maps(&self) {
+        let beside = self.beside.borrow();
+        let networks: usize = beside.maps.values().map(|map| map.networks().len()).sum();
+        tracing::info!(maps = beside.maps.len(), networks, "maps published");
+    }
+
     /// Takes a zone out; returns whether it was served.
     fn remove(&mut self, name: &Name) -> bool {
         self.versions.remove(name);
@@ -256,7 +292,7 @@ impl<'c> Stage<'c> {
     fn world(&self) -> Arc<World> {
         let zones = self.live.values().map(|hosted| (hosted.zone.clone(), hosted.programs.clone()));
         Arc::new(World {
-            surroundings: Arc::new(Surroundings { zones: ZoneSet::new(zones), ..Surroundings::default() }),
+            surroundings: Arc::new(self.beside.borrow().with_zones(ZoneSet::new(zones))),
             limits: Limits {
                 udp_payload_max: self.config.server.udp_payload_max,
                 client_subnet: self.config.edns.client_subnet,

@@ -50,10 +50,12 @@ impl Environment {
             if name.as_bytes() == b"_G" {
                 return Ok(Value::Table(within.clone()));
             }
-            // A module has globals of its own over the same base, and sees the record's variables.
-            let known = within.raw_get::<Value>(&name)?;
-            if !known.is_nil() {
-                return Ok(known);
+            if VARIABLES.iter().any(|variable| *name.as_bytes() == *variable.as_bytes()) {
+                // A module has globals of its own over the same base, and sees the variables as the record has them.
+                let known = within.raw_get::<Value>(&name)?;
+                if !known.is_nil() {
+                    return Ok(known);
+                }
             }
             let value = api::variable(lua, &context, &name.as_bytes())?;
             if !value.is_nil() {

@@ -19,3 +19,10 @@ pub struct Surroundings {
     /// Tables of networks, for `map`.
     pub maps: Arc<Maps>,
 }
+
+impl Surroundings {
+    /// The same with other zones.
+    pub fn with_zones(&self, zones: ZoneSet<Programs>) -> Self {
+        Self { zones, maps: Arc::clone(&self.maps) }
+    }
+}

@@ -54,7 +54,7 @@ pub enum ReadError {
 
 impl ReadError {
     /// What to do about it.
-    pub(super) fn help(&self) -> &'static str {
+    pub fn help(&self) -> &'static str {
         match self {
             Self::Absent(_) => "create it, or correct its name",
             Self::NotAFile(..) => "put a file in its place",
