@@ -264,6 +264,18 @@ impl Context {
         is_in
     }
 
+    /// Looks `bestwho` up; `look` tells what it finds and how many bits of the address it went by, which then count as
+    /// looked at.
+    pub(super) fn look_client_up<T>(&self, look: impl FnOnce(IpAddr) -> (T, u8)) -> T {
+        let facts = self.facts.get();
+        let client = facts.subnet.map_or_else(|| facts.sender.ip(), |subnet| subnet.address);
+        let (found, bits) = look(client);
+        if facts.subnet.is_some() {
+            self.consult(bits);
+        }
+        found
+    }
+
     fn consult(&self, bits: u8) {
         self.consulted.set(self.consulted.get().max(bits));
     }
@@ -306,9 +318,16 @@ impl Context {
 
     /// Notes what an operator should know of a script; heard only in a trial run.
     pub(super) fn lint(&self, lint: String) {
-        if let Some(discovery) = self.discovery.borrow_mut().as_mut() {
+        let mut discovery = self.discovery.borrow_mut();
+        // Of a script that calls one builtin many times, once is enough.
+        if let Some(discovery) = discovery.as_mut().filter(|discovery| !discovery.lints.contains(&lint)) {
             discovery.lints.push(lint);
         }
+    }
+
+    /// Whether this is a trial run, whose answer nobody gets.
+    pub(super) fn is_trial(&self) -> bool {
+        self.discovery.borrow().is_some()
     }
 
     /// Begins to collect checks and lints.
