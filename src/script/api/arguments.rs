@@ -110,12 +110,11 @@ impl<'l> Arguments<'l> {
     }
 
     /// Takes a string, or a list of them.
-    pub(super) fn one_or_list(&mut self) -> Result<Vec<LuaString>, CallError> {
+    pub(super) fn one_or_list(&mut self) -> Result<Vec<String>, CallError> {
         let value = self.value();
-        if let Some(one) = string(self.lua, &value) {
-            return Ok(vec![one]);
-        }
-        list(self.lua, &value).ok_or_else(|| self.refuse("a string or a list of strings", &value))
+        let texts = string(self.lua, &value).map(|one| vec![one]).or_else(|| list(self.lua, &value));
+        let texts = texts.ok_or_else(|| self.refuse("a string or a list of strings", &value))?;
+        Ok(texts.iter().map(LuaString::to_string_lossy).collect())
     }
 
     /// Takes a list of strings: all keys numbers, all values strings or numbers; the keys are ignored.

@@ -130,12 +130,10 @@ fn with_client<T>(context: &Context, attribute: Attribute, then: impl FnOnce(Opt
     })
 }
 
-fn client_is_any(context: &Context, attribute: Attribute, texts: &[LuaString]) -> bool {
+fn client_is_any(context: &Context, attribute: Attribute, texts: &[String]) -> bool {
     with_client(context, attribute, |value| {
-        texts.iter().any(|text| {
-            let text = text.to_str();
-            text.is_ok_and(|text| value.map_or_else(|| text.eq_ignore_ascii_case(UNKNOWN), |value| value.is(&text)))
-        })
+        let is = |text: &String| value.map_or_else(|| text.eq_ignore_ascii_case(UNKNOWN), |value| value.is(text));
+        texts.iter().any(is)
     })
 }
 
