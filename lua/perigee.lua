@@ -78,6 +78,74 @@ function servfail() end
 ---@return string[]
 function lastgood(value, name) end
 
+--- What `geoiplookup` can be asked for.
+---@enum GeoIPQueryAttribute
+GeoIPQueryAttribute = { ASn = 0, City = 1, Continent = 2, Country = 3, Country2 = 4, Name = 5, Region = 6, Location = 7 }
+
+--- Whether the client is in one of these countries.
+---@param codes string|string[] Two letters each; `unknown` for clients that no database knows.
+---@return boolean
+function country(codes) end
+
+--- Whether the client is on one of these continents.
+---@param codes string|string[]
+---@return boolean
+function continent(codes) end
+
+--- Whether the client is in one of these regions, whatever the country.
+---@param codes string|string[] By ISO 3166-2, without the country.
+---@return boolean
+function region(codes) end
+
+--- Whether the client is in one of these autonomous systems.
+---@param numbers integer|string|(integer|string)[] Without `AS`.
+---@return boolean
+function asnum(numbers) end
+
+--- The client's country.
+---@return string code In lower case; `--` if it is unknown.
+function countryCode() end
+
+--- The client's continent.
+---@return string code In lower case; `--` if it is unknown.
+function continentCode() end
+
+--- The client's region.
+---@return string code In lower case; `--` if it is unknown.
+function regionCode() end
+
+--- Looks an address up in the databases.
+---@param address string An address or a network.
+---@param attribute GeoIPQueryAttribute|integer
+---@return string value In lower case; `unknown` if it is not found.
+function geoiplookup(address, attribute) end
+
+---@class ClosestOptions
+---@field unknown? string What becomes of clients without a place: `random`, `first`, or where they are: `LATITUDE LONGITUDE`.
+
+--- Picks the address that is closest to the client.
+---@param addresses string[]
+---@param options? ClosestOptions
+---@return string
+function pickclosest(addresses, options) end
+
+--- Picks the closest of the addresses that the name asked for begins with.
+---@param options? ClosestOptions
+---@return string
+function closestMagic(options) end
+
+--- The client's latitude and longitude.
+---@return string
+function latlon() end
+
+--- The client's place as the text of a LOC record.
+---@return string
+function latlonloc() end
+
+--- The latitude and longitude of the address that the name asked for begins with, its last number first.
+---@return string
+function latlonMagic() end
+
 ---@class CheckOptions
 ---@field selector? 'random'|'all'|'hashed'|'pickclosest'|'empty' How targets that are up are chosen; `random` if not given.
 ---@field backupSelector? 'random'|'all'|'hashed'|'pickclosest'|'empty' How targets are chosen when none is up.
@@ -85,6 +153,7 @@ function lastgood(value, name) end
 ---@field interval? number Seconds between probes; `health.interval` if not given.
 ---@field minimumFailures? integer Failures in a row that bring a target down; 1 if not given.
 ---@field failOnIncompleteCheck? boolean SERVFAIL while no target has been probed.
+---@field unknown? string For `pickclosest`: what becomes of clients without a place.
 ---@field source? string The local address to probe from.
 
 ---@class UrlOptions: CheckOptions

@@ -6,9 +6,11 @@
 //! - [`diagnostic`]: one located message: what, where (file:line:column), what to do
 //! - [`metrics`]: counters as plain atomic fields, one struct per subsystem
 //!
-//! Nothing in these six waits, opens anything or reads a clock, but for the checker and its probes:
+//! Nothing in these seven waits, opens anything or reads a clock, but for the checker and its probes, and for what maps
+//! databases:
 //!
 //! - [`dns`]: the vocabulary: names, types, requests and responses, wire and presentation form
+//! - [`geo`]: where addresses are, by MaxMind DB files, and how far places are apart
 //! - [`zone`]: a zone as an immutable value: read from text, checked, looked up
 //! - [`networks`]: the most specific of many networks, and how far around a client it decides
 //! - [`health`]: is a target up: what to probe, the shared table of states, the background checker
@@ -28,6 +30,7 @@ pub mod config;
 pub mod daemon;
 pub mod diagnostic;
 pub mod dns;
+pub mod geo;
 pub mod health;
 pub mod metrics;
 pub mod networks;

@@ -23,10 +23,11 @@ const ROOMS: &[Room] = &[
     // Beside all others.
     Room { name: "diagnostic", rooms: &[], crates: &[] },
     Room { name: "metrics", rooms: &[], crates: &[] },
-    Room { name: "config", rooms: &["diagnostic", "dns"], crates: &["ipnet", "jiff", "strsim", "toml"] },
+    Room { name: "config", rooms: &["diagnostic", "dns", "geo"], crates: &["ipnet", "jiff", "strsim", "toml"] },
     // The core.
     Room { name: "dns", rooms: &[], crates: &["data_encoding", "jiff", "smallvec", "thiserror"] },
     Room { name: "dns::probe", rooms: &["dns"], crates: &["hickory_proto", "thiserror"] },
+    Room { name: "geo", rooms: &[], crates: &["maxminddb", "serde_json", "thiserror"] },
     Room {
         name: "zone",
         rooms: &["diagnostic", "dns"],
@@ -36,7 +37,7 @@ const ROOMS: &[Room] = &[
     Room { name: "health", rooms: &[], crates: &[] },
     Room {
         name: "script",
-        rooms: &["config", "diagnostic", "dns", "health", "networks", "zone"],
+        rooms: &["config", "diagnostic", "dns", "geo", "health", "networks", "zone"],
         crates: &["ipnet", "jiff", "mlua", "rand", "smallvec", "thiserror"],
     },
     Room { name: "answer", rooms: &["answer::synthesize", "dns", "script", "zone"], crates: &["bumpalo"] },
@@ -46,6 +47,7 @@ const ROOMS: &[Room] = &[
         crates: &["bumpalo", "smallvec", "tracing"],
     },
     // The shell.
+    Room { name: "geo::open", rooms: &["geo"], crates: &["maxminddb", "thiserror"] },
     Room { name: "health::checker", rooms: &["health"], crates: &["tokio", "tracing"] },
     Room { name: "health::probe", rooms: &["health", "health::tls"], crates: &["reqwest", "rustls", "tokio"] },
     Room { name: "health::tls", rooms: &["health"], crates: &["rustls", "rustls_platform_verifier"] },
@@ -67,6 +69,8 @@ const ROOMS: &[Room] = &[
             "config",
             "diagnostic",
             "dns",
+            "geo",
+            "geo::open",
             "health",
             "health::checker",
             "health::probe",
@@ -80,14 +84,15 @@ const ROOMS: &[Room] = &[
     },
     Room {
         name: "commands",
-        rooms: &["config", "daemon", "diagnostic", "dns", "dns::probe", "script", "source"],
+        rooms: &["config", "daemon", "diagnostic", "dns", "dns::probe", "source"],
         crates: &["clap", "serde_json", "tracing", "tracing_subscriber"],
     },
     Room { name: "main", rooms: &["commands"], crates: &["clap"] },
 ];
 
 /// The rooms that wait for nothing, open nothing and read no clock.
-const CORE: &[&str] = &["dns", "dns::probe", "zone", "networks", "health", "script", "answer", "answer::synthesize"];
+const CORE: &[&str] =
+    &["dns", "dns::probe", "geo", "zone", "networks", "health", "script", "answer", "answer::synthesize"];
 
 /// What only waits, opens or reads a clock. Crates that do stand in no line of the core in [`ROOMS`].
 const WORLDLY: &[&str] = &[
@@ -104,8 +109,9 @@ const WORLDLY: &[&str] = &[
     "std::time::SystemTime",
 ];
 
-/// The one file that may say `unsafe`.
-const UNSAFE: &str = "src/server/linux.rs";
+/// The files that may say `unsafe`: one asks the kernel for what no safe interface has, and one maps files, which Rust
+/// calls unsafe whatever the file, since others may write to it.
+const UNSAFE: [&str; 2] = ["src/server/linux.rs", "src/geo/open.rs"];
 
 #[test]
 fn rooms_import_whom_they_may() {
@@ -123,7 +129,7 @@ fn the_core_waits_for_nothing_opens_nothing_and_reads_no_clock() {
 }
 
 #[test]
-fn unsafe_code_stands_in_one_file() {
+fn unsafe_code_stands_in_two_files() {
     hold(unsafe_code);
 }
 
@@ -216,7 +222,7 @@ fn each_rule_finds_what_breaks_it() {
         (
             unsafe_code,
             &[("src/dns/name.rs", "fn f() {\n    unsafe { g() }\n}")],
-            "src/dns/name.rs:2: `unsafe` stands in src/server/linux.rs alone",
+            "src/dns/name.rs:2: `unsafe` stands in src/server/linux.rs and src/geo/open.rs alone",
         ),
         (
             headlines,
@@ -349,10 +355,14 @@ fn worldly(sources: &Sources) -> Vec<String> {
 }
 
 fn unsafe_code(sources: &Sources) -> Vec<String> {
-    let others = sources.files.iter().filter(|file| file.path != UNSAFE);
+    let others = sources.files.iter().filter(|file| !UNSAFE.contains(&&*file.path));
     let found = others.flat_map(|file| file.mentions.iter().map(move |mention| (file, mention)));
     let found = found.filter(|(_, mention)| mention.path == "unsafe");
-    found.map(|(file, mention)| format!("{}:{}: `unsafe` stands in {UNSAFE} alone", file.path, mention.line)).collect()
+    found
+        .map(|(file, mention)| {
+            format!("{}:{}: `unsafe` stands in {} alone", file.path, mention.line, UNSAFE.join(" and "))
+        })
+        .collect()
 }
 
 fn headlines(sources: &Sources) -> Vec<String> {

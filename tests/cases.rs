@@ -15,6 +15,7 @@ macro_rules! cases {
 }
 
 cases! {
+    places_decide_answers "geo"
     scripts_answer_for_their_type "lua"
     names_are_looked_up "rfc1034"
     messages_are_read "rfc1035"

@@ -57,13 +57,13 @@ fn all_that_is_wrong_is_told_in_one_run() {
         ("zones/a.example.zone", "@ 3600 IN A 192.0.2.1.1\n$INCLUDE part\n$INCLUDE absent\n"),
         ("zones/part", "www 60 IN A nonsense\n"),
         ("zones/example.org.zone", SOUND),
-        ("perigee.toml", "[geoip]\ndatabases = [\"x\"]\n[[zone]]\nname = \"b.example\"\nfile = \"absent\"\n"),
+        ("perigee.toml", "[health]\ninterval = \"2h\"\n[[zone]]\nname = \"b.example\"\nfile = \"absent\"\n"),
     ]);
     let (code, text) = check(&directory, &[]);
     assert_eq!(code, 1);
     insta::assert_snapshot!(text, @r#"
-    warning: nothing reads `geoip.databases` yet: it has no effect in this version
-      help: leave it empty until a release says otherwise
+    warning: `health.forget` is shorter than `health.interval`
+      help: checks would be forgotten before their second probe; make it several intervals long
     zones/a.example.zone:1:13: error: address `192.0.2.1.1` is not an IPv4 address
       help: write four numbers from 0 to 255 with dots between, as in `192.0.2.1`
     zones/part:1:13: error: address `nonsense` is not an IPv4 address

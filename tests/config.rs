@@ -73,6 +73,8 @@ fn every_key_is_set_by_its_file_and_by_its_variable() {
         ("health.checks-max", "10", "10"),
         ("edns.client-subnet", "false", "false"),
         ("geoip.databases", r#"["/srv/city.mmdb", "/srv/asn.mmdb"]"#, "/srv/city.mmdb,/srv/asn.mmdb"),
+        ("geoip.language", r#""de""#, "de"),
+        ("geoip.unknown-location", r#""48.137 11.576""#, " 48.137  11.576"),
         ("resolver.servers", r#"["192.0.2.1:53"]"#, "192.0.2.1:53"),
         ("log.level", r#""debug""#, "debug"),
         ("log.format", r#""json""#, "json"),
@@ -162,6 +164,8 @@ include-dir = 3
 client-subnet = "yes"
 [geoip]
 databases = "x.mmdb"
+language = 1
+unknown-location = "48.137"
 [[zone]]
 name = "a..b"
 file = ""
@@ -217,15 +221,19 @@ lua = 1
       help: write `true` or `false`
     etc/perigee.toml:25:13: error: `geoip.databases` cannot be the text `x.mmdb`
       help: write a list in brackets: `["…", "…"]`
-    etc/perigee.toml:26:1: error: this `[[zone]]` has an empty `file`
+    etc/perigee.toml:26:12: error: `geoip.language` cannot be the number `1`
+      help: write a text in quotes
+    etc/perigee.toml:27:20: error: `geoip.unknown-location` cannot be `48.137`
+      help: write a latitude and a longitude in degrees, as in `"48.137 11.576"`, or `""` for nowhere
+    etc/perigee.toml:28:1: error: this `[[zone]]` has an empty `file`
       help: write `[[zone]]`, then `name = "example.org"` and `file = "example.org.zone"` below
-    etc/perigee.toml:27:8: error: `zone.name` cannot be `a..b`
+    etc/perigee.toml:29:8: error: `zone.name` cannot be `a..b`
       help: the name has an empty label; write a name as `example.org`
-    etc/perigee.toml:29:1: error: this `[[zone]]` has no `name`
+    etc/perigee.toml:31:1: error: this `[[zone]]` has no `name`
       help: write `[[zone]]`, then `name = "example.org"` and `file = "example.org.zone"` below
-    etc/perigee.toml:29:1: error: this `[[zone]]` has no `file`
+    etc/perigee.toml:31:1: error: this `[[zone]]` has no `file`
       help: write `[[zone]]`, then `name = "example.org"` and `file = "example.org.zone"` below
-    etc/perigee.toml:30:7: error: `zone.lua` cannot be the number `1`
+    etc/perigee.toml:32:7: error: `zone.lua` cannot be the number `1`
       help: write `true` or `false`
     "#);
 }
@@ -322,13 +330,10 @@ fn variables_of_others_are_left_alone() {
 #[test]
 fn what_is_odd_but_usable_is_a_warning() {
     let (_, diagnostics) =
-        parse("health = { interval = \"2h\" }\ngeoip.databases = [\"a\"]\nresolver.servers = [\"192.0.2.1:53\"]\n")
-            .expect("usable");
+        parse("health = { interval = \"2h\" }\nresolver.servers = [\"192.0.2.1:53\"]\n").expect("usable");
     insta::assert_snapshot!(render(&diagnostics), @r#"
     warning: `health.forget` is shorter than `health.interval`
       help: checks would be forgotten before their second probe; make it several intervals long
-    warning: nothing reads `geoip.databases` yet: it has no effect in this version
-      help: leave it empty until a release says otherwise
     warning: nothing reads `resolver.servers` yet: it has no effect in this version
       help: leave it empty until a release says otherwise
     "#);

@@ -5,6 +5,8 @@ use std::fs;
 
 use tempfile::TempDir;
 
+use crate::support::mmdb::Mmdb;
+
 /// What stands before an example to make a zone of it.
 const HEAD: &str = "$TTL 60\n@ SOA ns hostmaster 1 3600 900 604800 60\n@ NS ns\nns A 192.0.2.53\n";
 
@@ -44,12 +46,16 @@ fn blocks(text: &str, language: &str, prefix: &str) -> Vec<(usize, String)> {
     blocks
 }
 
-/// Checks an example as a zone of its own; returns what is said of it.
+/// Checks an example as a zone of its own, with a database of places; returns what is said of it.
 fn check(example: &str) -> String {
     let directory = TempDir::new().expect("a directory");
+    let write = |name: &str, octets: &[u8]| fs::write(directory.path().join(name), octets).expect("written");
+    write("places.mmdb", &Mmdb::new("Test", []).octets());
+    write("perigee.toml", b"[geoip]\ndatabases = [\"places.mmdb\"]\n");
     let file = directory.path().join("example.net.zone");
     fs::write(&file, format!("{HEAD}{example}")).expect("written");
     let output = std::process::Command::new(env!("CARGO_BIN_EXE_perigee"))
+        .args(["--config".as_ref(), directory.path().join("perigee.toml").as_os_str()])
         .args(["check".as_ref(), file.as_os_str()])
         .env_clear()
         .output()

@@ -146,7 +146,7 @@ fn with_shared_state_modules_live_on_for_each_zone() {
     let count = "local n = 0\nreturn { next = function() n = n + 1 return n end }\n";
     let zone = format!("{HEAD}count 60 IN LUA TXT \"require('count').next()\"\n");
     let mut perigee = Perigee::start(&[
-        ("perigee.toml", &config),
+        ("perigee.toml", &*config),
         ("zones/example.net.zone", &zone),
         ("zones/example.org.zone", &zone),
         ("lua/example.net/count.lua", count),

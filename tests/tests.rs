@@ -9,6 +9,7 @@ mod config; // what files and the environment may say, and the manual that tells
 mod edns; // what the cases cannot say of EDNS
 mod failover; // health to answers: right from the first one, following a fall and a return
 mod founding; // the story perigee was founded on
+mod geo; // databases of places: what is read of them, and files that change
 mod health; // fake backends fail and recover: up, down, up
 mod interop; // what dig, kdig, drill and dnspython make of our responses
 mod lua_manual; // the manual of LUA records, its examples, and the list for editors

@@ -13,6 +13,7 @@ use ipnet::IpNet;
 use super::units::{render_duration, render_share, render_size};
 use super::{Config, Format, Level, RECORDS_MAX, Scope, Zone};
 use crate::dns::Name;
+use crate::geo::Place;
 
 /// Every key outside `[[zone]]`.
 pub const KEYS: &[Key<Config>] = &[
@@ -56,6 +57,8 @@ pub const KEYS: &[Key<Config>] = &[
     Key::new("health", "checks-max", |c| Field::Number(&mut c.health.checks_max, 1..=10_000_000)),
     Key::new("edns", "client-subnet", |c| Field::Bool(&mut c.edns.client_subnet)),
     Key::new("geoip", "databases", |c| Field::Paths(&mut c.geoip.databases)),
+    Key::new("geoip", "language", |c| Field::Text(&mut c.geoip.language)),
+    Key::new("geoip", "unknown-location", |c| Field::Place(&mut c.geoip.unknown_location)),
     Key::new("resolver", "servers", |c| Field::Addresses(&mut c.resolver.servers, 0..=16)),
     Key::new("log", "level", |c| Field::Word(&mut c.log.level)),
     Key::new("log", "format", |c| Field::Word(&mut c.log.format)),
@@ -157,6 +160,10 @@ pub(super) enum Field<'c> {
     Names(&'c mut Option<Vec<Name>>),
     /// Networks; `None` stands for all there are.
     Networks(&'c mut Option<Vec<IpNet>>),
+    /// A text that may be anything.
+    Text(&'c mut String),
+    /// A latitude and a longitude; an empty text for nowhere.
+    Place(&'c mut Option<Place>),
     /// One word of a few.
     Word(&'c mut dyn Word),
 }
@@ -177,6 +184,8 @@ impl Field<'_> {
             Self::Words(_) => "list of words".into(),
             Self::Names(_) => "list of domain names".into(),
             Self::Networks(_) => "list of networks".into(),
+            Self::Text(_) => "text".into(),
+            Self::Place(_) => "latitude and longitude".into(),
             Self::Word(word) => {
                 let words: Vec<_> = word.words().iter().map(|word| format!("`\"{word}\"`")).collect();
                 words.join(", ")
@@ -196,6 +205,8 @@ impl Field<'_> {
             Self::Addresses(values, _) => list(values.iter().map(ToString::to_string)),
             Self::Name(name) => quote(name.to_string()),
             Self::Path(path) => quote(path.display().to_string()),
+            Self::Text(text) => quote((*text).clone()),
+            Self::Place(place) => quote(place.map(|place| place.to_string()).unwrap_or_default()),
             Self::Paths(paths) => list(paths.iter().map(|path| path.display().to_string())),
             Self::Share(share, _) => quote(render_share(**share)),
             Self::Words(words) => list(words.iter().cloned()),
@@ -219,6 +230,8 @@ impl Field<'_> {
             | Self::Name(_)
             | Self::Path(_)
             | Self::Paths(_)
+            | Self::Text(_)
+            | Self::Place(_)
             | Self::Word(_)
             | Self::Words(_)
             | Self::Names(_)

@@ -28,6 +28,7 @@ use ipnet::IpNet;
 
 use crate::diagnostic::{Diagnostic, Position};
 use crate::dns::Name;
+use crate::geo::Place;
 
 /// The configuration file that is read when none is named, if it exists.
 pub const FILE_DEFAULT: &str = "perigee.toml";
@@ -163,10 +164,7 @@ impl Config {
                     .help("checks would be forgotten before their second probe; make it several intervals long"),
             );
         }
-        let unread = [
-            ("geoip.databases", self.geoip.databases.is_empty()),
-            ("resolver.servers", self.resolver.servers.is_empty()),
-        ];
+        let unread = [("resolver.servers", self.resolver.servers.is_empty())];
         for (key, empty) in unread {
             if !empty {
                 let message = format!("nothing reads `{key}` yet: it has no effect in this version");
@@ -423,10 +421,20 @@ impl Default for Edns {
 }
 
 /// `[geoip]`: where clients are.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Geoip {
-    /// MaxMind DB files.
+    /// MaxMind DB files, in the order in which they are asked.
     pub databases: Vec<PathBuf>,
+    /// The language of the names of cities, by its code in the databases.
+    pub language: String,
+    /// Where clients are taken to be that no database has a place for; `None` for nowhere.
+    pub unknown_location: Option<Place>,
+}
+
+impl Default for Geoip {
+    fn default() -> Self {
+        Self { databases: Vec::new(), language: "en".into(), unknown_location: None }
+    }
 }
 
 /// `[resolver]`: who answers the questions of scripts.

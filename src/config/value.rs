@@ -11,6 +11,7 @@ use ipnet::IpNet;
 use super::keys::{ALL, Field};
 use super::units::{parse_duration, parse_share, parse_size};
 use crate::dns::Name;
+use crate::geo::Place;
 
 /// What messages call a number that no field could hold.
 const HUGE: &str = "a number that large";
@@ -72,6 +73,8 @@ impl Field<'_> {
             Self::Words(field) => *field = reader.list(value, |value| reader.text(value))?,
             Self::Names(field) => *field = reader.all_or_list(value, |value| reader.name(value))?,
             Self::Networks(field) => *field = reader.all_or_list(value, |value| reader.network(value))?,
+            Self::Text(field) => *field = reader.text(value).map_err(one)?,
+            Self::Place(field) => *field = reader.place(value).map_err(one)?,
             Self::Word(field) => field.choose(reader.word(value, field.words()).map_err(one)?),
         }
         Ok(())
@@ -190,19 +193,30 @@ impl Reader<'_> {
         Ok(if text.is_empty() { PathBuf::new() } else { base.join(text) })
     }
 
+    fn text(&self, value: &Value<'_>) -> Result<String, Fault> {
+        let Shape::Text(text) = value.shape else {
+            return Err(self.mismatch(value, "write a text in quotes"));
+        };
+        Ok(text.to_owned())
+    }
+
+    fn place(&self, value: &Value<'_>) -> Result<Option<Place>, Fault> {
+        let help = "write a latitude and a longitude in degrees, as in `\"48.137 11.576\"`, or `\"\"` for nowhere";
+        let Shape::Text(text) = value.shape else {
+            return Err(self.mismatch(value, help));
+        };
+        if text.is_empty() {
+            return Ok(None);
+        }
+        text.parse().map(Some).map_err(|_| self.malformed(value, text, help))
+    }
+
     fn word(&self, value: &Value<'_>, words: &[&str]) -> Result<usize, Fault> {
         let help = format!("write one of {}", self.kind);
         let Shape::Text(text) = value.shape else {
             return Err(self.mismatch(value, &help));
         };
         words.iter().position(|word| *word == text).ok_or_else(|| self.malformed(value, text, &help))
-    }
-
-    fn text(&self, value: &Value<'_>) -> Result<String, Fault> {
-        let Shape::Text(text) = value.shape else {
-            return Err(self.mismatch(value, "write a word in quotes"));
-        };
-        Ok(text.to_owned())
     }
 
     fn network(&self, value: &Value<'_>) -> Result<IpNet, Fault> {

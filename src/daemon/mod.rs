@@ -2,11 +2,12 @@
 //!
 //! Read [`run`] for the life of the process and `Stage` for the way of a zone from its file to the workers:
 //! `candidate.rs` makes it of its text, its checks are claimed and probed, and only then it goes live. `library.rs`
-//! reads the Lua that all records share, `capability.rs` checks what their zones may call.
+//! reads the Lua that all records share, `places.rs` the databases of places; `capability.rs` checks what zones may call.
 
 pub mod candidate;
 pub mod capability;
 pub mod library;
+pub mod places;
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};
@@ -25,6 +26,7 @@ use crate::config::{Config, SOURCE_EVENTS_MAX};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::dns::Name;
 use crate::dns::wire::Limits;
+use crate::geo::Databases;
 use crate::health::checker::{Checker, Settings as CheckerSettings};
 use crate::health::probe::Prober;
 use crate::health::table::{Claims, Table};
@@ -34,6 +36,7 @@ use crate::server::{self, Clock, Workers};
 use crate::source::{Event, FileSource, MapSource};
 use crate::zone::{Zone, ZoneSet};
 use candidate::Candidate;
+use places::{Places, Renewed};
 
 /// How much the clock that scripts are held against may be late.
 const THREAD_CLOCK_GRAIN: Duration = Duration::from_micros(250);
@@ -42,7 +45,7 @@ const RETIRED_LOOK: Duration = Duration::from_secs(1);
 
 /// Serves until a signal says stop; returns why it could not go on.
 ///
-/// SIGTERM and SIGINT stop, SIGHUP reads every zone again, SIGUSR1 logs the counters.
+/// SIGTERM and SIGINT stop, SIGHUP reads every zone and database again, SIGUSR1 logs the counters.
 pub fn run(config: &Config) -> Result<(), Vec<Diagnostic>> {
     let workers = match config.server.workers {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
@@ -53,20 +56,25 @@ pub fn run(config: &Config) -> Result<(), Vec<Diagnostic>> {
         return Err(unknown);
     }
     let library = library::load(config)?;
+    let places = Places::open(config)?;
     let listeners = server::bind(&config.server.listen, workers)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(system("cannot start"))?;
-    runtime.block_on(serve(config, library, listeners))
+    runtime.block_on(serve(config, library, places, listeners))
 }
 
 /// The life of a server: read, probe, serve and keep up with changes, stop.
-async fn serve(config: &Config, library: Arc<Library>, listeners: server::Listeners) -> Result<(), Vec<Diagnostic>> {
+async fn serve(
+    config: &Config,
+    library: Arc<Library>,
+    places: Places,
+    listeners: server::Listeners,
+) -> Result<(), Vec<Diagnostic>> {
     let mut signals = Signals::new().map_err(system("cannot listen for signals"))?;
     log_diagnostics(listeners.warnings());
     let table = Arc::new(Table::new(config.health.checks_max));
     let stopping = Arc::new(Notify::new());
     let checker = Arc::new(start_checker(config, &table, &stopping));
-    let (maps, stage) = read_maps(Stage::new(config, table.clone())).await;
-    let (source, stage) = read_zones(stage, &library).await;
+    let (sources, stage) = read_all(config, &library, places, &table).await;
     tokio::select! {
         () = warm_all(&stage, &checker) => {}
         () = signals.stop() => return Ok(()),
@@ -79,7 +87,7 @@ async fn serve(config: &Config, library: Arc<Library>, listeners: server::Listen
     let workers = workers.map_err(|error| vec![Diagnostic::error(None, error.to_string())])?;
     tracing::info!(?addresses, zones = stage.live.len(), checks = stage.table.len(), "serving");
 
-    keep_up(stage, (source, maps), &publish, &checker, &workers, &mut signals).await;
+    keep_up(stage, sources, &publish, &checker, &workers, &mut signals).await;
 
     tracing::info!(counters = %workers.counters().snapshot(), "stopping");
     workers.stop().request();
@@ -89,39 +97,52 @@ async fn serve(config: &Config, library: Arc<Library>, listeners: server::Listen
     joined.map_err(|error| vec![Diagnostic::error(None, error.to_string())])
 }
 
-/// Reads every map there is; the source is ready to be watched.
-async fn read_maps(stage: Stage<'_>) -> (MapSource, Stage<'_>) {
-    let mut maps = MapSource::new(&stage.config.lua.map_dir);
-    let (maps, looked) = tokio::task::spawn_blocking(move || {
+/// Where zones and what scripts may look up come from.
+struct Sources {
+    zones: FileSource<Candidate>,
+    places: Places,
+    maps: MapSource,
+}
+
+/// Reads every map and zone there is and claims their checks; the sources are ready to be watched.
+async fn read_all<'c>(
+    config: &'c Config,
+    library: &Arc<Library>,
+    places: Places,
+    table: &Arc<Table>,
+) -> (Sources, Stage<'c>) {
+    let (shared, library) = (Arc::new(config.clone()), library.clone());
+    let mut stage = Stage::new(config, table.clone(), places.surroundings());
+    let beside = stage.beside.subscribe();
+    let mut zones = FileSource::new(&config.zones, &config.zone, move |name, text, reader| {
+        let beside = Arc::clone(&beside.borrow());
+        candidate::load(&shared, &library, &beside, name, text, reader)
+    });
+    let mut maps = MapSource::new(&config.lua.map_dir);
+    // Zones are tried with the maps that they look up.
+    let (maps, looked) = blocking(move || {
         let looked = maps.read(&[]);
         (maps, looked)
     })
-    .await
-    .expect("reading maps does not panic, and nothing stops the runtime meanwhile");
-    stage.take_maps(maps.maps(), &looked.diagnostics);
-    (maps, stage)
-}
-
-/// Reads every zone there is and claims their checks; the source is ready to be watched.
-async fn read_zones<'c>(mut stage: Stage<'c>, library: &Arc<Library>) -> (FileSource<Candidate>, Stage<'c>) {
-    let config = stage.config;
-    let (shared, library, beside) = (Arc::new(config.clone()), library.clone(), stage.beside.subscribe());
-    let mut source = FileSource::new(&config.zones, &config.zone, move |name, text, reader| {
-        let beside = beside.borrow().clone();
-        candidate::load(&shared, &library, &beside, name, text, reader)
-    });
-    let (source, events) = tokio::task::spawn_blocking(move || {
-        let events = source.load_all();
-        (source, events)
+    .await;
+    stage.renew_maps(maps.maps(), &looked.diagnostics);
+    let (zones, events) = blocking(move || {
+        let events = zones.load_all();
+        (zones, events)
     })
-    .await
-    .expect("reading zones does not panic, and nothing stops the runtime meanwhile");
+    .await;
     for event in events {
         if let Some(claimed) = stage.take(event) {
             stage.accept(claimed);
         }
     }
-    (source, stage)
+    (Sources { zones, places, maps }, stage)
+}
+
+/// Reads files on a thread made for blocking.
+async fn blocking<T: Send + 'static>(read: impl FnOnce() -> T + Send + 'static) -> T {
+    let read = tokio::task::spawn_blocking(read).await;
+    read.expect("reading files does not panic, and nothing stops the runtime meanwhile")
 }
 
 /// Waits for the first probes of all checks, up to the deadline.
@@ -136,7 +157,7 @@ async fn warm_all(stage: &Stage<'_>, checker: &Checker) {
 /// Publishes what changes, until a signal or a worker's failure says stop.
 async fn keep_up(
     mut stage: Stage<'_>,
-    (source, maps): (FileSource<Candidate>, MapSource),
+    sources: Sources,
     publish: &watch::Sender<Arc<World>>,
     checker: &Arc<Checker>,
     workers: &Workers,
@@ -145,10 +166,13 @@ async fn keep_up(
     let (events_in, mut events) = mpsc::channel(SOURCE_EVENTS_MAX);
     let (ready_in, mut ready) = mpsc::channel(SOURCE_EVENTS_MAX);
     let (maps_in, mut maps_changed) = mpsc::channel(1);
-    let (reload, reload_maps) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (renewed_in, mut renewed) = mpsc::channel(1);
+    let [reload, reread, reopen] = std::array::from_fn(|_| Arc::new(Notify::new()));
+    let Sources { zones, places, maps } = sources;
     let mut watching = JoinSet::new();
-    watching.spawn(source.watch(events_in, reload.clone()));
-    watching.spawn(maps.watch(stage.config.zones.reload_interval, maps_in, reload_maps.clone()));
+    watching.spawn(zones.watch(events_in, reload.clone()));
+    watching.spawn(maps.watch(stage.config.zones.reload_interval, maps_in, reread.clone()));
+    watching.spawn(places.keep_up(renewed_in, reopen.clone()));
     let stop = workers.stop();
     let mut retired = Retired::default();
     loop {
@@ -174,17 +198,26 @@ async fn keep_up(
                 names.iter().for_each(|name| stage.announce(name));
             }
             Some((maps, diagnostics)) = maps_changed.recv() => {
-                stage.take_maps(maps, &diagnostics);
+                stage.renew_maps(maps, &diagnostics);
                 retired.add(publish.send_replace(stage.world()));
                 stage.announce_maps();
+            }
+            Some(Renewed { databases, files }) = renewed.recv() => {
+                stage.renew_databases(databases);
+                retired.add(publish.send_replace(stage.world()));
+                for (file, database) in files {
+                    let (file, kind, built) = (file.display(), database.kind(), database.built());
+                    tracing::info!(%file, kind, built, "database replaced");
+                }
             }
             () = retired.wait() => retired.drop_unused(),
             order = signals.next() => match order {
                 Order::Stop => return,
                 Order::Reload => {
                     tracing::info!("reading every zone again");
-                    reload_maps.notify_one();
+                    reread.notify_one();
                     reload.notify_one();
+                    reopen.notify_one();
                 }
                 Order::Count => tracing::info!(counters = %workers.counters().snapshot(), "counted so far"),
             },
@@ -197,7 +230,7 @@ async fn keep_up(
 struct Stage<'c> {
     config: &'c Config,
     table: Arc<Table>,
-    /// What scripts may look up, but for the zones; those that load zones read it, too.
+    /// What scripts may look up, but for the zones; whoever makes a candidate sees the newest.
     beside: watch::Sender<Arc<Surroundings>>,
     live: BTreeMap<Name, Hosted>,
     /// The newest version of each zone seen, so that a slow older one does not replace it.
@@ -220,15 +253,16 @@ struct Claimed {
 }
 
 impl<'c> Stage<'c> {
-    fn new(config: &'c Config, table: Arc<Table>) -> Self {
-        let beside = watch::Sender::new(Arc::default());
+    fn new(config: &'c Config, table: Arc<Table>, beside: Surroundings) -> Self {
+        let beside = watch::Sender::new(Arc::new(beside));
         Self { config, table, beside, live: BTreeMap::new(), versions: HashMap::new(), versions_seen: 0 }
     }
 
-    /// Takes maps into the next world, and logs what is wrong with them.
-    fn take_maps(&self, maps: Arc<Maps>, diagnostics: &[Diagnostic]) {
+    /// Takes maps in the place of those there were, and logs what is wrong with them.
+    fn renew_maps(&self, maps: Arc<Maps>, diagnostics: &[Diagnostic]) {
         log_diagnostics(diagnostics);
-        self.beside.send_modify(|beside| *beside = Arc::new(Surroundings { maps, ..Surroundings::default() }));
+        let renewed = self.beside.borrow().with_maps(maps);
+        self.beside.send_replace(Arc::new(renewed));
     }
 
     /// Logs what an event tells, and claims the checks of a zone that came with it.
@@ -286,6 +320,12 @@ impl<'c> Stage<'c> {
     fn remove(&mut self, name: &Name) -> bool {
         self.versions.remove(name);
         self.live.remove(name).is_some()
+    }
+
+    /// Takes databases of places in the place of those there were.
+    fn renew_databases(&self, databases: Arc<Databases>) {
+        let renewed = Surroundings { geo: databases, ..self.beside.borrow().with_zones(ZoneSet::default()) };
+        self.beside.send_replace(Arc::new(renewed));
     }
 
     /// What answers are made from, with the zones as they are now.

@@ -18,7 +18,6 @@ use crate::dns::wire::Header;
 use crate::dns::{Client, Name, NameRef, Now, Transport};
 use crate::health::Check;
 use crate::health::table::{Slot, Table};
-use crate::networks::Networks;
 
 /// How many health slots a worker keeps before it ever looks for those it could let go of.
 const SLOTS_MIN: usize = 256;
@@ -285,16 +284,16 @@ impl Context {
         is_in
     }
 
-    /// Finds the most specific network that holds `bestwho`.
-    ///
-    /// Counts as looking at the bits that decide it for the whole neighbourhood.
-    pub(super) fn look_up<'n, V>(&self, networks: &'n Networks<V>) -> Option<&'n (IpNet, V)> {
+    /// Looks `bestwho` up; `look` tells what it finds and how many bits of the address it went by, which then count as
+    /// looked at.
+    pub(super) fn look_client_up<T>(&self, look: impl FnOnce(IpAddr) -> (T, u8)) -> T {
         let facts = self.facts.get();
-        let found = networks.lookup(facts.subnet.map_or_else(|| facts.sender.ip(), |subnet| subnet.address));
+        let client = facts.subnet.map_or_else(|| facts.sender.ip(), |subnet| subnet.address);
+        let (found, bits) = look(client);
         if facts.subnet.is_some() {
-            self.consult(found.scope);
+            self.consult(bits);
         }
-        found.entry
+        found
     }
 
     fn consult(&self, bits: u8) {
@@ -381,9 +380,16 @@ impl Context {
 
     /// Notes what an operator should know of a script; heard only in a trial run.
     pub(super) fn lint(&self, lint: String) {
-        if let Some(discovery) = self.discovery.borrow_mut().as_mut() {
+        let mut discovery = self.discovery.borrow_mut();
+        // Of a script that calls one builtin many times, once is enough.
+        if let Some(discovery) = discovery.as_mut().filter(|discovery| !discovery.lints.contains(&lint)) {
             discovery.lints.push(lint);
         }
+    }
+
+    /// Whether this is a trial run, whose answer nobody gets.
+    pub(super) fn is_trial(&self) -> bool {
+        self.discovery.borrow().is_some()
     }
 
     /// Begins to collect checks and lints.

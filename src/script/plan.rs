@@ -5,6 +5,7 @@
 //! exactly as the VM would: it draws the same random numbers in the same order and looks at the same bits of the
 //! client, which a property test holds it to. Whatever would end in an error is left to the VM, which tells it.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
@@ -12,6 +13,7 @@ use rand::RngExt;
 use smallvec::SmallVec;
 
 use super::api::arguments::{Options, Setting, read_address, read_network};
+use super::api::geo::{Unknown, pick_closest};
 use super::api::hash::hash_address;
 use super::api::health::{Choice, clamp_port, port_check, read_request, url_check};
 use super::api::pick::{draw, shares};
@@ -29,8 +31,8 @@ const LEAVES_MAX: usize = 4096;
 const STEPS_BESIDE_CALLS: usize = 2;
 
 /// The builtins that plans stand in for. Where a library gives one of these names another meaning there are no plans.
-pub(super) const BUILTINS: [&str; 8] =
-    ["all", "ifportup", "ifurlup", "pickhashed", "pickrandom", "pickwhashed", "pickwrandom", "view"];
+pub(super) const BUILTINS: [&str; 9] =
+    ["all", "ifportup", "ifurlup", "pickclosest", "pickhashed", "pickrandom", "pickwhashed", "pickwrandom", "view"];
 
 /// What a script comes to.
 pub(super) struct Plan {
@@ -64,6 +66,8 @@ enum Node {
     Hashed(Values),
     /// `pickwrandom` and `pickwhashed`.
     Weighted(Weighted),
+    /// `pickclosest`: the leaf of each candidate, and its address.
+    Closest(Vec<(u32, IpAddr)>, Unknown),
     /// `view`.
     View(Vec<Rule>),
 }
@@ -90,9 +94,9 @@ struct Rule {
     values: Values,
 }
 
-/// Targets in groups: the leaf of each. Their checks are those of the plan, in the same order.
+/// Targets in groups: the leaf of each, and its address. Their checks are those of the plan, in the same order.
 struct Targets {
-    groups: Vec<Vec<u32>>,
+    groups: Vec<Vec<(u32, IpAddr)>>,
     choice: Choice,
 }
 
@@ -190,6 +194,9 @@ impl Node {
                 let share = weighted.shares.partition_point(|(end, _)| *end <= point);
                 weighted.shares.get(share).map(|(_, index)| *index)
             }),
+            Self::Closest(candidates, unknown) => {
+                pick_closest(context, candidates, |(_, address)| *address, *unknown).map_or(EMPTY, |(leaf, _)| leaf)
+            }
             Self::View(rules) => view(context, rules),
         }
     }
@@ -230,14 +237,15 @@ fn view(context: &Context, rules: &[Rule]) -> u32 {
 impl Targets {
     fn choose(&self, context: &Context, slots: &[Arc<Slot>]) -> Option<Chosen> {
         let mut slots = slots.iter();
-        let mut state = |leaf: &u32| -> Option<(u32, State)> {
+        let mut state = |target: &(u32, IpAddr)| -> Option<((u32, IpAddr), State)> {
             let slot = slots.next()?;
             slot.touch();
-            Some((*leaf, slot.state()))
+            Some((*target, slot.state()))
         };
-        let mut states = |group: &Vec<u32>| group.iter().map(&mut state).collect::<Option<Vec<_>>>();
+        let mut states = |group: &Vec<_>| group.iter().map(&mut state).collect::<Option<Vec<_>>>();
         let groups: Vec<_> = self.groups.iter().map(&mut states).collect::<Option<_>>()?;
-        self.choice.choose(context, &groups).ok()
+        let chosen = self.choice.choose(context, &groups, |(_, address)| *address).ok()?;
+        Some(chosen.into_iter().map(|(leaf, _)| leaf).collect())
     }
 }
 
@@ -293,6 +301,7 @@ impl Compiler {
                     ("pickhashed", [list]) => Some(Node::Hashed(self.list(list)?)),
                     ("pickwrandom", [choices]) => self.weighted(choices, false),
                     ("pickwhashed", [choices]) => self.weighted(choices, true),
+                    ("pickclosest", [list, options @ ..]) => self.closest(list, options),
                     ("view", [Literal::Table(rules, named)]) if named.is_empty() => {
                         Some(Node::View(rules.iter().map(|rule| self.rule(rule)).collect::<Option<_>>()?))
                     }
@@ -338,6 +347,19 @@ impl Compiler {
         Some(Node::Weighted(Weighted { values: self.values(&items)?, shares, sum, hashed }))
     }
 
+    fn closest(&mut self, literal: &Literal, options: &[Literal]) -> Option<Node> {
+        let unknown = Unknown::read(&read_options(options)?).ok()?;
+        let Literal::Table(items, named) = literal else { return None };
+        let candidate = |item: &Literal| {
+            let Literal::Text(text) = item else { return None };
+            let address = read_address(text)?.ip();
+            Some((self.leaf(&address.to_string())?, address))
+        };
+        let candidates = items.iter().map(candidate).collect::<Option<Vec<_>>>()?;
+        let is_plain = named.is_empty() && !candidates.is_empty();
+        is_plain.then_some(Node::Closest(candidates, unknown))
+    }
+
     fn rule(&mut self, literal: &Literal) -> Option<Rule> {
         let Literal::Table(parts, named) = literal else { return None };
         let [Literal::Table(networks, none), values] = &parts[..] else { return None };
@@ -367,7 +389,7 @@ impl Compiler {
             for target in group {
                 let Literal::Text(text) = target else { return None };
                 let target = read_address(text)?;
-                of_group.push(self.leaf(&target.ip().to_string())?);
+                of_group.push((self.leaf(&target.ip().to_string())?, target.ip()));
                 self.checks.push(choice.check(kind(target)));
             }
             leaves.push(of_group);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::Program;
+use crate::geo::Databases;
 use crate::networks::Maps;
 use crate::zone::ZoneSet;
 
@@ -18,11 +19,18 @@ pub struct Surroundings {
     pub zones: ZoneSet<Programs>,
     /// Tables of networks, for `map`.
     pub maps: Arc<Maps>,
+    /// Where addresses are.
+    pub geo: Arc<Databases>,
 }
 
 impl Surroundings {
     /// The same with other zones.
     pub fn with_zones(&self, zones: ZoneSet<Programs>) -> Self {
-        Self { zones, maps: Arc::clone(&self.maps) }
+        Self { zones, geo: Arc::clone(&self.geo), maps: Arc::clone(&self.maps) }
+    }
+
+    /// The same with other maps, and without zones.
+    pub fn with_maps(&self, maps: Arc<Maps>) -> Self {
+        Self { maps, ..self.with_zones(ZoneSet::default()) }
     }
 }

@@ -3,13 +3,18 @@
 use std::net::{IpAddr, SocketAddr};
 
 use proptest::prelude::*;
+use serde_json::json;
 
 use super::*;
 use crate::diagnostic::Position;
 use crate::dns::edns::ClientSubnet;
 use crate::dns::{Class, Name};
+use crate::geo::{Database, Databases};
 use crate::health::State;
 use crate::zone::{Data, LuaData, Piece, Record, Scripts, Zone};
+
+#[path = "../../tests/support/mmdb.rs"]
+mod mmdb;
 
 /// The program of a LUA TXT record at `www.example.com`, whose code stands in line 7 of a zone file.
 fn program(code: &str, covered: Rtype) -> Result<Arc<Program>, Diagnostic> {
@@ -282,9 +287,35 @@ fn value_code() -> impl Strategy<Value = String> {
             list.prop_map(|list| format!("pickhashed {{ {list} }}")),
             weighted.clone().prop_map(|choices| format!("pickwrandom({{{choices}}})")),
             weighted.prop_map(|choices| format!("pickwhashed({{{choices}}})")),
+            closest_code(),
             prop::collection::vec(rule, 1..4).prop_map(|rules| format!("view({{{}}})", rules.join(", "))),
         ]
     })
+}
+
+/// Code that picks the closest of some addresses.
+fn closest_code() -> impl Strategy<Value = String> {
+    let address = (1..=6u8).prop_map(|last| format!("'192.0.2.{last}'"));
+    let options = prop::sample::select(vec!["", ", {unknown='first'}", ", {unknown='random'}", ", {unknown='40 -70'}"]);
+    (prop::collection::vec(address, 1..4), options)
+        .prop_map(|(addresses, options)| format!("pickclosest({{{}}}{options})", addresses.join(", ")))
+}
+
+/// Surroundings in which some of the addresses above have places, two of them the same.
+fn surroundings() -> Arc<Surroundings> {
+    let place = |latitude: f64, longitude: f64| json!({ "location": { "latitude": latitude, "longitude": longitude } });
+    let database = mmdb::Mmdb::new(
+        "Test-City",
+        [
+            ("10.1.0.0/17", place(50.5, 10.0)),
+            ("203.0.113.0/24", place(-30.0, 150.0)),
+            ("192.0.2.1/32", place(50.0, 8.5)),
+            ("192.0.2.2/32", place(50.0, 8.5)),
+            ("192.0.2.3/32", place(-33.5, 151.0)),
+        ],
+    );
+    let database = Arc::new(Database::new(database.octets()).unwrap());
+    Arc::new(Surroundings { geo: Arc::new(Databases::new(vec![database], "en", None)), ..Surroundings::default() })
 }
 
 /// Code of a whole record.
@@ -321,11 +352,12 @@ proptest! {
             let network = ipnet::IpNet::new(address.parse().unwrap(), bits).unwrap().trunc();
             ClientSubnet { family: 1, source_length: bits, address: network.network() }
         });
-        let table = Arc::new(Table::new(64));
+        let (table, surroundings) = (Arc::new(Table::new(64)), surroundings());
         let make = |plans| {
             let (limits, library, table) = (config::Lua::default(), Arc::default(), table.clone());
             let mut vm = Vm::new(Setup { limits, library, table, seed, clock: Box::new(|| Duration::ZERO) }).unwrap();
             vm.plans = plans;
+            vm.turn_to(&surroundings);
             vm
         };
         let (mut by_plan, mut by_vm) = (make(true), make(false));
@@ -366,6 +398,7 @@ fn the_records_of_the_founding_story_have_plans() {
         "view({{{'192.168.0.0/16'}, {pickwrandom({{1, '1.2.3.4'}, {1, '1.2.3.5'}})}}, { {'0.0.0.0/0'}, { pickwrandom({ {1, '4.3.2.1'}, {1, '4.3.2.2'}})}}})",
         "ifurlup('https://www.example.com/', {{'192.0.2.20'}, {'203.0.113.4'}})",
         "ifportup(443, {'192.0.2.1', '192.0.2.2'}, {selector='all', headers={a='b'}})",
+        "pickclosest({'192.0.2.1', '192.0.2.2'}, {unknown='first'})",
     ];
     for code in codes {
         assert!(program(code, Rtype::A).unwrap().plan.is_some(), "{code}");

@@ -11,10 +11,13 @@ use perigee::daemon::candidate;
 use perigee::diagnostic::Diagnostic;
 use perigee::dns::Name;
 use perigee::dns::wire::Limits;
+use perigee::geo::{Database, Databases};
 use perigee::health::table::Table;
 use perigee::script::{Program, Programs, Setup, Surroundings, Vm};
 use perigee::zone::parser::{self, Input, Options};
 use perigee::zone::{Zone, ZoneSet, check};
+
+use super::mmdb::Mmdb;
 
 /// When every question is asked.
 const NOW: Now = Now { unix_secs: 1_700_000_000, monotonic: Duration::ZERO };
@@ -29,13 +32,26 @@ impl Authority {
     ///
     /// Panics with the diagnostics of what does not load.
     pub(crate) fn new<'t>(config: &str, zones: impl IntoIterator<Item = (&'t str, &'t str)>) -> Self {
+        Self::with_databases(config, &[], zones)
+    }
+
+    /// As [`Authority::new`], with databases of places beside the zones.
+    pub(crate) fn with_databases<'t>(
+        config: &str,
+        databases: &[Mmdb],
+        zones: impl IntoIterator<Item = (&'t str, &'t str)>,
+    ) -> Self {
         let config = match Config::parse(Some((Path::new("perigee.toml"), config)), []) {
             Ok((config, _)) => config,
             Err(diagnostics) => panic!("{}", told(&diagnostics)),
         };
         let zones: Vec<_> = zones.into_iter().map(|(apex, text)| load(&config, apex, text)).collect();
         let world = World {
-            surroundings: Arc::new(Surroundings { zones: ZoneSet::new(zones), ..Surroundings::default() }),
+            surroundings: Arc::new(Surroundings {
+                zones: ZoneSet::new(zones),
+                geo: open(&config, databases),
+                ..Surroundings::default()
+            }),
             limits: Limits { udp_payload_max: config.server.udp_payload_max, client_subnet: config.edns.client_subnet },
             any_to_tcp: config.server.any_to_tcp,
         };
@@ -55,6 +71,13 @@ impl Authority {
             Outcome::Silence => None,
         }
     }
+}
+
+/// Makes the databases and opens them.
+fn open(config: &Config, databases: &[Mmdb]) -> Arc<Databases> {
+    let open = |database: &Mmdb| Arc::new(Database::new(database.octets()).expect("the test made a database"));
+    let databases = databases.iter().map(open).collect();
+    Arc::new(Databases::new(databases, &config.geoip.language, config.geoip.unknown_location))
 }
 
 /// Loads a zone as a server would, and compiles its scripts.

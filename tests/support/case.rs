@@ -5,6 +5,7 @@
 //! ```text
 //! --- config                        perigee.toml, where the defaults do not fit
 //! --- zone example.com              a zone file
+//! --- places                        a database of places: lines of a network and its entry as JSON
 //! --- ask www.example.com A         a question; the words behind the type are told at `Asked`
 //! --- send                          a message in hexadecimal digits and "quoted" text; `;` begins a remark
 //! --- expect                        the answer to the question before
@@ -25,6 +26,7 @@ use perigee::answer::Transport;
 use perigee::dns::{Class, Name, Rtype};
 
 use super::authority::Authority;
+use super::mmdb::Mmdb;
 
 /// Runs every case in a directory below `tests/cases`, and fails with all that went wrong.
 pub(crate) fn run(directory: &str) {
@@ -104,7 +106,8 @@ impl Case {
             blocks.filter(move |((kind, _), _)| *kind == wanted).map(|((_, rest), body)| (rest, body))
         };
         let config: String = bodies("config").map(|(_, body)| body).collect();
-        let mut authority = Authority::new(&config, bodies("zone"));
+        let databases: Vec<Mmdb> = bodies("places").map(|(_, body)| read_places(file, body)).collect();
+        let mut authority = Authority::with_databases(&config, &databases, bodies("zone"));
         let (mut rewritten, mut differences) = (self.remark.clone(), String::new());
         let mut asked: Option<(&Block, String)> = None;
         for (index, block) in self.blocks.iter().enumerate() {
@@ -124,7 +127,7 @@ impl Case {
                     continue;
                 }
                 (_, Some((question, _))) => panic!("{at}: `{}` has no `--- expect`", question.head),
-                (("config", "") | ("zone", _), None) => {}
+                (("config" | "places", "") | ("zone", _), None) => {}
                 (("ask", rest), None) => {
                     let asked_now = Asked::read(&at, rest);
                     asked = Some((block, asked_now.exchange(&mut authority, &asked_now.to_octets(&at))));
@@ -140,6 +143,15 @@ impl Case {
         assert!(asked.is_none(), "{file}: the last question has no `--- expect`");
         (rewritten, differences)
     }
+}
+
+/// Reads the lines of a database of places.
+fn read_places(file: &str, lines: &str) -> Mmdb {
+    let entries = lines.lines().filter(|line| !line.is_empty()).map(|line| {
+        let (network, entry) = line.split_once(' ').unwrap_or_else(|| panic!("{file}: `{line}` has no entry"));
+        (network, entry.parse().unwrap_or_else(|error| panic!("{file}: `{entry}`: {error}")))
+    });
+    Mmdb::new("Test", entries)
 }
 
 /// A question: a name, a type, and words that say how it is asked.

@@ -27,10 +27,10 @@ pub(crate) struct Perigee {
 
 impl Perigee {
     /// Starts with these files, `perigee.toml` among them if its keys matter, and waits until it serves.
-    pub(crate) fn start(files: &[(&str, &str)]) -> Self {
+    pub(crate) fn start<T: AsRef<[u8]> + ?Sized>(files: &[(&str, &T)]) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         for (name, text) in files {
-            write(directory.path(), name, text);
+            write(directory.path(), name, text.as_ref());
         }
         let mut child = Command::new(env!("CARGO_BIN_EXE_perigee"))
             .arg("serve")
@@ -56,8 +56,8 @@ impl Perigee {
     }
 
     /// Puts another text in place of a file, as an editor that renames does.
-    pub(crate) fn edit(&self, name: &str, text: &str) {
-        write(self.directory.path(), name, text);
+    pub(crate) fn edit<T: AsRef<[u8]> + ?Sized>(&self, name: &str, text: &T) {
+        write(self.directory.path(), name, text.as_ref());
     }
 
     /// Removes a file.
@@ -195,7 +195,9 @@ impl Question {
 
     /// Asks for the records of a name whose type has this mnemonic.
     pub(crate) fn of_type(name: &str, rtype: &str) -> Self {
-        Self { rtype: rtype.parse().expect("a type"), ..Self::a(name) }
+        // hickory knows fewer types by name than there are.
+        let number = perigee::dns::Rtype::parse(rtype.as_bytes()).expect("a type").0;
+        Self { rtype: RecordType::from(number), ..Self::a(name) }
     }
 
     /// Says which network the client is in.
@@ -236,7 +238,7 @@ pub(crate) fn rcode(message: &Message) -> ResponseCode {
 }
 
 /// Writes a file beside its place and then renames it there.
-fn write(directory: &Path, name: &str, text: &str) {
+fn write(directory: &Path, name: &str, text: &[u8]) {
     let path = directory.join(name);
     fs::create_dir_all(path.parent().expect("a file has a directory")).expect("created");
     let aside = path.with_extension("new");

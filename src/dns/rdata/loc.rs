@@ -82,7 +82,9 @@ impl Axis {
             angle += minutes * 60 * 1000;
             word = reader.word(name)?;
             if self.half(word).is_none() {
-                let seconds = parse_fixed(word, 3).and_then(|n| u32::try_from(n).ok()).filter(|n| *n < 60 * 1000);
+                // `-0` is what PowerDNS writes for a place that is unknown, and no seconds.
+                let seconds = Some(word).filter(|word| !word.starts_with(b"-")).and_then(|word| parse_fixed(word, 3));
+                let seconds = seconds.and_then(|n| u32::try_from(n).ok()).filter(|n| *n < 60 * 1000);
                 angle +=
                     seconds.ok_or_else(|| self.not(word, "a number of seconds from 0 to 59.999 or a half", reader))?;
                 word = reader.word(name)?;

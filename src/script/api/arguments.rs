@@ -149,6 +149,23 @@ impl<'l> Arguments<'l> {
         }
     }
 
+    /// Takes a whole number, or a text of one; a fraction is refused.
+    pub(super) fn integral(&mut self) -> Result<i64, CallError> {
+        let value = self.value();
+        let number = self.lua.coerce_number(value.clone()).ok().flatten();
+        // The cast saturates, and whoever asks has a use for small numbers alone.
+        let number = number.filter(|number| number.fract() == 0.0).map(|number| number as i64);
+        number.ok_or_else(|| self.refuse("a whole number", &value))
+    }
+
+    /// Takes a string, or a list of them.
+    pub(super) fn one_or_list(&mut self) -> Result<Vec<String>, CallError> {
+        let value = self.value();
+        let texts = string(self.lua, &value).map(|one| vec![one]).or_else(|| list(self.lua, &value));
+        let texts = texts.ok_or_else(|| self.refuse("a string or a list of strings", &value))?;
+        Ok(texts.iter().map(LuaString::to_string_lossy).collect())
+    }
+
     /// Takes a list of strings: all keys numbers, all values strings or numbers; the keys are ignored.
     pub(super) fn list(&mut self) -> Result<Vec<LuaString>, CallError> {
         let value = self.value();

@@ -9,6 +9,7 @@ use mlua::LuaString;
 use smallvec::SmallVec;
 
 use super::arguments::{Options, read_address};
+use super::geo::{Unknown, databases, pick_closest};
 use super::hash::hash_address;
 use super::pick::{pick_hashed, pick_random};
 use super::{Api, CallError, Family};
@@ -76,9 +77,13 @@ fn answer(
     choice: &Choice,
     kind: impl Fn(SocketAddr) -> Kind,
 ) -> Result<Vec<String>, CallError> {
+    if choice.needs_places() {
+        // What it says of missing databases is to be heard before anything is up.
+        databases(context);
+    }
     let state = |target: &SocketAddr| (target.ip(), context.slot(&choice.check(kind(*target))).state());
     let states: Vec<Vec<(IpAddr, State)>> = groups.iter().map(|group| group.iter().map(state).collect()).collect();
-    match choice.choose(context, &states) {
+    match choice.choose(context, &states, |target| *target) {
         Ok(chosen) => Ok(chosen.iter().map(ToString::to_string).collect()),
         Err(Undecided::Incomplete) => {
             Err(CallError::refused("has no target whose first check has ended, and `failOnIncompleteCheck` is set"))
@@ -143,19 +148,25 @@ impl Choice {
         &self,
         context: &Context,
         groups: &[Vec<(T, State)>],
+        address_of: impl Fn(&T) -> IpAddr,
     ) -> Result<SmallVec<[T; 4]>, Undecided> {
         let up = |group: &Vec<(T, State)>| -> SmallVec<[T; 4]> {
             group.iter().filter(|(_, state)| *state == State::Up).map(|(target, _)| *target).collect()
         };
         if let Some(up) = groups.iter().map(up).find(|up| !up.is_empty()) {
-            return Ok(self.selector.select(context, &up));
+            return Ok(self.selector.select(context, &up, address_of));
         }
         if self.fail_on_incomplete && groups.iter().flatten().all(|(_, state)| *state == State::Unknown) {
             return Err(Undecided::Incomplete);
         }
         let first = groups.iter().find(|group| !group.is_empty()).ok_or(Undecided::NoTarget)?;
         let targets: SmallVec<[T; 4]> = first.iter().map(|(target, _)| *target).collect();
-        Ok(self.backup.select(context, &targets))
+        Ok(self.backup.select(context, &targets, address_of))
+    }
+
+    /// Whether it asks where clients and targets are.
+    fn needs_places(&self) -> bool {
+        [self.selector, self.backup].iter().any(|selector| matches!(selector, Selector::Closest(_)))
     }
 
     /// The check of a target.
@@ -179,6 +190,8 @@ enum Selector {
     All,
     /// The same one for each client.
     Hashed,
+    /// The one closest to the client.
+    Closest(Unknown),
     /// None: NODATA.
     Empty,
 }
@@ -186,8 +199,8 @@ enum Selector {
 impl Selector {
     fn read(options: &Options, option: &str, lint: &mut dyn FnMut(String)) -> Result<Self, CallError> {
         Ok(match options.text(option)?.as_deref() {
-            // Without places of clients and targets all are equally far, and the closest is drawn among equals.
-            None | Some("random" | "pickclosest") => Self::Random,
+            None | Some("random") => Self::Random,
+            Some("pickclosest") => Self::Closest(Unknown::read(options)?),
             Some("all") => Self::All,
             Some("hashed") => Self::Hashed,
             Some("empty") => Self::Empty,
@@ -201,14 +214,20 @@ impl Selector {
         })
     }
 
-    fn select<T: Copy>(self, context: &Context, candidates: &[T]) -> SmallVec<[T; 4]> {
+    fn select<T: Copy>(
+        self,
+        context: &Context,
+        candidates: &[T],
+        address_of: impl Fn(&T) -> IpAddr,
+    ) -> SmallVec<[T; 4]> {
         let chosen = match self {
             Self::All => return candidates.iter().copied().collect(),
             Self::Empty => None,
-            Self::Random => pick_random(&mut *context.random(), candidates),
-            Self::Hashed => pick_hashed(hash_address(context.client().ip()), candidates),
+            Self::Random => pick_random(&mut *context.random(), candidates).copied(),
+            Self::Closest(unknown) => pick_closest(context, candidates, address_of, unknown),
+            Self::Hashed => pick_hashed(hash_address(context.client().ip()), candidates).copied(),
         };
-        chosen.copied().into_iter().collect()
+        chosen.into_iter().collect()
     }
 }
 

@@ -93,7 +93,10 @@ fn of_file(context: &Context, lua: &Lua, name: &LuaString, address: Option<IpAdd
     let map = name.to_str().ok().and_then(|name| maps.get(&*name)).ok_or_else(|| unknown(maps, name))?;
     let entry = match address {
         Some(address) => map.lookup(address).entry,
-        None => context.look_up(map.networks()),
+        None => context.look_client_up(|client| {
+            let found = map.lookup(client);
+            (found.entry, found.scope)
+        }),
     };
     let Some((network, row)) = entry else { return Ok((Value::Nil, None)) };
     Ok((row_value(lua, map, *row)?, Some(network.to_string())))

@@ -17,7 +17,7 @@
 //! `hash.rs` the function behind choices that stay.
 
 pub(super) mod arguments;
-mod geo;
+pub(super) mod geo;
 pub(super) mod hash;
 pub(super) mod health;
 mod map;
