@@ -8,6 +8,7 @@ mod command_line; // what `perigee check` tells, and exit codes
 mod config; // what files and the environment may say, and the manual that tells it
 mod edns; // what the cases cannot say of EDNS
 mod failover; // health to answers: right from the first one, following a fall and a return
+mod filters; // the chain of filters in lua/lib: who is kept, and how often
 mod founding; // the story perigee was founded on
 mod geo; // databases of places: what is read of them, and files that change
 mod health; // fake backends fail and recover: up, down, up
