@@ -14,6 +14,10 @@ const NAMES_TOLD_MAX: usize = 8;
 /// A module is a file below the zone's `lua-dir`: `require('geo.helpers')` runs `geo/helpers.lua`, once in a run, with
 /// globals of its own, and returns its value, which is read-only with all that is in it. Errors on a name without a
 /// file, on modules that require each other in a circle, and on a module that returns nothing.
+///
+/// ```lua
+/// www 60 IN LUA A "require('sites').any('berlin')"
+/// ```
 fn install(api: &mut Api<'_>) -> mlua::Result<()> {
     api.function("require", |context, arguments| {
         let name = arguments.text()?.to_string_lossy();
