@@ -46,3 +46,33 @@ fn clients_are_looked_up_and_changes_are_taken_up() {
     perigee.edit("lua/maps/sites.csv", "network,site\n10.0.0.0/8,us\n");
     perigee.wait_for_answers(&Question::txt("site.example.net").from("10.2.3.0/24"), &["us"]);
 }
+
+#[test]
+fn check_tells_what_is_wrong_with_maps_and_tries_records_with_those_that_are_sound() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let write = |name: &str, text: &str| {
+        let path = directory.path().join(name);
+        std::fs::create_dir_all(path.parent().expect("a directory")).expect("created");
+        std::fs::write(path, text).expect("written");
+    };
+    let zone = ZONE.replace("pop   60 IN LUA", "pop   60 IN LUA TXT \"map('sites', '10.0.0.1')\"\nmore  60 IN LUA");
+    write("zones/example.net.zone", &zone);
+    write("lua/maps/sites.csv", SITES);
+    write("lua/maps/pops.csv", "network,name,weight\n10.0.0.0/8,icn\n");
+    write("lua/maps/notes.txt", "no map");
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_perigee"))
+        .arg("check")
+        .current_dir(directory.path())
+        .env_clear()
+        .output()
+        .expect("perigee runs");
+    let report = String::from_utf8_lossy(&output.stdout);
+    let lines: Vec<&str> = report.lines().filter(|line| !line.starts_with("  help")).collect();
+    let [map, record, sum] = lines[..] else { panic!("{report}") };
+    assert_eq!(map, "lua/maps/pops.csv:2:1: error: the line has 2 values, and the first line 3");
+    assert!(
+        record.contains("zones/example.net.zone:6") && record.contains("`map` got `pops`, which is no map"),
+        "{record}"
+    );
+    assert_eq!(sum, "1 zone, 1 error, 1 warning");
+}

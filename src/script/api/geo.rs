@@ -226,7 +226,7 @@ fn distance(context: &Context, text: &str) -> Result<Option<f64>, CallError> {
     };
     // Nobody's client is looked at for a target that is nowhere.
     let Some(target) = target else { return Ok(None) };
-    let client = context.look_client_up(|address| databases.place(address)).or(databases.unknown_location());
+    let client = context.look_client_up(|address| databases.place(address)).or_else(|| databases.unknown_location());
     Ok(client.map(|client| f64::from(client.metres_to(target)) / 1000.0))
 }
 
