@@ -41,8 +41,10 @@ const MODULES: &[(&str, &str)] = &[
         "local a, b = {}, {}\na.b, b.a, a[b] = b, a, a\nreturn setmetatable(a, {__index = b})\n",
     ),
     ("lua/example.net/count.lua", "local n = 0\nreturn { next = function() n = n + 1 return n end }\n"),
+    ("lua/example.net/own.lua", "x = 'own'\n_G.y = 'too'\nreturn _G\n"),
+    ("lua/example.net/taken.lua", "return { tostring(qname), where = qname, list = {zone} }\n"),
     ("lua/example.net/text.lua", "return 'just text'\n"),
-    ("lua/example.org/own.lua", "return 'of example.org'\n"),
+    ("lua/example.org/theirs.lua", "return 'of example.org'\n"),
 ];
 
 const ZONE: &str = "\
@@ -55,9 +57,11 @@ count    60 IN LUA TXT \";local count = require('count') count.next() return cou
 knot     60 IN LUA TXT \"tostring(require('knot').b.a == require('knot'))\"
 write    60 IN LUA TXT \"tostring(pcall(function() require('geo.sites').list[1] = 'x' end))\"
 unknot   60 IN LUA TXT \"tostring(pcall(function() require('knot').b.a = 'x' end))\"
+own-g    60 IN LUA TXT \";local own = require('own') return own.x .. own.y .. tostring(x) .. tostring(_G.y) .. tostring(own == _G)\"
+taken    60 IN LUA TXT \";qname, zone = _G, {_G} local taken = require('taken') free = 'free' return taken[1] .. tostring(qname == _G) .. free\"
 absent   60 IN LUA TXT \"require('absent')\"
-escape   60 IN LUA TXT \"require('../example.org/own')\"
-other    60 IN LUA TXT \"require('own')\"
+escape   60 IN LUA TXT \"require('../example.org/theirs')\"
+other    60 IN LUA TXT \"require('theirs')\"
 circle   60 IN LUA TXT \"require('circle')\"
 self     60 IN LUA TXT \"require('self')\"
 fails    60 IN LUA TXT \"require('fails')\"
@@ -68,7 +72,7 @@ loops    60 IN LUA TXT \"tostring(pcall(require, 'loops'))\"
 
 fn start() -> Perigee {
     let zone = format!("{HEAD}{ZONE}");
-    let other = format!("{HEAD}own 60 IN LUA TXT \"require('own')\"\nhello 60 IN LUA TXT \"require('greet')\"\n");
+    let other = format!("{HEAD}own 60 IN LUA TXT \"require('theirs')\"\nhello 60 IN LUA TXT \"require('greet')\"\n");
     let mut files = MODULES.to_vec();
     files.extend([("perigee.toml", CONFIG), ("zones/example.net.zone", &zone), ("zones/example.org.zone", &other)]);
     Perigee::start(&files)
@@ -85,6 +89,8 @@ fn records_require_the_modules_of_their_zone() {
         ("knot.example.net", "true"),
         ("write.example.net", "false"),
         ("unknot.example.net", "false"),
+        ("own-g.example.net", "owntoonilnilfalse"),
+        ("taken.example.net", "taken.example.net.truefree"),
         ("own.example.org", "of example.org"),
     ];
     // Twice: what a run leaves behind is not for the next one.
@@ -101,9 +107,9 @@ fn what_cannot_be_required_fails_its_record_and_the_log_says_why() {
     let mut perigee = start();
     let cases = [
         ("absent.example.net", "`require` got `absent`, which is no module: there are `circle`, `count`, `fails`,"),
-        ("escape.example.net", "`require` got `../example.org/own`, which is no module"),
-        ("other.example.net", "`require` got `own`, which is no module"),
-        ("hello.example.org", "`require` got `greet`, which is no module: there are `own`"),
+        ("escape.example.net", "`require` got `../example.org/theirs`, which is no module"),
+        ("other.example.net", "`require` got `theirs`, which is no module"),
+        ("hello.example.org", "`require` got `greet`, which is no module: there are `theirs`"),
         ("circle.example.net", "`require` got `circle`, which is being loaded, from `round`: modules cannot require"),
         ("self.example.net", "`require` got `self`, which is being loaded, from `self`"),
         ("fails.example.net", "lua/example.net/fails.lua:3: attempt to index nil with 'here'"),

@@ -36,7 +36,7 @@ impl Environment {
         let (environment, base) = made.map_err(|error| Diagnostic::error(None, error.to_string()))?;
         let names = library.run(sandbox, &environment, &base)?;
         base.set_readonly(true);
-        let required = Required::new(&base);
+        let required = Required::new(&base, &environment);
         Ok((Self { table: environment, required }, names))
     }
 
@@ -50,14 +50,16 @@ impl Environment {
             if name.as_bytes() == b"_G" {
                 return Ok(Value::Table(within.clone()));
             }
-            if VARIABLES.iter().any(|variable| *name.as_bytes() == *variable.as_bytes()) {
-                // A module has globals of its own over the same base, and sees the variables as the record has them.
-                let known = within.raw_get::<Value>(&name)?;
-                if !known.is_nil() {
-                    return Ok(known);
-                }
+            let value = |lua| api::variable(lua, &context, &name.as_bytes());
+            // A module has globals of its own over the same base. It sees the record's variables, but nothing that a
+            // record puts in their place.
+            let known = within.raw_get::<Value>(&name)?;
+            if !known.is_nil() {
+                let is_variable =
+                    known.is_userdata() && VARIABLES.iter().any(|variable| *name.as_bytes() == *variable.as_bytes());
+                return if is_variable { Ok(known) } else { value(lua) };
             }
-            let value = api::variable(lua, &context, &name.as_bytes())?;
+            let value = value(lua)?;
             if !value.is_nil() {
                 // Asked for again it is the same object, changes and all, until the run ends.
                 within.raw_set(name, value.clone())?;

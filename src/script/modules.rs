@@ -131,6 +131,8 @@ pub(super) struct Required(Rc<State>);
 struct State {
     /// What modules see beside their own globals; read-only.
     base: Table,
+    /// The globals of records, which are no module's to make read-only.
+    environment: Table,
     values: RefCell<HashMap<u64, Kept<Value>>>,
     /// Modules as functions, loaded at their first use in this worker.
     functions: RefCell<HashMap<u64, Kept<Function>>>,
@@ -145,10 +147,11 @@ struct Kept<T> {
 }
 
 impl Required {
-    /// Nothing yet, over the table that every environment is laid over.
-    pub(super) fn new(base: &Table) -> Self {
+    /// Nothing yet, over the table that the globals of records are laid over.
+    pub(super) fn new(base: &Table, environment: &Table) -> Self {
         let (values, functions, loading) = (RefCell::default(), RefCell::default(), RefCell::default());
-        Self(Rc::new(State { base: base.clone(), values, functions, loading }))
+        let (base, environment) = (base.clone(), environment.clone());
+        Self(Rc::new(State { base, environment, values, functions, loading }))
     }
 
     /// The value of a module: what it returned when it was first asked for, read-only.
@@ -182,13 +185,14 @@ impl Required {
         let (globals, metatable) = (lua.create_table()?, lua.create_table()?);
         metatable.raw_set("__index", &self.0.base)?;
         metatable.raw_set("__metatable", false)?;
+        globals.raw_set("_G", &globals)?;
         globals.set_metatable(Some(metatable))?;
         // Every function that it makes has these globals, too.
         function.set_environment(globals)?;
         let value = function.call::<Value>(())?;
         match &value {
             Value::Nil => return Err(RequireError::Value("nothing")),
-            Value::Table(table) => freeze(table)?,
+            Value::Table(table) => freeze(table, &self.0.environment)?,
             _ => {}
         }
         Ok(value)
@@ -223,13 +227,13 @@ impl Required {
     }
 }
 
-/// Makes a table and all those in it read-only, however they refer to each other.
-fn freeze(table: &Table) -> Result<(), RequireError> {
+/// Makes a table and all those in it read-only but for one, however they refer to each other.
+fn freeze(table: &Table, environment: &Table) -> Result<(), RequireError> {
     let mut waiting = vec![table.clone()];
     let mut frozen = 0;
     while let Some(table) = waiting.pop() {
         // What another module returned, and a library of Lua's, is read-only already, and so is a table met before.
-        if table.is_readonly() {
+        if table.is_readonly() || table == *environment {
             continue;
         }
         frozen += 1;

@@ -178,7 +178,6 @@ fn nothing_outside_the_allow_list_can_be_reached() {
         "load",
         "loadfile",
         "dofile",
-        "require",
         "getfenv",
         "setfenv",
         "collectgarbage",
