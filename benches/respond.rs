@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use divan::Bencher;
-use perigee::answer::{Client, Now, Responder, Transport, World};
+use perigee::answer::{Client, Now, Patience, Responder, Transport, World};
 use perigee::config::{Config, Zone};
 use perigee::daemon::candidate;
 use perigee::dns::wire::Limits;
@@ -68,7 +68,7 @@ fn ask(bencher: Bencher<'_, '_>, apex: &str, owner: &str, rtype: Rtype) {
     let mut reply = Vec::with_capacity(4096);
     bencher.bench_local(|| {
         reply.clear();
-        responder.respond(now, &client, &request, &mut reply)
+        responder.respond(now, &client, &request, Patience::Left, &mut reply)
     });
     assert!(reply.len() > request.len());
 }

@@ -203,6 +203,7 @@ function distance(place) end
 ---@field useragent? string
 ---@field byteslimit? integer Octets of the body to read; 0 for the usual bound.
 ---@field headers? table<string, string>
+---@field redirects? integer|boolean How many redirects are followed; 10 if not given.
 ---@field verify? boolean Whether the server's certificate must be valid; it need not if not given.
 
 --- Returns the addresses of targets on which a TCP port can be connected to.
@@ -219,6 +220,19 @@ function ifportup(port, targets, options) end
 ---@return string[]
 function ifurlup(url, targets, options) end
 
+--- Returns the addresses whose own URLs answer an HTTP or HTTPS request.
+---@param groups table<string, string>[] Tables from addresses to URLs, in the order of preference.
+---@param options? UrlOptions
+---@return string[]
+function ifurlextup(groups, options) end
+
+--- Picks a target that answers a request for a URL, by the weight its body begins with.
+---@param url string
+---@param targets string[] Addresses.
+---@param options? UrlOptions `selector` is `hashed` if not given; `random` draws by the weights.
+---@return string|string[] # One address, or a list if there is not just one.
+function pickselfweighted(url, targets, options) end
+
 --- Makes a name.
 ---@param text string
 ---@return DNSName
@@ -233,6 +247,30 @@ function newCA(text) end
 ---@param text string `address/bits`, or an address for a network of its own.
 ---@return Netmask
 function newNetmask(text) end
+
+--- Looks a name up by the resolvers. The run ends and begins anew when the answer is there.
+---@param name string Absolute, with or without a final dot.
+---@param type integer The number of a type, such as 1 for A.
+---@return ResourceRecord[] records
+---@return string? why Nothing if the look-up worked; else "nxdomain", "servfail", "refused", "timeout", "unreachable", "overload" or "failed".
+function resolve(name, type) end
+
+--- The records of a type that this server holds at a name, as text.
+---@param name string Absolute, with or without a final dot.
+---@param type integer The number of a type; 255 for all.
+---@return string[]
+function dblookup(name, type) end
+
+--- Runs the code of the LUA records at a name in the globals of this run.
+---@param name string Relative to the zone.
+function include(name) end
+
+---@class ResourceRecord
+---@field content string
+---@field qname DNSName
+---@field qtype integer
+---@field ttl integer
+---@field toString fun(self): string The content.
 
 ---@class DNSName
 ---@field toString fun(self): string With a final dot.

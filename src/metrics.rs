@@ -21,6 +21,12 @@ pub struct Worker {
     pub udp: Udp,
     /// Its streams.
     pub tcp: Tcp,
+    /// Requests that waited for something their answer lacked.
+    pub waits: Counter,
+    /// Requests that could not, as too many did, and were answered without.
+    pub waits_refused: Counter,
+    /// Requests that waited in vain.
+    pub waits_expired: Counter,
 }
 
 /// What is counted of datagrams.
@@ -103,8 +109,8 @@ impl Server {
 
 impl Worker {
     /// Every counter with its name: the one list of them.
-    fn fields(&self) -> [(&'static str, &Counter); 13] {
-        let Self { udp, tcp } = self;
+    fn fields(&self) -> [(&'static str, &Counter); 16] {
+        let Self { udp, tcp, waits, waits_refused, waits_expired } = self;
         [
             ("udp_requests", &udp.requests),
             ("udp_replies", &udp.replies),
@@ -119,6 +125,9 @@ impl Worker {
             ("tcp_opened", &tcp.opened),
             ("tcp_closed", &tcp.closed),
             ("tcp_refused", &tcp.refused),
+            ("waits", waits),
+            ("waits_refused", waits_refused),
+            ("waits_expired", waits_expired),
         ]
     }
 }
@@ -164,7 +173,8 @@ mod tests {
         assert_eq!(
             snapshot.to_string(),
             "udp_requests=7 udp_replies=0 udp_dropped=0 udp_truncated=0 udp_receive_failures=0 udp_send_failures=0 \
-             tcp_requests=0 tcp_replies=0 tcp_dropped=0 tcp_send_failures=0 tcp_opened=0 tcp_closed=0 tcp_refused=1"
+             tcp_requests=0 tcp_replies=0 tcp_dropped=0 tcp_send_failures=0 tcp_opened=0 tcp_closed=0 tcp_refused=1 \
+             waits=0 waits_refused=0 waits_expired=0"
         );
     }
 

@@ -35,12 +35,13 @@ const ROOMS: &[Room] = &[
     },
     Room { name: "networks", rooms: &[], crates: &["ipnet"] },
     Room { name: "health", rooms: &[], crates: &[] },
+    Room { name: "resolve", rooms: &["dns"], crates: &["arc_swap"] },
     Room {
         name: "script",
-        rooms: &["config", "diagnostic", "dns", "geo", "health", "networks", "zone"],
-        crates: &["ipnet", "jiff", "mlua", "rand", "smallvec", "thiserror"],
+        rooms: &["config", "diagnostic", "dns", "geo", "health", "networks", "resolve", "zone"],
+        crates: &["ipnet", "jiff", "mlua", "rand", "smallvec", "thiserror", "tracing"],
     },
-    Room { name: "answer", rooms: &["answer::synthesize", "dns", "script", "zone"], crates: &["bumpalo"] },
+    Room { name: "answer", rooms: &["answer::synthesize", "dns", "resolve", "script", "zone"], crates: &["bumpalo"] },
     Room {
         name: "answer::synthesize",
         rooms: &["answer", "dns", "script", "zone"],
@@ -51,6 +52,8 @@ const ROOMS: &[Room] = &[
     Room { name: "health::checker", rooms: &["health"], crates: &["tokio", "tracing"] },
     Room { name: "health::probe", rooms: &["health", "health::tls"], crates: &["reqwest", "rustls", "tokio"] },
     Room { name: "health::tls", rooms: &["health"], crates: &["rustls", "rustls_platform_verifier"] },
+    Room { name: "resolve::asker", rooms: &["resolve"], crates: &["tokio", "tracing"] },
+    Room { name: "resolve::upstream", rooms: &["dns", "resolve"], crates: &["hickory_resolver", "tokio"] },
     Room {
         name: "source",
         rooms: &["config", "diagnostic", "dns", "networks"],
@@ -75,6 +78,9 @@ const ROOMS: &[Room] = &[
             "health::checker",
             "health::probe",
             "networks",
+            "resolve",
+            "resolve::asker",
+            "resolve::upstream",
             "script",
             "server",
             "source",
@@ -92,7 +98,7 @@ const ROOMS: &[Room] = &[
 
 /// The rooms that wait for nothing, open nothing and read no clock.
 const CORE: &[&str] =
-    &["dns", "dns::probe", "geo", "zone", "networks", "health", "script", "answer", "answer::synthesize"];
+    &["dns", "dns::probe", "geo", "zone", "networks", "health", "resolve", "script", "answer", "answer::synthesize"];
 
 /// What only waits, opens or reads a clock. Crates that do stand in no line of the core in [`ROOMS`].
 const WORLDLY: &[&str] = &[

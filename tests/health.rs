@@ -9,7 +9,7 @@ use std::time::Duration;
 use perigee::health::checker::{Checker, Settings};
 use perigee::health::probe::{BODY_OCTETS_DEFAULT, Prober};
 use perigee::health::table::{Slot, Table};
-use perigee::health::{Check, Http, Kind, State, Tls, Verdict};
+use perigee::health::{Check, Http, Kind, REDIRECTS_MAX, State, Tls, Verdict};
 
 use crate::support::backend::{Backend, Reply};
 
@@ -33,6 +33,7 @@ fn request(url: String) -> Http {
         byteslimit: 0,
         headers: BTreeMap::new(),
         tls: Tls::AcceptAny,
+        redirects: REDIRECTS_MAX,
     }
 }
 
@@ -136,6 +137,24 @@ async fn without_an_address_the_urls_own_host_is_asked() {
     let request = Arc::new(request(backend.url("127.0.0.1", "/")));
     assert_eq!(probe(&check(Kind::Http { address: None, request })).await, "up");
     assert_eq!(backend.requests.recv().await.unwrap().headers["host"], backend.address.to_string());
+}
+
+#[tokio::test]
+async fn a_host_that_is_looked_up_is_probed_from_the_source_alone() {
+    let backend = Backend::start();
+    let kind = |host| Kind::Http { address: None, request: Arc::new(request(backend.url(host, "/"))) };
+    let from = |source: &str, host| Check { source: Some(source.parse().unwrap()), ..check(kind(host)) };
+    assert_eq!(probe(&from("127.0.0.1", "localhost")).await, "up");
+    // The backend has no IPv6 address; what is asked for is not another source.
+    for host in ["localhost", "127.0.0.1"] {
+        assert_ne!(probe(&from("::1", host)).await, "up", "{host}");
+    }
+}
+
+#[tokio::test]
+async fn a_check_that_makes_no_sense_fails_and_says_why() {
+    let check = check(Kind::Unusable { address: Some(LOOPBACK), why: "`timeout` is a table".into() });
+    assert_eq!(probe(&check).await, "`timeout` is a table");
 }
 
 #[tokio::test]
@@ -255,6 +274,15 @@ async fn a_target_that_hangs_times_out() {
 }
 
 #[tokio::test]
+async fn without_time_every_probe_fails() {
+    let backend = Backend::start();
+    for kind in [Kind::Tcp(backend.address), http(request(backend.url("www.example.com", "/"))).kind] {
+        let check = Check { timeout: Duration::ZERO, ..check(kind) };
+        assert_eq!(probe(&check).await, "timed out after 0ns");
+    }
+}
+
+#[tokio::test]
 async fn the_timeout_covers_the_body_too() {
     let backend = Backend::start();
     backend.reply(Reply::Stall);
@@ -277,6 +305,18 @@ async fn redirects_are_followed_and_the_final_status_counts() {
     }
     let check = http(Http { httpcode: Some(302), ..request(url) });
     assert_eq!(probe(&check).await, "status 200, expected 302");
+}
+
+#[tokio::test]
+async fn a_redirect_that_is_not_followed_is_judged_itself() {
+    let backend = Backend::start();
+    backend.reply_at("/old", Reply::redirect("/new"));
+    backend.reply_at("/new", Reply::redirect("/newest"));
+    let url = backend.url("www.example.com", "/old");
+    let moved = Http { httpcode: Some(302), redirects: 0, ..request(url.clone()) };
+    assert_eq!(probe(&http(moved.clone())).await, "up");
+    assert_eq!(probe(&http(Http { httpcode: Some(200), ..moved.clone() })).await, "status 302, expected 200");
+    assert_eq!(probe(&http(Http { redirects: 1, ..moved })).await, "still redirected after 1 redirects");
 }
 
 #[tokio::test]

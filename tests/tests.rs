@@ -2,6 +2,7 @@
 
 mod support; // a server on a free port, questions to it, fake backends that can be told to fail
 
+mod adversary; // scripts of a stranger: what each ends in, and what it leaves behind
 mod architecture; // who may import whom, what the core never names, maps that are true
 mod cases; // the files in tests/cases: zone in, question, answer in presentation format
 mod command_line; // what `perigee check` tells, and exit codes
@@ -13,6 +14,7 @@ mod founding; // the story perigee was founded on
 mod geo; // databases of places: what is read of them, and files that change
 mod health; // fake backends fail and recover: up, down, up
 mod interop; // what dig, kdig, drill and dnspython make of our responses
+mod lookups; // names that scripts look up, and the queries that wait for them
 mod lua_manual; // the manual of LUA records, its examples, and the list for editors
 mod lua_types; // what a script returns, for every type there is
 mod maps; // map files under a running server: looked up, swapped whole, kept when they break
@@ -25,4 +27,5 @@ mod samples; // zones/ and lua/ do what their headers promise
 mod sandbox; // scripts that would take everything
 mod source; // zone files that come, change, break and go
 mod transport; // UDP, TCP pipelining, slow clients, octet noise
+mod waiting; // requests whose answer lacks something, and the others meanwhile
 mod zonefile; // zone files good and bad, and the messages they earn

@@ -42,7 +42,7 @@ fn both_transports_answer_on_one_port_of_both_families() {
 #[test]
 fn a_responder_is_told_who_asks_and_how() {
     let server = Server::start(&LOOPBACK, 1, SETTINGS, |_| {
-        |_, client: &perigee::answer::Client, _: &[u8], out: &mut Vec<u8>| {
+        |_, client: &perigee::answer::Client, _: &[u8], _, out: &mut Vec<u8>| {
             out.extend_from_slice(format!("{client:?}").as_bytes());
             Outcome::Reply
         }
@@ -64,7 +64,7 @@ fn a_responder_is_told_who_asks_and_how() {
 #[test]
 fn time_does_not_go_back() {
     let server = Server::start(&LOOPBACK, 1, SETTINGS, |_| {
-        |now: perigee::answer::Now, _: &_, _: &[u8], out: &mut Vec<u8>| {
+        |now: perigee::answer::Now, _: &_, _: &[u8], _, out: &mut Vec<u8>| {
             out.extend_from_slice(&now.unix_secs.to_be_bytes());
             out.extend_from_slice(&now.monotonic.as_nanos().to_be_bytes());
             Outcome::Reply
@@ -99,7 +99,7 @@ fn a_burst_of_datagrams_is_answered_whole() {
 #[test]
 fn datagrams_to_be_ignored_do_not_hold_up_others() {
     let server = Server::start(&LOOPBACK, 1, SETTINGS, |_| {
-        |_, _: &_, octets: &[u8], out: &mut Vec<u8>| match octets {
+        |_, _: &_, octets: &[u8], _, out: &mut Vec<u8>| match octets {
             b"ignore" => Outcome::Silence,
             octets => {
                 out.extend_from_slice(octets);
@@ -121,7 +121,7 @@ fn datagrams_to_be_ignored_do_not_hold_up_others() {
 #[test]
 fn a_reply_that_cannot_be_sent_does_not_hold_up_others() {
     let server = Server::start(&LOOPBACK, 1, SETTINGS, |_| {
-        |_, _: &_, octets: &[u8], out: &mut Vec<u8>| {
+        |_, _: &_, octets: &[u8], _, out: &mut Vec<u8>| {
             // Longer than any datagram.
             let times = if octets == b"vast" { 70_000 } else { 1 };
             out.extend(octets.iter().cycle().take(octets.len() * times));
@@ -144,7 +144,7 @@ fn a_reply_that_cannot_be_sent_does_not_hold_up_others() {
 #[test]
 fn a_reply_leaves_from_the_address_asked() {
     let server = Server::start(&["0.0.0.0:0", "[::]:0"], 2, SETTINGS, |_| {
-        |_, client: &perigee::answer::Client, _: &[u8], out: &mut Vec<u8>| {
+        |_, client: &perigee::answer::Client, _: &[u8], _, out: &mut Vec<u8>| {
             out.extend_from_slice(client.local.to_string().as_bytes());
             Outcome::Reply
         }
@@ -354,12 +354,12 @@ fn held_server() -> (Server, mpsc::Receiver<()>, mpsc::Sender<()>) {
         let released = released.lock().unwrap().take().expect("there is one worker");
         let begun = begun.clone();
         let first = Cell::new(true);
-        move |now, client: &_, octets: &[u8], out: &mut Vec<u8>| {
+        move |now, client: &_, octets: &[u8], patience, out: &mut Vec<u8>| {
             if first.replace(false) {
                 begun.send(()).unwrap();
                 released.recv_timeout(PATIENCE).unwrap();
             }
-            echo(now, client, octets, out)
+            echo(now, client, octets, patience, out)
         }
     });
     (server, begins, release)
@@ -372,7 +372,7 @@ fn vast_server(settings: Settings) -> (Server, mpsc::Receiver<()>) {
     let (begun, begins) = mpsc::channel();
     let server = Server::start(&LOOPBACK, 1, settings, move |_| {
         let begun = begun.clone();
-        move |_, _: &_, _: &[u8], out: &mut Vec<u8>| {
+        move |_, _: &_, _: &[u8], _, out: &mut Vec<u8>| {
             let _ = begun.send(());
             out.resize(65_535, 0);
             Outcome::Reply
@@ -440,9 +440,9 @@ fn a_stop_does_not_wait_for_ever_for_a_client_that_does_not_read() {
 fn a_worker_that_fails_stops_the_others_and_is_told_of() {
     for transport in [Transport::Udp, Transport::Tcp] {
         let server = Server::start(&LOOPBACK, 2, SETTINGS, |_| {
-            |now, client: &_, octets: &[u8], out: &mut Vec<u8>| {
+            |now, client: &_, octets: &[u8], patience, out: &mut Vec<u8>| {
                 assert_ne!(octets, b"bug", "as this test wants it");
-                echo(now, client, octets, out)
+                echo(now, client, octets, patience, out)
             }
         });
         let stream = tcp_to(server.addresses[0]);

@@ -4,7 +4,7 @@
 -- behind HTTPS first, then one that only has a port.
 --
 --   failover({
---     ifurlup('https://www.example.com/', {'192.0.2.1'}, {backupSelector = 'empty'}),
+--     ifurlup('https://www.example.com/', {'192.0.2.1'}, {backupSelector = 'empty', verify = true}),
 --     ifportup(8080, {'198.51.100.1'}, {backupSelector = 'empty'}),
 --   }, {'203.0.113.1'})
 --

@@ -13,6 +13,8 @@ use std::sync::Arc;
 use bumpalo::Bump;
 
 pub use crate::dns::{Client, Now, Transport};
+pub use crate::resolve::table::Awaited;
+pub use crate::script::Patience;
 
 use crate::dns::wire::{self, Limits, Refusal};
 use crate::script::{Surroundings, Vm};
@@ -28,12 +30,13 @@ pub struct World {
 }
 
 /// What is to be done with a request.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Outcome {
     /// The octets in `out` are sent.
     Reply,
     /// Nothing is sent.
     Silence,
+    /// Nothing is sent yet: the request is answered again when this is ready.
+    Await(Awaited),
 }
 
 /// One worker's way from requests to responses.
@@ -59,8 +62,17 @@ impl Responder {
 
     /// Answers one request: appends nothing or one whole message (without a length prefix) to `out`.
     ///
+    /// Awaits only while there is patience left. To answer again is to run scripts anew.
+    ///
     /// The stages run in the order they are written here.
-    pub fn respond(&mut self, now: Now, client: &Client, octets: &[u8], out: &mut Vec<u8>) -> Outcome {
+    pub fn respond(
+        &mut self,
+        now: Now,
+        client: &Client,
+        octets: &[u8],
+        patience: Patience,
+        out: &mut Vec<u8>,
+    ) -> Outcome {
         let request = match wire::decode(octets) {
             Ok(request) => request,
             Err(Refusal::Silence) => return Outcome::Silence,
@@ -72,12 +84,23 @@ impl Responder {
         let response = match gate::admit(&self.world, &request) {
             Err(refused) => refused.response(),
             Ok(zones) => {
-                let mut synthesizer =
-                    synthesize::Synthesizer::new(&mut self.vm, &self.arena, now, client, &request, &self.world);
+                let mut synthesizer = synthesize::Synthesizer::new(
+                    &mut self.vm,
+                    &self.arena,
+                    (now, patience),
+                    client,
+                    &request,
+                    &self.world,
+                );
                 let any_to_tcp = self.world.any_to_tcp && client.transport == Transport::Udp;
                 query::answer(zones, &request, any_to_tcp, &mut synthesizer)
             }
         };
+        if let Some(awaited) = self.vm.awaited() {
+            drop(response);
+            self.arena.reset();
+            return Outcome::Await(awaited);
+        }
         wire::encode(&request, &response, client.transport, self.world.limits, out);
         drop(response);
         self.arena.reset();

@@ -11,7 +11,7 @@ use crate::dns::edns::{ClientSubnet, Edns};
 use crate::dns::rrset::{RECORD_HEADER, header};
 use crate::dns::wire::Header;
 use crate::dns::{Client, NameRef, Now, Rcode, Request, RrsetRef, Rtype};
-use crate::script::{Failure, FailureKind, Programs, Query, Vm};
+use crate::script::{Failure, FailureKind, Patience, Programs, Query, Vm};
 use crate::zone::{Node, Zone};
 
 /// Answers for nodes: with what they hold, and what their scripts return for this query.
@@ -19,6 +19,7 @@ pub(super) struct Synthesizer<'s, 'z> {
     vm: &'s mut Vm,
     arena: &'z Bump,
     now: Now,
+    patience: Patience,
     client: &'s Client,
     subnet: Option<ClientSubnet>,
     header: Header,
@@ -40,14 +41,14 @@ impl<'s, 'z> Synthesizer<'s, 'z> {
     pub(super) fn new(
         vm: &'s mut Vm,
         arena: &'z Bump,
-        now: Now,
+        (now, patience): (Now, Patience),
         client: &'s Client,
         request: &Request<'_>,
         world: &World,
     ) -> Self {
         let subnet = request.edns.and_then(|edns| edns.client_subnet).filter(|_| world.limits.client_subnet);
         let (header, edns) = (request.header, request.edns);
-        Self { vm, arena, now, client, subnet, header, edns, place: None, scope: 0 }
+        Self { vm, arena, now, patience, client, subnet, header, edns, place: None, scope: 0 }
     }
 
     /// Turns to a zone, in which `name` is looked for.
@@ -77,11 +78,12 @@ impl<'s, 'z> Synthesizer<'s, 'z> {
         scripts.into_iter()
     }
 
-    /// The types a node has something for, scripts included.
+    /// The types a node has something for, scripts included; but for those of RRSIG, which ANY does not run.
     pub(super) fn types_at(&self, node: &Node) -> SmallVec<[Rtype; 8]> {
         let mut types: SmallVec<[Rtype; 8]> = node.rrsets().iter().map(|rrset| rrset.rtype()).collect();
         if let Some((zone, ..)) = self.place {
-            types.extend(node.scripts().iter().map(|index| zone.scripts()[*index as usize].covered));
+            let covered = node.scripts().iter().map(|index| zone.scripts()[*index as usize].covered);
+            types.extend(covered.filter(|covered| *covered != Rtype::RRSIG));
         }
         types.sort_unstable();
         types.dedup();
@@ -102,6 +104,7 @@ impl<'s, 'z> Synthesizer<'s, 'z> {
         for index in self.programs_for(node, rtype) {
             let query = Query {
                 now: self.now,
+                patience: self.patience,
                 client: self.client,
                 subnet: self.subnet,
                 qname: name,
@@ -116,7 +119,7 @@ impl<'s, 'z> Synthesizer<'s, 'z> {
             if let Some(rcode) = output.denial {
                 return Err(Refrain::Denied(rcode, output.ttl));
             }
-            ttl = ttl.min(output.ttl.unwrap_or(zone.scripts()[index].ttl));
+            ttl = ttl.min(output.ttl.unwrap_or_else(|| zone.scripts()[index].ttl));
             for made in output.rdata {
                 let known = rdata.contains(&made) || own.is_some_and(|own| own.rdata().any(|rdata| *rdata == *made));
                 if !known {
@@ -157,8 +160,9 @@ impl<'s, 'z> Synthesizer<'s, 'z> {
 
     /// Logs a script's failure, once a second for each script, and says it in a few words for the client.
     pub(super) fn report(&self, request: &Request<'_>, failure: &Failure) -> &'static str {
-        // That it rests was told when it began to.
-        if failure.kind != FailureKind::Resting && failure.program.may_log(self.now.unix_secs) {
+        // That it rests was told when it began to, and to wait is no failure.
+        let is_news = !matches!(failure.kind, FailureKind::Await | FailureKind::Resting);
+        if is_news && failure.program.may_log(self.now.unix_secs) {
             tracing::warn!(
                 position = %failure.position,
                 qname = %request.qname,
@@ -171,6 +175,7 @@ impl<'s, 'z> Synthesizer<'s, 'z> {
         match failure.kind {
             FailureKind::Budget => "the record's script used up its budget",
             FailureKind::Error => "the record's script failed",
+            FailureKind::Await => "the record's script waits for a look-up",
             FailureKind::Value => "the record's script returned no usable value",
             FailureKind::Denied => "the record's script asked for what its zone may not do",
             FailureKind::Resting => "the record's script rests after it used up its budget",

@@ -60,6 +60,13 @@ pub const KEYS: &[Key<Config>] = &[
     Key::new("geoip", "language", |c| Field::Text(&mut c.geoip.language)),
     Key::new("geoip", "unknown-location", |c| Field::Place(&mut c.geoip.unknown_location)),
     Key::new("resolver", "servers", |c| Field::Addresses(&mut c.resolver.servers, 0..=16)),
+    // Past the most, whoever asks has given up.
+    Key::new("resolver", "timeout", |c| Field::Duration(&mut c.resolver.timeout, millis(10)..=secs(10))),
+    Key::new("resolver", "cache-max", |c| Field::Number(&mut c.resolver.cache_max, 1..=10_000_000)),
+    Key::new("resolver", "ttl-min", |c| Field::Duration(&mut c.resolver.ttl_min, secs(1)..=secs(HOUR))),
+    // RFC 2308 section 5 finds one to three hours sensible, and more than a day problematic.
+    Key::new("resolver", "negative-ttl", |c| Field::Duration(&mut c.resolver.negative_ttl, secs(1)..=secs(24 * HOUR))),
+    Key::new("resolver", "waiting-max", |c| Field::Number(&mut c.resolver.waiting_max, 1..=1_000_000)),
     Key::new("log", "level", |c| Field::Word(&mut c.log.level)),
     Key::new("log", "format", |c| Field::Word(&mut c.log.format)),
 ];

@@ -164,14 +164,6 @@ impl Config {
                     .help("checks would be forgotten before their second probe; make it several intervals long"),
             );
         }
-        let unread = [("resolver.servers", self.resolver.servers.is_empty())];
-        for (key, empty) in unread {
-            if !empty {
-                let message = format!("nothing reads `{key}` yet: it has no effect in this version");
-                diagnostics
-                    .push(Diagnostic::warning(None, message).help("leave it empty until a release says otherwise"));
-            }
-        }
     }
 }
 
@@ -438,10 +430,38 @@ impl Default for Geoip {
 }
 
 /// `[resolver]`: who answers the questions of scripts.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Resolver {
     /// The resolvers to ask; none for the system's.
     pub servers: Vec<SocketAddr>,
+    /// How long a look-up may take, and how long a query may wait for all it needs.
+    pub timeout: Duration,
+    /// How many names are kept, each with its answer.
+    pub cache_max: usize,
+    /// How long an answer is kept at least, whatever its TTL says.
+    pub ttl_min: Duration,
+    /// How long a name is held not to exist at most; also how long if the answer does not say.
+    pub negative_ttl: Duration,
+    /// How many queries may wait for look-ups, over all workers.
+    pub waiting_max: usize,
+}
+
+impl Default for Resolver {
+    fn default() -> Self {
+        Self {
+            servers: Vec::new(),
+            // What PowerDNS waits; resolvers that ask us commonly wait no longer.
+            timeout: Duration::from_secs(2),
+            // Some hundred octets each.
+            cache_max: 10_000,
+            // The least at which an answer outlives the query that waited for it.
+            ttl_min: Duration::from_secs(1),
+            // A name that comes into being is found within a minute.
+            negative_ttl: Duration::from_secs(60),
+            // Some KiB each.
+            waiting_max: 4096,
+        }
+    }
 }
 
 /// `[log]`: what is logged.

@@ -9,6 +9,7 @@ use crate::diagnostic::{Diagnostic, Position};
 use crate::dns::{Name, Now};
 use crate::health::Check;
 use crate::health::table::Table;
+use crate::resolve::Question;
 use crate::script::{Discovery, Library, Modules, Policy, Program, Programs, Setup, Surroundings, Vm};
 use crate::source::{Loaded, Text, ZoneReader};
 use crate::zone::parser::{self, Included, Input, Options};
@@ -28,6 +29,8 @@ pub struct Candidate {
     pub programs: Programs,
     /// The checks they asked for in a trial run.
     pub checks: Vec<Check>,
+    /// The names they asked for in a trial run.
+    pub names: Vec<Question>,
 }
 
 /// Makes a candidate of a zone's text; tells every fault there is.
@@ -92,7 +95,7 @@ fn make(
     if diagnostics.iter().any(Diagnostic::is_error) {
         return None;
     }
-    Some(Candidate { zone, programs, checks: tried.checks })
+    Some(Candidate { zone, programs, checks: tried.checks, names: tried.names })
 }
 
 /// What becomes of a zone's LUA records.
@@ -162,7 +165,8 @@ fn try_out(
     let mut vm = Vm::new(Setup { limits, library, table, seed: 0, clock: thread_clock() })?;
     // Of the zones there is only this one: another's may be refused yet, or not be read.
     let zones = ZoneSet::new([(zone.clone(), programs.clone())]);
-    vm.turn_to(&Arc::new(beside.with_zones(zones)));
+    // Names are noted and looked up later: the zone may be refused, and nobody waits here.
+    vm.turn_to(&Arc::new(Surroundings { names: Arc::default(), ..beside.with_zones(zones) }));
     let unix = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     let now = Now { unix_secs: unix.as_secs(), monotonic: Duration::ZERO };
     Ok(vm.discover(programs, zone.apex().as_ref(), now))

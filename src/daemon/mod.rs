@@ -2,7 +2,8 @@
 //!
 //! Read [`run`] for the life of the process and `Stage` for the way of a zone from its file to the workers:
 //! `candidate.rs` makes it of its text, its checks are claimed and probed, and only then it goes live. `library.rs`
-//! reads the Lua that all records share, `places.rs` the databases of places; `capability.rs` checks what zones may call.
+//! reads the Lua that all records share, `places.rs` the databases of places, and `capability.rs` checks what their
+//! zones may call.
 
 pub mod candidate;
 pub mod capability;
@@ -21,7 +22,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 
-use crate::answer::{Responder, World};
+use crate::answer::{Awaited, Client, Now, Outcome, Patience, Responder, World};
 use crate::config::{Config, SOURCE_EVENTS_MAX};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::dns::Name;
@@ -31,6 +32,8 @@ use crate::health::checker::{Checker, Settings as CheckerSettings};
 use crate::health::probe::Prober;
 use crate::health::table::{Claims, Table};
 use crate::networks::Maps;
+use crate::resolve::upstream::Upstream;
+use crate::resolve::{Reason, Verdict, asker, table as names};
 use crate::script::{Library, Programs, Setup, Surroundings, Vm};
 use crate::server::{self, Clock, Workers};
 use crate::source::{Event, FileSource, MapSource};
@@ -74,16 +77,18 @@ async fn serve(
     let table = Arc::new(Table::new(config.health.checks_max));
     let stopping = Arc::new(Notify::new());
     let checker = Arc::new(start_checker(config, &table, &stopping));
-    let (sources, stage) = read_all(config, &library, places, &table).await;
+    let clock = Clock::start();
+    let names = start_asker(config, clock, &stopping);
+    let (sources, mut stage) = read_all(config, &library, (places, names), &table, clock).await;
     tokio::select! {
-        () = warm_all(&stage, &checker) => {}
+        () = warm_all(&mut stage, &checker) => {}
         () = signals.stop() => return Ok(()),
     }
 
     let (publish, world) = watch::channel(stage.world());
     let addresses = listeners.addresses().to_vec();
     let factory = worker_factory(config, library, table, world)?;
-    let workers = server::start(listeners, settings(config), Clock::start(), factory);
+    let workers = server::start(listeners, settings(config), clock, factory);
     let workers = workers.map_err(|error| vec![Diagnostic::error(None, error.to_string())])?;
     tracing::info!(?addresses, zones = stage.live.len(), checks = stage.table.len(), "serving");
 
@@ -108,11 +113,13 @@ struct Sources {
 async fn read_all<'c>(
     config: &'c Config,
     library: &Arc<Library>,
-    places: Places,
+    (places, names): (Places, Arc<names::Table>),
     table: &Arc<Table>,
+    clock: Clock,
 ) -> (Sources, Stage<'c>) {
+    let beside = Surroundings { names, ..places.surroundings() };
     let (shared, library) = (Arc::new(config.clone()), library.clone());
-    let mut stage = Stage::new(config, table.clone(), places.surroundings());
+    let mut stage = Stage::new(config, table.clone(), beside, clock);
     let beside = stage.beside.subscribe();
     let mut zones = FileSource::new(&config.zones, &config.zone, move |name, text, reader| {
         let beside = Arc::clone(&beside.borrow());
@@ -132,7 +139,8 @@ async fn read_all<'c>(
     })
     .await;
     for event in events {
-        if let Some(claimed) = stage.take(event) {
+        if let Some(mut claimed) = stage.take(event) {
+            stage.lookups.append(&mut claimed.lookups);
             stage.accept(claimed);
         }
     }
@@ -145,10 +153,12 @@ async fn blocking<T: Send + 'static>(read: impl FnOnce() -> T + Send + 'static) 
     read.expect("reading files does not panic, and nothing stops the runtime meanwhile")
 }
 
-/// Waits for the first probes of all checks, up to the deadline.
-async fn warm_all(stage: &Stage<'_>, checker: &Checker) {
+/// Waits for the first probes of all checks and for all look-ups, up to the deadline.
+async fn warm_all(stage: &mut Stage<'_>, checker: &Checker) {
+    let lookups = std::mem::take(&mut stage.lookups);
     let slots: Vec<_> = stage.live.values().flat_map(|hosted| hosted.claims.slots()).cloned().collect();
-    let unprobed = checker.warm(&slots, stage.config.health.warmup).await;
+    let deadline = stage.config.health.warmup;
+    let (unprobed, ()) = tokio::join!(checker.warm(&slots, deadline), settle(lookups, deadline));
     if unprobed > 0 {
         tracing::warn!(checks = slots.len(), unprobed, "checks without a result yet count as down");
     }
@@ -230,6 +240,9 @@ async fn keep_up(
 struct Stage<'c> {
     config: &'c Config,
     table: Arc<Table>,
+    clock: Clock,
+    /// What zones look up that were read before any was served.
+    lookups: Vec<Awaited>,
     /// What scripts may look up, but for the zones; whoever makes a candidate sees the newest.
     beside: watch::Sender<Arc<Surroundings>>,
     live: BTreeMap<Name, Hosted>,
@@ -245,17 +258,19 @@ struct Hosted {
     claims: Claims,
 }
 
-/// A zone whose checks are claimed and may still want a first probe.
+/// A zone whose checks are claimed and may still want a first probe, and whose names are being looked up.
 struct Claimed {
     name: Name,
     version: u64,
+    lookups: Vec<Awaited>,
     hosted: Hosted,
 }
 
 impl<'c> Stage<'c> {
-    fn new(config: &'c Config, table: Arc<Table>, beside: Surroundings) -> Self {
+    fn new(config: &'c Config, table: Arc<Table>, beside: Surroundings, clock: Clock) -> Self {
         let beside = watch::Sender::new(Arc::new(beside));
-        Self { config, table, beside, live: BTreeMap::new(), versions: HashMap::new(), versions_seen: 0 }
+        let (lookups, live, versions) = (Vec::new(), BTreeMap::new(), HashMap::new());
+        Self { config, table, beside, clock, lookups, live, versions, versions_seen: 0 }
     }
 
     /// Takes maps in the place of those there were, and logs what is wrong with them.
@@ -269,11 +284,12 @@ impl<'c> Stage<'c> {
     fn take(&mut self, event: Event<Candidate>) -> Option<Claimed> {
         log_diagnostics(event.diagnostics());
         match event {
-            Event::Changed { name, zone: Candidate { zone, programs, checks }, .. } => {
+            Event::Changed { name, zone: Candidate { zone, programs, checks, names }, .. } => {
                 self.versions_seen += 1;
                 self.versions.insert(name.clone(), self.versions_seen);
                 let hosted = Hosted { zone, programs, claims: self.table.claim(&checks) };
-                Some(Claimed { name, version: self.versions_seen, hosted })
+                let lookups = self.beside.borrow().names.prepare(&names, self.clock.now().monotonic);
+                Some(Claimed { name, version: self.versions_seen, lookups, hosted })
             }
             Event::Failed { name: Some(name), .. } => {
                 match self.live.get(&name) {
@@ -293,7 +309,7 @@ impl<'c> Stage<'c> {
     }
 
     /// Takes a zone into the next world, unless a newer version of it was seen; returns its name if so.
-    fn accept(&mut self, Claimed { name, version, hosted }: Claimed) -> Option<Name> {
+    fn accept(&mut self, Claimed { name, version, hosted, .. }: Claimed) -> Option<Name> {
         if self.versions.get(&name) != Some(&version) {
             return None;
         }
@@ -372,14 +388,50 @@ impl Retired {
     }
 }
 
-/// Waits for the first probes of a zone's checks, up to `deadline`, and hands it on.
-async fn warm(claimed: Claimed, checker: Arc<Checker>, deadline: Duration, ready: mpsc::Sender<Claimed>) {
-    let unprobed = checker.warm(claimed.hosted.claims.slots(), deadline).await;
+/// Waits for the first probes of a zone's checks and for its look-ups, up to `deadline`, and hands it on.
+async fn warm(mut claimed: Claimed, checker: Arc<Checker>, deadline: Duration, ready: mpsc::Sender<Claimed>) {
+    let lookups = std::mem::take(&mut claimed.lookups);
+    let slots = claimed.hosted.claims.slots();
+    let (unprobed, ()) = tokio::join!(checker.warm(slots, deadline), settle(lookups, deadline));
     if unprobed > 0 {
         tracing::warn!(zone = %claimed.name, unprobed, "checks without a result yet count as down");
     }
     // Nobody listens any more when the server is stopping.
     let _ = ready.send(claimed).await;
+}
+
+/// Waits until look-ups have ended, up to `deadline`. Whoever asks for what is still missing waits for it then.
+async fn settle(lookups: Vec<Awaited>, deadline: Duration) {
+    let all = async {
+        for lookup in lookups {
+            lookup.await;
+        }
+    };
+    let _ = tokio::time::timeout(deadline, all).await;
+}
+
+/// Makes the table of names and starts the one who asks for them.
+fn start_asker(config: &Config, clock: Clock, stopping: &Arc<Notify>) -> Arc<names::Table> {
+    let config = &config.resolver;
+    let lifetimes = names::Lifetimes { ttl_min: config.ttl_min, negative_ttl: config.negative_ttl };
+    let table = Arc::new(names::Table::new(config.cache_max, lifetimes));
+    let upstream = Upstream::new(&config.servers, config.timeout).inspect_err(|error| {
+        tracing::warn!(%error, "the system names no resolvers, `resolve` fails; set `resolver.servers`");
+    });
+    let upstream = Arc::new(upstream.ok());
+    let ask = move |question| {
+        let upstream = upstream.clone();
+        async move {
+            match &*upstream {
+                Some(upstream) => upstream.ask(&question).await,
+                None => Verdict::Failed(Reason::Unreachable),
+            }
+        }
+    };
+    let stopping = stopping.clone();
+    let stopped = async move { stopping.notified().await };
+    asker::spawn(table.clone(), ask, move || clock.now().monotonic, stopped);
+    table
 }
 
 fn start_checker(config: &Config, table: &Arc<Table>, stopping: &Arc<Notify>) -> Checker {
@@ -404,6 +456,8 @@ fn settings(config: &Config) -> server::Settings {
         tcp_idle_timeout: config.server.tcp_idle_timeout,
         tcp_write_timeout: config.server.tcp_idle_timeout,
         stop_timeout: crate::config::STOP_TIMEOUT,
+        waits_max: config.resolver.waiting_max,
+        wait_timeout: config.resolver.timeout,
     }
 }
 
@@ -452,18 +506,17 @@ fn worker_factory(
         let mut world = world.clone();
         let vm = vm(index).expect("a VM was made just before, and a worker without one is no worker");
         let mut responder = Responder::new(world.borrow_and_update().clone(), vm);
-        Box::new(move |now, client, octets, out| {
+        Box::new(move |now, client, octets, patience, out| {
             if world.has_changed().unwrap_or(false) {
                 responder.swap(world.borrow_and_update().clone());
             }
-            responder.respond(now, client, octets, out)
+            responder.respond(now, client, octets, patience, out)
         })
     })
 }
 
 /// A worker's way from requests to replies.
-type Respond =
-    Box<dyn FnMut(crate::answer::Now, &crate::answer::Client, &[u8], &mut Vec<u8>) -> crate::answer::Outcome>;
+type Respond = Box<dyn FnMut(Now, &Client, &[u8], Patience, &mut Vec<u8>) -> Outcome>;
 
 /// The signals the process heeds.
 struct Signals {

@@ -46,6 +46,23 @@ pub enum Kind {
         /// What is sent and expected; shared by the targets of one list.
         request: Arc<Http>,
     },
+    /// Always down: what was asked for makes no sense.
+    Unusable {
+        /// The target, if it is known.
+        address: Option<IpAddr>,
+        /// Why, for an operator.
+        why: Arc<str>,
+    },
+}
+
+impl Kind {
+    /// The address probed; `None` if the system resolves it.
+    pub fn address(&self) -> Option<IpAddr> {
+        match self {
+            Self::Tcp(target) => Some(target.ip()),
+            Self::Http { address, .. } | Self::Unusable { address, .. } => *address,
+        }
+    }
 }
 
 /// An HTTP request and the reply that passes.
@@ -65,7 +82,12 @@ pub struct Http {
     pub headers: BTreeMap<String, String>,
     /// Whether the server's certificate is verified.
     pub tls: Tls,
+    /// How many redirects are followed; with none, the redirect itself is judged.
+    pub redirects: u8,
 }
+
+/// How many redirects are followed where nobody says, and the most there can be: as in PowerDNS.
+pub const REDIRECTS_MAX: u8 = 10;
 
 /// What is asked of a server's certificate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -81,10 +103,7 @@ pub enum Tls {
 impl Check {
     /// The address probed; `None` if the system resolves it.
     pub fn target(&self) -> Option<IpAddr> {
-        match &self.kind {
-            Kind::Tcp(target) => Some(target.ip()),
-            Kind::Http { address, .. } => *address,
-        }
+        self.kind.address()
     }
 }
 
@@ -94,6 +113,7 @@ impl fmt::Display for Check {
             Kind::Tcp(target) => write!(f, "tcp {target}"),
             Kind::Http { address: Some(address), request } => write!(f, "{} at {address}", request.url),
             Kind::Http { address: None, request } => f.write_str(&request.url),
+            Kind::Unusable { why, .. } => f.write_str(why),
         }
     }
 }
@@ -133,7 +153,7 @@ pub enum Reason {
     /// The body does not contain this text.
     BodyLacks(String),
     /// More redirects than are followed.
-    Redirects(usize),
+    Redirects(u8),
     /// The check itself cannot be carried out: a URL, header or local address that makes no sense.
     Unusable(String),
     /// The probe itself broke: a bug of ours.
@@ -204,6 +224,7 @@ mod tests {
             byteslimit: 0,
             headers: BTreeMap::new(),
             tls: Tls::AcceptAny,
+            redirects: REDIRECTS_MAX,
         })
     }
 
@@ -216,6 +237,7 @@ mod tests {
             (Kind::Tcp("[2001:db8::1]:443".parse().unwrap()), "tcp [2001:db8::1]:443"),
             (Kind::Http { address, request: www.clone() }, "https://www.example.com/ at 192.0.2.1"),
             (Kind::Http { address: None, request: www }, "https://www.example.com/"),
+            (Kind::Unusable { address, why: "no reason".into() }, "no reason"),
         ];
         for (kind, text) in rows {
             assert_eq!(check(kind).to_string(), text);

@@ -21,9 +21,6 @@ pub const BODY_OCTETS_DEFAULT: u64 = 1 << 20;
 /// The highest limit a check can set: a record is not to fill the memory either.
 pub const BODY_OCTETS_MAX: u64 = 16 << 20;
 
-/// The most redirects that are followed, as in PowerDNS.
-const REDIRECTS_MAX: usize = 10;
-
 /// The `User-Agent` of a check that names none.
 const USER_AGENT_DEFAULT: &str = concat!("perigee/", env!("CARGO_PKG_VERSION"));
 
@@ -42,11 +39,16 @@ impl Prober {
     ///
     /// Each has connections of its own: what passes is that the target accepts a new client.
     pub async fn probe(&self, check: &Check) -> Verdict {
+        if check.timeout.is_zero() {
+            // A connection that is there at the first look would still pass.
+            return Verdict::Fail(Reason::TimedOut(check.timeout));
+        }
         let outcome = match &check.kind {
             Kind::Tcp(target) => time::timeout(check.timeout, connect(*target, check.source)).await,
             Kind::Http { address, request } => {
                 time::timeout(check.timeout, self.get(*address, check.source, request)).await
             }
+            Kind::Unusable { why, .. } => Ok(Err(Reason::Unusable(why.to_string()))),
         };
         match outcome {
             Ok(Ok(weight)) => Verdict::Pass { weight },
@@ -66,15 +68,16 @@ impl Prober {
         let headers = headers(request)?;
         let client = self.client(&first, address, source, request, &headers)?;
         let mut url = first.clone();
-        for _ in 0..=REDIRECTS_MAX {
+        for _ in 0..=request.redirects {
             let hop = hop(&url, &first, address, &headers);
             let response = client.get(hop.url).headers(hop.headers).send().await.map_err(reason)?;
-            match redirect(&url, &response)? {
+            let next = if request.redirects > 0 { redirect(&url, &response)? } else { None };
+            match next {
                 Some(next) => url = next,
                 None => return judge(response, request).await,
             }
         }
-        Err(Reason::Redirects(REDIRECTS_MAX))
+        Err(Reason::Redirects(request.redirects))
     }
 
     /// Builds the client of one probe.
@@ -251,12 +254,13 @@ fn contains(body: &[u8], text: &[u8]) -> bool {
 
 /// The whole number a body begins with, after white space: `12abc` is 12, `1.9` is 1.
 ///
-/// `None` without one, and for a negative one or one above 32 bits.
+/// `None` without one, and for a negative one or one above 31 bits: PowerDNS reads it into a C `int`.
 fn leading_number(body: &[u8]) -> Option<u32> {
     let body = body.trim_ascii_start();
     let digits = body.strip_prefix(b"+").unwrap_or(body);
     let length = digits.iter().take_while(|octet| octet.is_ascii_digit()).count();
-    str::from_utf8(&digits[..length]).ok()?.parse().ok()
+    let number: i32 = str::from_utf8(&digits[..length]).ok()?.parse().ok()?;
+    u32::try_from(number).ok()
 }
 
 /// Finds in an error of reqwest what an operator wants to know: the innermost cause that says it.
@@ -309,7 +313,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::health::Tls;
+    use crate::health::{REDIRECTS_MAX, Tls};
 
     fn request(headers: &[(&str, &str)]) -> Http {
         Http {
@@ -320,6 +324,7 @@ mod tests {
             byteslimit: 0,
             headers: headers.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect(),
             tls: Tls::AcceptAny,
+            redirects: REDIRECTS_MAX,
         }
     }
 
@@ -412,8 +417,8 @@ mod tests {
             (b"1.9", Some(1)),
             (b"+5", Some(5)),
             (b"0", Some(0)),
-            (b"4294967295", Some(u32::MAX)),
-            (b"4294967296", None),
+            (b"2147483647", Some(0x7fff_ffff)),
+            (b"2147483648", None),
             (b"-1", None),
             (b"", None),
             (b"<html>1", None),

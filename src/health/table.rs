@@ -270,10 +270,10 @@ impl Slot {
         self.retired.load(Ordering::Relaxed)
     }
 
-    /// Sets a state without a checker, for tests of those who read it.
+    /// Says something without a checker, for tests of those who read it.
     #[cfg(test)]
-    pub(crate) fn set_state(&self, state: State) {
-        self.publish(Reading { state, weight: None });
+    pub(crate) fn set(&self, reading: Reading) {
+        self.publish(reading);
     }
 
     /// Says what is now known; for the checker alone.

@@ -1,29 +1,47 @@
 //! What a script may know of the query it runs for, and what it has looked at.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ipnet::IpNet;
+use mlua::{Function, Value};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
+use super::included::Included;
+use super::lookups::{Lookup, Lookups, Patience};
 use super::modules::Required;
 use super::policy::Policy;
 use super::program::Program;
+use super::sandbox::{Budget, RECURSION_ERROR, Spent};
 use super::surroundings::Surroundings;
 use crate::dns::edns::{ClientSubnet, Edns};
 use crate::dns::wire::Header;
 use crate::dns::{Client, Name, NameRef, Now, Transport};
 use crate::health::Check;
 use crate::health::table::{Slot, Table};
+use crate::resolve::Question;
 
 /// How many health slots a worker keeps before it ever looks for those it could let go of.
 const SLOTS_MIN: usize = 256;
 
-/// How many values are remembered for `lastgood`.
+/// How many records may have values that are remembered for `lastgood`.
 const REMEMBERED_MAX: usize = 10_000;
+/// How many names a record may keep values under.
+const REMEMBERED_NAMES_MAX: usize = 16;
+/// How many octets the names and values of a record may have together.
+const REMEMBERED_OCTETS_MAX: usize = 4096;
+/// How long a record may have been silent when room is needed for another.
+const REMEMBERED_SILENCE: Duration = Duration::from_secs(3600);
+
+/// How deep builtins may be nested that call a function of the script.
+///
+/// Luau counts calls and not how much of the thread's stack each takes, and here one takes kilobytes.
+const FUNCTIONS_NESTED_MAX: usize = 16;
 
 /// The query a script runs for.
 #[derive(Clone, Copy, Debug)]
@@ -44,13 +62,16 @@ pub struct Query<'q> {
     pub header: Header,
     /// The OPT record of the request.
     pub edns: Option<Edns>,
+    /// Whether it can wait for names that are looked up.
+    pub patience: Patience,
 }
 
 impl<'q> Query<'q> {
     /// A query for the root, without EDNS.
     pub fn plain(now: Now, client: &'q Client) -> Self {
         let (qname, zone) = (NameRef::ROOT, NameRef::ROOT);
-        Self { now, client, subnet: None, qname, zone, wildcard: None, header: Header::default(), edns: None }
+        let (header, patience) = (Header::default(), Patience::Left);
+        Self { now, client, subnet: None, qname, zone, wildcard: None, header, edns: None, patience }
     }
 }
 
@@ -64,8 +85,8 @@ pub(super) struct Context {
     program: Cell<u64>,
     required: RefCell<Option<Required>>,
     policy: RefCell<Arc<Policy>>,
-    /// What records answered last, by the identity of the program and a name it gives.
-    remembered: RefCell<HashMap<(u64, Box<str>), Vec<Box<[u8]>>>>,
+    /// What records answered last, by the identity of the program.
+    remembered: RefCell<HashMap<u64, Remembered>>,
     /// The name asked for and the apex, for scripts that take the VM.
     names: RefCell<(Name, Name)>,
     /// How many bits of the client subnet were looked at.
@@ -78,10 +99,36 @@ pub(super) struct Context {
     slots_max: Cell<usize>,
     /// What scripts asked for and should be told, when somebody wants to know.
     discovery: RefCell<Option<Discovery>>,
+    /// How many builtins are waiting for a function of the script.
+    nested: Cell<usize>,
     /// Why what the builtin that runs now asks for may not be had.
     refusal: RefCell<Option<String>>,
     /// What the script was last told that it may not have.
     denied: RefCell<Option<String>>,
+    /// The names that were looked up.
+    pub(super) lookups: Lookups,
+    /// The records that were included.
+    pub(super) included: Included,
+    /// What the run may use up; there from when the sandbox is.
+    budget: OnceCell<Rc<Budget>>,
+}
+
+/// The texts of one answer.
+type Texts = Vec<Box<[u8]>>;
+
+/// What one record answered last.
+#[derive(Default)]
+struct Remembered {
+    /// By the names it gives.
+    values: Vec<(Box<str>, Texts)>,
+    renewed: Duration,
+}
+
+impl Remembered {
+    fn octets(&self) -> usize {
+        let octets = |texts: &[Box<[u8]>]| texts.iter().map(|text| text.len()).sum::<usize>();
+        self.values.iter().map(|(name, texts)| name.len() + octets(texts)).sum()
+    }
 }
 
 /// What trial runs leave behind.
@@ -102,16 +149,26 @@ struct Facts {
     wildcard: Option<usize>,
     header: Header,
     edns: Option<Edns>,
+    patience: Patience,
 }
 
 impl Context {
     /// A context over the shared health table, with a random source that starts from `seed`.
     pub(super) fn new(table: Arc<Table>, seed: u64) -> Self {
         let nobody = SocketAddr::from(([0, 0, 0, 0], 0));
-        let now = Now { unix_secs: 0, monotonic: std::time::Duration::ZERO };
+        let now = Now { unix_secs: 0, monotonic: Duration::ZERO };
         let header = Header::default();
-        let facts =
-            Facts { now, sender: nobody, local: nobody, tcp: false, subnet: None, wildcard: None, header, edns: None };
+        let facts = Facts {
+            now,
+            sender: nobody,
+            local: nobody,
+            tcp: false,
+            subnet: None,
+            wildcard: None,
+            header,
+            edns: None,
+            patience: Patience::Spent,
+        };
         Self {
             facts: Cell::new(facts),
             surroundings: RefCell::default(),
@@ -126,9 +183,38 @@ impl Context {
             slots: RefCell::default(),
             slots_max: Cell::new(SLOTS_MIN),
             discovery: RefCell::new(None),
+            nested: Cell::new(0),
             refusal: RefCell::default(),
             denied: RefCell::default(),
+            lookups: Lookups::default(),
+            included: Included::default(),
+            budget: OnceCell::new(),
         }
+    }
+
+    /// Takes up the budget, which the sandbox makes.
+    pub(super) fn hold_to(&self, budget: &Rc<Budget>) {
+        self.budget.get_or_init(|| Rc::clone(budget));
+    }
+
+    /// Ends the run, which no `pcall` can prevent; returns the error that does.
+    pub(super) fn end_run(&self, spent: Spent) -> mlua::Error {
+        if let Some(budget) = self.budget.get() {
+            budget.spend(spent);
+        }
+        mlua::Error::runtime("the budget is spent")
+    }
+
+    /// Ends the run if an error tells that it met one of Luau's own bounds, of memory or of nested calls.
+    pub(super) fn end_run_by(&self, error: &mlua::Error) {
+        if let Some(budget) = self.budget.get() {
+            budget.spend_by(error);
+        }
+    }
+
+    /// Whether the run is at its end.
+    pub(super) fn is_spent(&self) -> bool {
+        self.budget.get().is_some_and(|budget| budget.is_spent())
     }
 
     /// Takes up a query.
@@ -144,7 +230,10 @@ impl Context {
             wildcard: query.wildcard,
             header: query.header,
             edns: query.edns,
+            patience: query.patience,
         });
+        self.lookups.begin();
+        self.included.begin();
     }
 
     /// Takes up the modules that an environment has loaded.
@@ -160,6 +249,7 @@ impl Context {
     /// Takes up other surroundings.
     pub(super) fn turn_to(&self, surroundings: &Arc<Surroundings>) {
         self.surroundings.borrow_mut().clone_from(surroundings);
+        self.included.forget_gone();
     }
 
     /// What can be looked up beside the query.
@@ -176,26 +266,42 @@ impl Context {
         }
     }
 
+    /// The identity of the program that runs.
+    pub(super) fn program(&self) -> u64 {
+        self.program.get()
+    }
+
     /// What the zone of the script allows.
     pub(super) fn policy(&self) -> std::cell::Ref<'_, Policy> {
         std::cell::Ref::map(self.policy.borrow(), |policy| &**policy)
     }
 
-    /// Keeps a record's value for when it has none.
+    /// Keeps a record's value for when it has none, if there is room.
+    ///
+    /// No record takes the room of another that still answers.
     pub(super) fn remember(&self, name: &str, texts: Vec<Box<[u8]>>) -> Vec<Box<[u8]>> {
-        let mut remembered = self.remembered.borrow_mut();
-        if remembered.len() >= REMEMBERED_MAX {
-            // Rare, and which of them go matters little: those still in use are back with their next answer.
-            remembered.clear();
+        let (mut remembered, now) = (self.remembered.borrow_mut(), self.now().monotonic);
+        if remembered.len() >= REMEMBERED_MAX && !remembered.contains_key(&self.program.get()) {
+            remembered.retain(|_, record| now.saturating_sub(record.renewed) < REMEMBERED_SILENCE);
+            if remembered.len() >= REMEMBERED_MAX {
+                return texts;
+            }
         }
-        remembered.insert((self.program.get(), name.into()), texts.clone());
+        let record = remembered.entry(self.program.get()).or_default();
+        record.renewed = now;
+        record.values.retain(|(known, _)| **known != *name);
+        record.values.push((name.into(), texts.clone()));
+        if record.values.len() > REMEMBERED_NAMES_MAX || record.octets() > REMEMBERED_OCTETS_MAX {
+            record.values.pop();
+        }
         texts
     }
 
     /// The value that was kept last under a name of this record.
     pub(super) fn recall(&self, name: &str) -> Vec<Box<[u8]>> {
-        let key = (self.program.get(), Box::from(name));
-        self.remembered.borrow().get(&key).cloned().unwrap_or_default()
+        let remembered = self.remembered.borrow();
+        let values = remembered.get(&self.program.get()).map_or(&[][..], |record| &record.values);
+        values.iter().find(|(known, _)| **known == *name).map(|(_, texts)| texts.clone()).unwrap_or_default()
     }
 
     /// How many bits of the client subnet were looked at since [`Context::begin`].
@@ -267,19 +373,22 @@ impl Context {
     /// Whether `bestwho` is in `network`; families must match.
     ///
     /// Counts as looking at the bits that decide it for the whole neighbourhood: those of the network if the
-    /// client is in it, and otherwise as many as show that it is not.
+    /// client is in it, and otherwise as many as show that it is not. Never none: an answer with a scope of 0 is for
+    /// clients of the other family too (RFC 7871 section 7.3), for whom it may be decided otherwise.
     pub(super) fn client_is_in(&self, network: IpNet) -> bool {
         let facts = self.facts.get();
         let client = facts.subnet.map_or_else(|| facts.sender.ip(), |subnet| subnet.address);
-        let common = match (client, network.network()) {
-            (IpAddr::V4(client), IpAddr::V4(network)) => (client.to_bits() ^ network.to_bits()).leading_zeros(),
-            (IpAddr::V6(client), IpAddr::V6(network)) => (client.to_bits() ^ network.to_bits()).leading_zeros(),
-            (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => return false,
+        let (is_in, bits) = match (client, network.network()) {
+            (IpAddr::V4(client), IpAddr::V4(other)) => {
+                compare((client.to_bits() ^ other.to_bits()).leading_zeros(), network)
+            }
+            (IpAddr::V6(client), IpAddr::V6(other)) => {
+                compare((client.to_bits() ^ other.to_bits()).leading_zeros(), network)
+            }
+            (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => (false, 1),
         };
-        let common = u8::try_from(common).expect("an address has at most 128 bits");
-        let is_in = common >= network.prefix_len();
         if facts.subnet.is_some() {
-            self.consult(if is_in { network.prefix_len() } else { common + 1 });
+            self.consult(bits);
         }
         is_in
     }
@@ -313,6 +422,18 @@ impl Context {
     /// Puts another policy in the place of the zone's; returns that.
     pub(super) fn replace_policy(&self, policy: Arc<Policy>) -> Arc<Policy> {
         self.policy.replace(policy)
+    }
+
+    /// Calls a function that the script gave to a builtin.
+    pub(super) fn call(&self, function: &Function) -> mlua::Result<Value> {
+        let nested = self.nested.get();
+        if nested == FUNCTIONS_NESTED_MAX {
+            return Err(mlua::Error::runtime(RECURSION_ERROR));
+        }
+        self.nested.set(nested + 1);
+        let returned = function.call(());
+        self.nested.set(nested);
+        returned
     }
 
     /// Notes that what a builtin asks for may not be had; the call then fails, whatever it returns.
@@ -378,6 +499,12 @@ impl Context {
         slot
     }
 
+    /// What is known of a name; one that is not known yet ends the run, if the query can wait for it.
+    pub(super) fn look_up(&self, question: Question) -> Lookup {
+        let Facts { now, patience, .. } = self.facts.get();
+        self.lookups.look_up(&self.surroundings().names, question, now.monotonic, patience)
+    }
+
     /// Notes what an operator should know of a script; heard only in a trial run.
     pub(super) fn lint(&self, lint: String) {
         let mut discovery = self.discovery.borrow_mut();
@@ -395,6 +522,7 @@ impl Context {
     /// Begins to collect checks and lints.
     pub(super) fn discover(&self) {
         *self.discovery.borrow_mut() = Some(Discovery::default());
+        self.lookups.discover();
     }
 
     /// The lints since the last call.
@@ -406,6 +534,13 @@ impl Context {
     pub(super) fn discovered(&self) -> Vec<Check> {
         self.discovery.take().map(|discovery| discovery.checks).unwrap_or_default()
     }
+}
+
+/// Whether an address that has so many bits in common with a network is in it, and how many bits tell.
+fn compare(common: u32, network: IpNet) -> (bool, u8) {
+    let common = u8::try_from(common).expect("an address has at most 128 bits");
+    let is_in = common >= network.prefix_len();
+    (is_in, if is_in { network.prefix_len().max(1) } else { common + 1 })
 }
 
 #[cfg(test)]
@@ -421,7 +556,7 @@ mod tests {
             transport: Transport::Udp,
         };
         let subnet = ClientSubnet { family: 1, source_length: 24, address: subnet.parse().unwrap() };
-        let now = Now { unix_secs: 0, monotonic: std::time::Duration::ZERO };
+        let now = Now { unix_secs: 0, monotonic: Duration::ZERO };
         context.begin(&Query { subnet: Some(subnet), ..Query::plain(now, &client) });
         let answers = networks.iter().map(|network| context.client_is_in(network.parse().unwrap())).collect();
         (answers, context.consulted())
@@ -429,13 +564,15 @@ mod tests {
 
     #[test]
     fn the_scope_is_as_narrow_as_what_decided_and_no_narrower() {
-        let cases: [(&str, &[&str], &[bool], u8); 5] = [
+        let cases: [(&str, &[&str], &[bool], u8); 6] = [
             ("192.168.1.0", &["192.168.0.0/16"], &[true], 16),
             // 10... and 192... differ in their first bit: all of 0.0.0.0/1 gets this answer.
             ("10.0.0.0", &["192.168.0.0/16", "0.0.0.0/0"], &[false, true], 1),
             // 192.169... leaves 192.168.0.0/16 at its sixteenth bit.
             ("192.169.1.0", &["192.168.0.0/16"], &[false], 16),
-            ("192.168.1.0", &["2001:db8::/32"], &[false], 0),
+            // The other half of the addresses, and IPv6 clients, may be answered otherwise.
+            ("192.168.1.0", &["0.0.0.0/0"], &[true], 1),
+            ("192.168.1.0", &["2001:db8::/32"], &[false], 1),
             ("192.168.1.0", &[], &[], 0),
         ];
         for (subnet, networks, answers, bits) in cases {

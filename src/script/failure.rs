@@ -32,6 +32,8 @@ pub enum FailureKind {
     Error,
     /// It returned something that is no RDATA of its type.
     Value,
+    /// It needs a look-up that has not ended; no failure for anybody who can wait.
+    Await,
     /// It asked for what its zone may not do.
     Denied,
     /// It did not run: it rests after a run that used up its budget.
@@ -47,11 +49,20 @@ pub(super) fn bounded(mut message: String) -> String {
     message
 }
 
-/// The line of the script and the words of an error, for an operator.
+/// A line of a script.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Place {
+    /// Which program's, if it was included; `None` for the one that runs.
+    pub(super) included: Option<u64>,
+    /// The line, from 1.
+    pub(super) line: usize,
+}
+
+/// The place in a script and the words of an error, for an operator.
 ///
-/// Luau puts a place in front of the words: `script:3: what happened`. An error that a builtin or the prelude raises
+/// Luau puts a place in front of the words: `script:3: what happened`, `script#17:3:` in what was included. An error that a builtin or the prelude raises
 /// has the script's line only in the trace of calls behind it.
-pub(super) fn describe(error: &mlua::Error) -> (Option<usize>, String) {
+pub(super) fn describe(error: &mlua::Error) -> (Option<Place>, String) {
     let (text, trace) = match error {
         mlua::Error::CallbackError { cause, traceback } => (describe(cause).1, Some(traceback)),
         mlua::Error::WithContext { cause, .. } => return describe(cause),
@@ -61,10 +72,11 @@ pub(super) fn describe(error: &mlua::Error) -> (Option<usize>, String) {
         other => (other.to_string(), None),
     };
     let first = text.lines().next().unwrap_or_default();
-    let after_chunk = [CHUNK, "prelude"].iter().find_map(|chunk| first.strip_prefix(chunk)?.strip_prefix(':'));
+    let after_chunk = [CHUNK, "prelude"].iter().find_map(|chunk| Some(after_number(first.strip_prefix(chunk)?).1));
+    let after_chunk = after_chunk.and_then(|rest| rest.strip_prefix(':'));
     let words = after_chunk.and_then(|rest| rest.split_once(':')).map_or(first, |(_, words)| words);
-    let line = line_in(CHUNK, &text).or_else(|| line_in(CHUNK, trace?));
-    (line, words.trim().to_owned())
+    let place = place_in(&text).or_else(|| place_in(trace?));
+    (place, words.trim().to_owned())
 }
 
 /// A message of the compiler without the columns it names.
@@ -72,6 +84,21 @@ fn without_columns(message: &str) -> String {
     let mut parts = message.split(" at column ");
     let first = parts.next().unwrap_or_default().to_owned();
     parts.fold(first, |text, part| text + part.trim_start_matches(|character: char| character.is_ascii_digit()))
+}
+
+/// The first place in a script that a text names.
+pub(super) fn place_in(text: &str) -> Option<Place> {
+    text.match_indices(CHUNK).find_map(|(at, _)| {
+        let (included, rest) = after_number(&text[at + CHUNK.len()..]);
+        Some(Place { included, line: leading_number(rest.strip_prefix(':')?)? })
+    })
+}
+
+/// The number behind `#`, if the text begins so, and the rest.
+fn after_number(text: &str) -> (Option<u64>, &str) {
+    let Some(numbered) = text.strip_prefix('#') else { return (None, text) };
+    let end = numbered.find(|character: char| !character.is_ascii_digit()).unwrap_or(numbered.len());
+    numbered[..end].parse().map_or((None, text), |number| (Some(number), &numbered[end..]))
 }
 
 /// The first line of a chunk that a text names.

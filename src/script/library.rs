@@ -30,8 +30,12 @@ impl Library {
             match compile(source) {
                 Ok(bytecode) => compiled.push(File { name: name.clone(), bytecode }),
                 Err(error) => {
-                    let (line, message) = describe(&error);
-                    errors.push(fault(name, line, &format!("the library does not compile: {message}")));
+                    let (place, message) = describe(&error);
+                    errors.push(fault(
+                        name,
+                        place.map(|place| place.line),
+                        &format!("the library does not compile: {message}"),
+                    ));
                 }
             }
         }

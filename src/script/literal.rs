@@ -90,6 +90,28 @@ pub(super) fn called(code: &[u8]) -> Vec<(usize, &str)> {
     called
 }
 
+/// The blanks of a code that stand outside its strings and comments, in their order.
+pub(super) fn blanks(code: &[u8]) -> Vec<usize> {
+    let code = std::str::from_utf8(code).unwrap_or_default();
+    let mut blanks = Vec::new();
+    let mut parser = Parser { rest: code, depth: 0 };
+    while let Some(character) = parser.rest.chars().next() {
+        let begin = parser.rest;
+        match character {
+            '-' if begin.starts_with("--") => parser.skip_comment(),
+            '[' if long_bracket(begin).is_some() => parser.skip_long_string(),
+            '\'' | '"' | '`' => parser.skip_string(character),
+            other => {
+                if matches!(other, ' ' | '\t') {
+                    blanks.push(code.len() - begin.len());
+                }
+                parser.rest = &begin[other.len_utf8()..];
+            }
+        }
+    }
+    blanks
+}
+
 /// What closes the long bracket that a text begins with: `]]` for `[[`, `]=]` for `[=[`.
 fn long_bracket(text: &str) -> Option<String> {
     let rest = text.strip_prefix('[')?;
@@ -222,7 +244,7 @@ impl<'c> Parser<'c> {
         }
         while !self.take('}') {
             if let Some(name) = self.field_name() {
-                named.push((name.to_owned(), self.expression()?));
+                named.push((name, self.expression()?));
             } else {
                 items.push(self.expression()?);
             }
@@ -234,16 +256,24 @@ impl<'c> Parser<'c> {
         Some(Literal::Table(items, named))
     }
 
-    /// The name in front of an equals sign; takes nothing if there is none.
-    fn field_name(&mut self) -> Option<&'c str> {
+    /// What stands in front of an equals sign, a name or a text in brackets; takes nothing if there is none.
+    fn field_name(&mut self) -> Option<String> {
         self.skip_blanks();
         let begin = self.rest;
-        let name = self.name();
+        let name = if self.take('[') { self.text_in_brackets() } else { self.name().map(str::to_owned) };
         if name.is_some() && self.take('=') && !self.rest.starts_with('=') {
             return name;
         }
         self.rest = begin;
         None
+    }
+
+    /// A text and the bracket behind it.
+    fn text_in_brackets(&mut self) -> Option<String> {
+        self.skip_blanks();
+        let quote = self.rest.chars().next().filter(|character| matches!(character, '\'' | '"'))?;
+        let text = self.text(quote)?;
+        self.take(']').then_some(text)
     }
 }
 
@@ -259,6 +289,7 @@ mod tests {
     fn literals_tables_and_calls_are_read() {
         let list = Literal::Table(vec![text("a"), text("b")], vec![]);
         let options = Literal::Table(vec![], vec![("x".to_owned(), Literal::Boolean(true))]);
+        let keyed = Literal::Table(vec![text("a")], vec![("192.0.2.1".to_owned(), text("b"))]);
         let cases = [
             ("'a'", text("a")),
             (" \"it's\" ", text("it's")),
@@ -266,6 +297,8 @@ mod tests {
             ("{ 'a'; 'b', }", list.clone()),
             ("pick({'a','b'})", Literal::Call("pick".to_owned(), vec![list.clone()])),
             ("pick{'a','b'}", Literal::Call("pick".to_owned(), vec![list])),
+            ("{['192.0.2.1'] = 'b', 'a'}", keyed.clone()),
+            ("{ 'a', [ \"192.0.2.1\" ]='b' }", keyed),
             (
                 "f(0.5, {x = true})",
                 Literal::Call("f".to_owned(), vec![Literal::Number(0.5, "0.5".to_owned()), options]),
@@ -304,6 +337,11 @@ mod tests {
             "a.b()",
             "a:b()",
             "{[1]='a'}",
+            "{['a']}",
+            "{['a'='b'}",
+            "{['a'] 'b'}",
+            "{[[a]]='b'}",
+            "{['a\\065']='b'}",
             "f()()",
             "f(x)",
             "f('a'",

@@ -2,8 +2,10 @@
 //!
 //! A LUA record becomes a `Program` when its zone is loaded (`program.rs`); each worker's `Vm` runs it for a query.
 //! Read `sandbox.rs` (what a script can reach and when it is stopped), `environment.rs` (its globals), `library.rs`
-//! (what an operator adds to them), `modules.rs` (what a zone does), `policy.rs` (what its zone allows), `rest.rs` (when it is not run at all), `context.rs` (what it may know of the query),
-//! `surroundings.rs` (what it may look up beside it), `api/` (the builtins), `value.rs` (what its result becomes) and
+//! (what an operator adds to them), `modules.rs` (what a zone does), `policy.rs` (what its zone allows), `rest.rs` (when
+//! it is not run at all), `context.rs` (what it may know of the query),
+//! `surroundings.rs` (what it may look up beside it), `lookups.rs` and `included.rs` (what it has of that), `api/` (the
+//! builtins), `value.rs` (what its result becomes) and
 //! `failure.rs` (what comes of an error). The simple and common case takes no VM at all:
 //! `literal.rs` reads it and `plan.rs` answers it. `schedule.rs` knows the calendar. A script can read the query and the health
 //! table; it can write nothing but its result. There is no file, no socket and no clock here, but for the one clock
@@ -13,8 +15,10 @@ mod api;
 mod context;
 mod environment;
 mod failure;
+mod included;
 mod library;
 mod literal;
+mod lookups;
 mod modules;
 mod plan;
 mod policy;
@@ -41,19 +45,23 @@ pub use api::{Builtin, builtins};
 pub use context::Query;
 pub use failure::{Failure, FailureKind};
 pub use library::Library;
+pub use lookups::Patience;
 pub use modules::Modules;
 pub use policy::Policy;
 pub use program::Program;
 pub use surroundings::{Programs, Surroundings};
 
 use crate::config;
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Position};
 use crate::dns::{Client, NameRef, Now, Rcode, Rtype, Transport};
 use crate::health::Check;
 use crate::health::table::{Slot, Table};
+use crate::resolve::Question;
+use crate::resolve::table::Awaited;
+use api::lookup::constant_questions;
 use context::Context;
 use environment::Environment;
-use failure::{bounded, describe};
+use failure::{Place, bounded, describe};
 use rest::Resting;
 use sandbox::{CHUNK, Sandbox};
 use value::Made;
@@ -97,6 +105,8 @@ pub struct Vm {
     /// The environment of the run, emptied after each; with shared state, that of the zone.
     environment: Environment,
     shared: HashMap<Box<[u8]>, Environment>,
+    /// How much memory there may be in use with what lives on.
+    shared_max: usize,
     /// Whether plans stand in for the scripts that have one.
     plans: bool,
     /// The health slots of plans that have checks.
@@ -130,6 +140,7 @@ impl Vm {
             .and_then(|sandbox| {
                 api::install(&sandbox.lua, &sandbox.base, &context)?;
                 sandbox.seal();
+                context.hold_to(&sandbox.budget);
                 Ok(sandbox)
             })
             .map_err(|error| {
@@ -143,8 +154,24 @@ impl Vm {
         let plans = !limits.shared_state && !names.iter().any(|name| plan::BUILTINS.contains(&&**name));
         context.set_required(Some(environment.required()));
         let planned = HashMap::new();
+        context.included.turn_to(environment.table());
         let resting = Resting::new(limits.overrun_share);
-        Ok(Self { sandbox, context, limits, library, loaded, environment, shared, plans, planned, resting, runs: 0 })
+        let shared_max =
+            sandbox.lua.used_memory().saturating_add(limits.memory_limit.saturating_mul(SHARED_MEMORY_LIMITS));
+        Ok(Self {
+            sandbox,
+            context,
+            limits,
+            library,
+            loaded,
+            environment,
+            shared,
+            plans,
+            planned,
+            resting,
+            shared_max,
+            runs: 0,
+        })
     }
 
     /// Runs a program for a query.
@@ -156,13 +183,16 @@ impl Vm {
                 Ok(rdata) => {
                     Ok(Output { rdata: rdata.into_iter().map(Cow::Borrowed).collect(), ttl: None, denial: None, scope })
                 }
-                Err(why) => Err(fail(program, scope, FailureKind::Value, why.to_owned(), None)),
+                Err(why) => {
+                    let position = program.position_of_line(None);
+                    Err(fail(program, scope, FailureKind::Value, why.to_owned(), position))
+                }
             };
         }
         self.context.begin(query);
         if self.rests(program, query.now) {
             let message = "it rests after it used up its budget".to_owned();
-            return Err(fail(program, 0, FailureKind::Resting, message, None));
+            return Err(fail(program, 0, FailureKind::Resting, message, program.position_of_line(None)));
         }
         self.context.enter(program, query);
         self.runs += 1;
@@ -170,17 +200,25 @@ impl Vm {
         let outcome = self.call(program, query);
         let spent = self.sandbox.budget.close();
         let scope = self.scope(query);
-        let fail = |kind, message, line| fail(program, scope, kind, message, line);
-        if let Some((spent, line)) = spent {
-            let line = line.or_else(|| describe(outcome.as_ref().err()?).0);
+        let context = self.context.clone();
+        let fail = |kind, message, place: Option<Place>| {
+            let included = place.and_then(|place| context.included.position(place));
+            let position = included.unwrap_or_else(|| program.position_of_line(place.map(|place| place.line)));
+            fail(program, scope, kind, message, position)
+        };
+        if self.context.lookups.is_awaiting() {
+            return Err(fail(FailureKind::Await, "it waits for a look-up".to_owned(), None));
+        }
+        if let Some((spent, place)) = spent {
+            let place = place.or_else(|| describe(outcome.as_ref().err()?).0);
             drop(outcome);
             let rest = self.lay_to_rest(program, query.now, used_before);
-            return Err(fail(FailureKind::Budget, spent.told(&program.policy) + &rest, line));
+            return Err(fail(FailureKind::Budget, spent.told(&program.policy) + &rest, place));
         }
         let returned = outcome.map_err(|error| {
-            let (line, message) = describe(&error);
+            let (place, message) = describe(&error);
             let is_denial = self.context.is_denial(&message);
-            fail(if is_denial { FailureKind::Denied } else { FailureKind::Error }, message, line)
+            fail(if is_denial { FailureKind::Denied } else { FailureKind::Error }, message, place)
         })?;
         let covered = program.script().covered;
         let made = value::make(&self.sandbox.lua, &returned, covered, &program.policy).map_err(|error| {
@@ -213,6 +251,11 @@ impl Vm {
         }
     }
 
+    /// What the last run waits for, if it ended in [`FailureKind::Await`].
+    pub fn awaited(&mut self) -> Option<Awaited> {
+        self.context.lookups.take_awaited()
+    }
+
     /// Answers by the program's plan, if it has one that can tell.
     fn follow_plan<'p>(&mut self, program: &'p Arc<Program>) -> Option<plan::Made<'p>> {
         let plan = program.plan.as_ref().filter(|plan| self.plans && plan.fits(&program.policy.limits))?;
@@ -221,6 +264,14 @@ impl Vm {
             checks => slots_of(&mut self.planned, &self.context, program, checks),
         };
         plan.run(&self.context, slots)
+    }
+
+    /// Collects garbage, and tells how many octets of memory are in use after it.
+    pub fn collect(&mut self) -> usize {
+        // Twice, as what the first makes free may hold the last of something else.
+        self.sandbox.lua.gc_collect().ok();
+        self.sandbox.lua.gc_collect().ok();
+        self.sandbox.lua.used_memory()
     }
 
     /// Takes up other surroundings, and lets go of programs that no zone has any more.
@@ -233,7 +284,7 @@ impl Vm {
         }
     }
 
-    /// Runs each program once, and tells which checks they ask for and what an operator should know of them.
+    /// Runs each program once, and tells which checks and names they ask for and what an operator should know of them.
     ///
     /// A failure here is a warning and no error: another client, or another time, may get an answer.
     pub fn discover(&mut self, programs: &[Arc<Program>], zone: NameRef<'_>, now: Now) -> Discovery {
@@ -266,7 +317,9 @@ impl Vm {
                     errors.push(Diagnostic::error(failure.position, failure.message).help(DENIED_HELP));
                 }
                 outcome => {
-                    warnings.extend(outcome.err().map(|failure| {
+                    // What comes of a name that nobody has looked up yet says nothing.
+                    let failure = outcome.err().filter(|_| !self.context.lookups.has_asked());
+                    warnings.extend(failure.map(|failure| {
                         trials += self.sandbox.budget.cost();
                         let message = format!("the script failed in a trial run: {}", failure.message);
                         Diagnostic::warning(failure.position, message)
@@ -279,6 +332,10 @@ impl Vm {
         }
         self.plans = plans;
         self.resting = Resting::new(self.limits.overrun_share);
+        let mut names = self.context.lookups.discovered();
+        names.extend(programs.iter().flat_map(|program| constant_questions(&program.script().code)));
+        let mut seen = HashSet::new();
+        names.retain(|name| seen.insert(name.clone()));
         // A trial takes one branch. What the others check can be read where it is constant, and the rest is found
         // when a query first asks for it.
         let mut checks = self.context.discovered();
@@ -286,7 +343,7 @@ impl Vm {
         let mut seen = HashSet::new();
         checks.retain(|check| seen.insert(check.clone()));
         warnings.extend(errors);
-        Discovery { checks, warnings }
+        Discovery { checks, names, warnings }
     }
 
     /// Opens the budget and calls the program's function.
@@ -302,10 +359,27 @@ impl Vm {
         if let Err(error) = &returned {
             self.sandbox.budget.spend_by(error);
         }
-        if !self.limits.shared_state {
+        if self.limits.shared_state {
+            self.bound_shared(query);
+        } else {
             self.environment.empty()?;
         }
         returned
+    }
+
+    /// Drops the globals of the query's zone when what lives on has grown past its bound.
+    ///
+    /// Nobody can tell whose memory is whose. But a zone that grows is the likeliest to be the one that crosses the
+    /// bound; if it was another, the bound is crossed again until the right one is asked for.
+    fn bound_shared(&mut self, query: &Query<'_>) {
+        let lua = &self.sandbox.lua;
+        if lua.used_memory() <= self.shared_max {
+            return;
+        }
+        lua.gc_collect().ok();
+        if lua.used_memory() > self.shared_max {
+            self.shared.remove(&query.zone.to_lowercase_wire());
+        }
     }
 
     /// The program as a function, loaded at its first use.
@@ -352,6 +426,7 @@ impl Vm {
             self.environment = environment;
         }
         self.context.set_required(Some(self.environment.required()));
+        self.context.included.turn_to(self.environment.table());
         self.environment.renew()
     }
 
@@ -364,6 +439,8 @@ impl Vm {
     }
 }
 
+/// How many times `lua.memory-limit` the globals of all zones together may come to where they live on.
+const SHARED_MEMORY_LIMITS: usize = 8;
 /// How much more memory a run that spent its budget may leave for the collector to find in its own time.
 const GARBAGE_MAX: usize = 256 << 10;
 /// How much time trial runs of a zone may take that fail; those after it are not made.
@@ -389,12 +466,15 @@ fn denials(program: &Program) -> Vec<Diagnostic> {
         let at = script.code.windows(target.len().max(1)).position(|text| text == target.as_bytes()).unwrap_or(0);
         Some(Diagnostic::error(script.position_at(at), format!("the script {why}")).help(DENIED_HELP))
     });
-    called.chain(probed).collect()
+    let asked = constant_questions(&script.code).into_iter().filter_map(|question| {
+        let why = policy.refuses_lookup(question.name.as_ref())?;
+        Some(Diagnostic::error(script.position(), format!("the script {why}")).help(DENIED_HELP))
+    });
+    called.chain(probed).chain(asked).collect()
 }
 
-/// A failure of a program at a line of its script.
-fn fail(program: &Arc<Program>, scope: u8, kind: FailureKind, message: String, line: Option<usize>) -> Failure {
-    let position = program.position_of_line(line);
+/// A failure of a program at a place in its zone file.
+fn fail(program: &Arc<Program>, scope: u8, kind: FailureKind, message: String, position: Position) -> Failure {
     Failure { program: Arc::clone(program), kind, message: bounded(message), position, scope }
 }
 
@@ -420,6 +500,8 @@ fn slots_of<'s>(
 pub struct Discovery {
     /// The checks they ask for, each once.
     pub checks: Vec<Check>,
+    /// The names they look up, each once.
+    pub names: Vec<Question>,
     /// What an operator should know; errors among it, when scripts ask for what their zone may not do.
     pub warnings: Vec<Diagnostic>,
 }

@@ -62,7 +62,8 @@ impl Modules {
                     modules.insert(name.into(), Module { id, file: file.to_string(), bytecode });
                 }
                 Err(error) => {
-                    let (line, message) = describe(&error);
+                    let (place, message) = describe(&error);
+                    let line = place.map(|place| place.line);
                     errors.push(fault(line, &format!("the module does not compile: {message}")));
                 }
             }

@@ -5,7 +5,8 @@
 //! exactly as the VM would: it draws the same random numbers in the same order and looks at the same bits of the
 //! client, which a property test holds it to. Whatever would end in an error is left to the VM, which tells it.
 
-use std::net::IpAddr;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use ipnet::IpNet;
@@ -15,7 +16,7 @@ use smallvec::SmallVec;
 use super::api::arguments::{Options, Setting, read_address, read_network};
 use super::api::geo::{Unknown, pick_closest};
 use super::api::hash::hash_address;
-use super::api::health::{Choice, clamp_port, port_check, read_request, url_check};
+use super::api::health::{Call, Candidate, Choice, clamp_port, own_url_check, port_check, read_request, url_check};
 use super::api::pick::{draw, shares};
 use super::context::Context;
 use super::literal::{Literal, calls};
@@ -23,7 +24,7 @@ use super::value::one_to_rdata;
 use crate::config::{self, RECORDS_MAX};
 use crate::dns::Rtype;
 use crate::health::table::Slot;
-use crate::health::{Check, State};
+use crate::health::{Check, Kind};
 
 /// The most values a plan may hold; a longer list is left to the VM and its budget.
 const LEAVES_MAX: usize = 4096;
@@ -31,8 +32,22 @@ const LEAVES_MAX: usize = 4096;
 const STEPS_BESIDE_CALLS: usize = 2;
 
 /// The builtins that plans stand in for. Where a library gives one of these names another meaning there are no plans.
-pub(super) const BUILTINS: [&str; 9] =
-    ["all", "ifportup", "ifurlup", "pickclosest", "pickhashed", "pickrandom", "pickwhashed", "pickwrandom", "view"];
+pub(super) const BUILTINS: [&str; 11] = [
+    "all",
+    "ifportup",
+    "ifurlextup",
+    "ifurlup",
+    "pickclosest",
+    "pickhashed",
+    "pickrandom",
+    "pickselfweighted",
+    "pickwhashed",
+    "pickwrandom",
+    "view",
+];
+
+/// Those of them that ask for checks.
+const CHECKING: [&str; 4] = ["ifportup", "ifurlup", "ifurlextup", "pickselfweighted"];
 
 /// What a script comes to.
 pub(super) struct Plan {
@@ -94,7 +109,7 @@ struct Rule {
     values: Values,
 }
 
-/// Targets in groups: the leaf of each, and its address. Their checks are those of the plan, in the same order.
+/// Targets in groups: the leaf and the address of each. Their checks are those of the plan, in the same order.
 struct Targets {
     groups: Vec<Vec<(u32, IpAddr)>>,
     choice: Choice,
@@ -154,7 +169,7 @@ impl Plan {
 pub(super) fn constant_checks(code: &[u8]) -> Vec<Check> {
     // Any text is a TXT, so that only targets and options can keep a call from being read.
     let mut compiler = Compiler { covered: Rtype::TXT, leaves: Vec::new(), checks: Vec::new(), calls: 0 };
-    for call in calls(code, &["ifportup", "ifurlup"]) {
+    for call in calls(code, &CHECKING) {
         let before = compiler.checks.len();
         if compiler.root(&call).is_none() {
             // A call that fails asks for no check, however many of its targets are sound.
@@ -237,15 +252,14 @@ fn view(context: &Context, rules: &[Rule]) -> u32 {
 impl Targets {
     fn choose(&self, context: &Context, slots: &[Arc<Slot>]) -> Option<Chosen> {
         let mut slots = slots.iter();
-        let mut state = |target: &(u32, IpAddr)| -> Option<((u32, IpAddr), State)> {
+        let mut candidate = |(leaf, address): &(u32, IpAddr)| {
             let slot = slots.next()?;
             slot.touch();
-            Some((*target, slot.state()))
+            Some(Candidate::new(*leaf, *address, slot))
         };
-        let mut states = |group: &Vec<_>| group.iter().map(&mut state).collect::<Option<Vec<_>>>();
-        let groups: Vec<_> = self.groups.iter().map(&mut states).collect::<Option<_>>()?;
-        let chosen = self.choice.choose(context, &groups, |(_, address)| *address).ok()?;
-        Some(chosen.into_iter().map(|(leaf, _)| leaf).collect())
+        let mut candidates = |group: &Vec<_>| group.iter().map(&mut candidate).collect::<Option<Vec<_>>>();
+        let groups: Vec<_> = self.groups.iter().map(&mut candidates).collect::<Option<_>>()?;
+        self.choice.choose(context, &groups).ok()
     }
 }
 
@@ -266,17 +280,8 @@ impl Compiler {
                     self.calls += 1;
                     Some(Root::Many(self.records(items)?))
                 }
-                ("ifportup", [port, targets, options @ ..]) => {
-                    let Literal::Number(port, _) = port else { return None };
-                    let port = clamp_port(*port as i64);
-                    let choice = Choice::read(&read_options(options)?, &mut |_| {}).ok()?;
-                    Some(Root::Targets(self.targets(targets, choice, |target| port_check(target, port))?))
-                }
-                ("ifurlup", [Literal::Text(url), targets, options @ ..]) => {
-                    let options = read_options(options)?;
-                    let choice = Choice::read(&options, &mut |_| {}).ok()?;
-                    let request = Arc::new(read_request(url.clone(), &options).ok()?);
-                    Some(Root::Targets(self.targets(targets, choice, |target| url_check(target, &request))?))
+                (name, arguments) if CHECKING.contains(&name) => {
+                    Some(Root::Targets(self.targets(targets_of(name, arguments)?)?))
                 }
                 _ => Some(Root::One(self.node(literal)?)),
             },
@@ -372,31 +377,81 @@ impl Compiler {
         Some(Rule { networks, values: self.list(values).filter(|_| is_plain)? })
     }
 
-    fn targets(
-        &mut self,
-        literal: &Literal,
-        choice: Choice,
-        kind: impl Fn(std::net::SocketAddr) -> crate::health::Kind,
-    ) -> Option<Targets> {
+    fn targets(&mut self, (choice, groups): (Choice, Groups)) -> Option<Targets> {
         self.calls += 1;
-        let Literal::Table(items, named) = literal else { return None };
-        let flat = items.iter().all(|item| matches!(item, Literal::Text(_)));
-        let groups: Vec<&[Literal]> =
-            if flat { vec![items] } else { items.iter().map(group_of).collect::<Option<_>>()? };
         let mut leaves = Vec::with_capacity(groups.len());
         for group in groups {
             let mut of_group = Vec::with_capacity(group.len());
-            for target in group {
-                let Literal::Text(text) = target else { return None };
-                let target = read_address(text)?;
+            for (target, kind) in group {
                 of_group.push((self.leaf(&target.ip().to_string())?, target.ip()));
-                self.checks.push(choice.check(kind(target)));
+                self.checks.push(choice.check(kind));
             }
             leaves.push(of_group);
         }
         let all_can_be_returned = leaves.iter().all(|group| group.len() <= RECORDS_MAX);
-        (named.is_empty() && all_can_be_returned).then_some(Targets { groups: leaves, choice })
+        all_can_be_returned.then_some(Targets { groups: leaves, choice })
     }
+}
+
+/// The targets of a call, in groups, with what is asked of each.
+type Groups = Vec<Vec<(SocketAddr, Kind)>>;
+
+/// Reads the arguments of a builtin that asks for checks.
+fn targets_of(name: &str, arguments: &[Literal]) -> Option<(Choice, Groups)> {
+    let choice = |call, options: &Options| Choice::read(call, options, &mut |_| {}).ok();
+    match (name, arguments) {
+        ("ifportup", [Literal::Number(port, _), targets, options @ ..]) => {
+            let port = clamp_port(*port as i64);
+            let choice = choice(Call::PortUp, &read_options(options)?)?;
+            Some((choice, read_groups(targets, |target| port_check(target, port))?))
+        }
+        ("ifurlup", [Literal::Text(url), targets, options @ ..]) => {
+            let options = read_options(options)?;
+            let request = Arc::new(read_request(url.clone(), &options));
+            Some((choice(Call::UrlUp, &options)?, read_groups(targets, |target| url_check(target, &request))?))
+        }
+        ("pickselfweighted", [Literal::Text(url), Literal::Table(items, named), options @ ..]) if named.is_empty() => {
+            let options = read_options(options)?;
+            let request = Arc::new(read_request(url.clone(), &options));
+            let group = read_group(items, &|target| url_check(target, &request))?;
+            Some((choice(Call::SelfWeighted, &options)?, vec![group]))
+        }
+        ("ifurlextup", [Literal::Table(groups, named), options @ ..]) if named.is_empty() => {
+            let options = read_options(options)?;
+            let groups = groups.iter().map(|group| read_urls(group, &options)).collect::<Option<_>>()?;
+            Some((choice(Call::UrlExtUp, &options)?, groups))
+        }
+        _ => None,
+    }
+}
+
+/// Reads a list of addresses, as one group, or a list of such lists.
+fn read_groups(literal: &Literal, kind: impl Fn(SocketAddr) -> Kind) -> Option<Groups> {
+    let items = group_of(literal)?;
+    if items.iter().all(|item| matches!(item, Literal::Text(_))) {
+        return Some(vec![read_group(items, &kind)?]);
+    }
+    items.iter().map(|group| read_group(group_of(group)?, &kind)).collect()
+}
+
+fn read_group(items: &[Literal], kind: &impl Fn(SocketAddr) -> Kind) -> Option<Vec<(SocketAddr, Kind)>> {
+    let read = |item: &Literal| match item {
+        Literal::Text(text) => read_address(text).map(|target| (target, kind(target))),
+        Literal::Number(..) | Literal::Boolean(_) | Literal::Table(..) | Literal::Call(..) => None,
+    };
+    items.iter().map(read).collect()
+}
+
+/// Reads a table from addresses to URLs.
+fn read_urls(literal: &Literal, options: &Options) -> Option<Vec<(SocketAddr, Kind)>> {
+    let Literal::Table(items, named) = literal else { return None };
+    // Of two fields with one name the later holds.
+    let urls: BTreeMap<&str, &Literal> = named.iter().map(|(address, url)| (&**address, url)).collect();
+    let read = |(address, url): (&str, &Literal)| match url {
+        Literal::Text(url) => Some((read_address(address)?, own_url_check(url.clone(), options))),
+        Literal::Number(..) | Literal::Boolean(_) | Literal::Table(..) | Literal::Call(..) => None,
+    };
+    if items.is_empty() { urls.into_iter().map(read).collect() } else { None }
 }
 
 /// The targets of one group.

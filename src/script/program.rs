@@ -2,9 +2,10 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 
 use super::failure::describe;
+use super::literal::blanks;
 use super::plan::Plan;
 use super::policy::Policy;
 use super::sandbox::compile;
@@ -24,12 +25,23 @@ pub struct Program {
     script: Script,
     pub(super) policy: Arc<Policy>,
     pub(super) bytecode: Vec<u8>,
+    /// The code as statements, or why it is none: what another record includes. Compiled when that first happens, as it
+    /// never does for most; what is there to be included has it from the start.
+    statements: OnceLock<Result<Vec<u8>, NoStatements>>,
     /// What it comes to without a VM, if it is simple enough.
     pub(super) plan: Option<Plan>,
     /// What was put in front of the code, less what was taken off: the way back from an octet of the source.
     prefix: Prefix,
+    /// The blanks of the code that are line ends for the compiler.
+    breaks: Vec<usize>,
     /// When a failure of it was last logged, in seconds since 1970.
     logged: AtomicU64,
+}
+
+/// Why code is no statements.
+struct NoStatements {
+    line: Option<usize>,
+    message: String,
 }
 
 /// How the source of a chunk begins.
@@ -51,15 +63,17 @@ impl Program {
             let message = format!("the script has {} octets, more than {CODE_OCTETS_MAX}", script.code.len());
             return Err(Diagnostic::error(script.position(), message).help("move what it computes into data"));
         }
-        let (prefix, source) = match script.code.strip_prefix(b";") {
+        let breaks = breaks(script);
+        let code = laid_out(script, &breaks);
+        let (prefix, source) = match code.strip_prefix(b";") {
             // A `LUA LUA` record is there to be included in others, and is statements as it stands.
-            _ if script.covered == Rtype::LUA => (Prefix::None, script.code.to_vec()),
+            _ if script.covered == Rtype::LUA => (Prefix::None, code),
             Some(statements) => (Prefix::Semicolon, statements.to_vec()),
-            None => (Prefix::Return, [b"return ", &*script.code].concat()),
+            None => (Prefix::Return, [b"return ", &*code].concat()),
         };
         let bytecode = compile(&source).map_err(|error| {
-            let (line, message) = describe(&error);
-            let position = position_of_line(script, prefix, line);
+            let (place, message) = describe(&error);
+            let position = position_of_line(script, &breaks, prefix, place.map(|place| place.line));
             Diagnostic::error(position, format!("the script does not compile: {message}"))
                 .help("an expression needs no `return`; statements begin with `;` and return a value")
         })?;
@@ -72,7 +86,8 @@ impl Program {
         });
         let (script, policy) = (script.clone(), policy.clone());
         let identity = identify(&script);
-        Ok(Self { id, identity, script, policy, bytecode, plan, prefix, logged: AtomicU64::new(0) })
+        let (statements, logged) = (OnceLock::new(), AtomicU64::new(0));
+        Ok(Self { id, identity, script, policy, bytecode, statements, plan, prefix, breaks, logged })
     }
 
     /// The record it was compiled from.
@@ -80,9 +95,30 @@ impl Program {
         &self.script
     }
 
+    /// The code as another record includes it: statements as they stand; or why it cannot be.
+    pub(super) fn statements(&self) -> Result<&[u8], &str> {
+        if self.prefix == Prefix::None {
+            return Ok(&self.bytecode);
+        }
+        let compiled = self.statements.get_or_init(|| {
+            compile(&laid_out(&self.script, &self.breaks)).map_err(|error| {
+                let (place, message) = describe(&error);
+                NoStatements { line: place.map(|place| place.line), message }
+            })
+        });
+        compiled.as_deref().map_err(|fault| &*fault.message)
+    }
+
+    /// Where the first word of a line stands in the zone file when the code is included; without a line, where it does
+    /// not compile, or where it begins.
+    pub(super) fn position_in_statements(&self, line: Option<usize>) -> Position {
+        let fault = || self.statements.get()?.as_ref().err()?.line;
+        position_of_line(&self.script, &self.breaks, Prefix::None, line.or_else(fault))
+    }
+
     /// Where the first word of a line of the source stands in the zone file.
     pub(super) fn position_of_line(&self, line: Option<usize>) -> Position {
-        position_of_line(&self.script, self.prefix, line)
+        position_of_line(&self.script, &self.breaks, self.prefix, line)
     }
 
     /// Whether a failure at `unix_secs` is to be logged: one a second is, however many there are.
@@ -102,14 +138,41 @@ fn identify(script: &Script) -> u64 {
     HASHER.hash_one((script.owner.as_ref().to_lowercase_wire(), script.covered, &script.code))
 }
 
+/// The code with line ends for some of its blanks.
+fn laid_out(script: &Script, breaks: &[usize]) -> Vec<u8> {
+    let mut code = script.code.to_vec();
+    breaks.iter().for_each(|at| code[*at] = b'\n');
+    code
+}
+
+/// The blanks that end a piece of the code, or begin one, and may as well be line ends.
+///
+/// The compiler tells lines and no columns. So the pieces of a record that is written over several lines are lines to
+/// it, wherever that changes nothing: not in a string or a comment, and not before a parenthesis, which would be taken
+/// for the begin of another statement.
+fn breaks(script: &Script) -> Vec<usize> {
+    let mut seams = script.seams().peekable();
+    if seams.peek().is_none() {
+        return Vec::new();
+    }
+    let (code, blanks) = (&script.code, blanks(&script.code));
+    let is_blank = |at: &usize| blanks.binary_search(at).is_ok();
+    let goes_on = |at: &usize| code[*at..].iter().find(|octet| !octet.is_ascii_whitespace()) == Some(&b'(');
+    let of_seam = |seam: usize| [seam.checked_sub(1), Some(seam)].into_iter().flatten().find(is_blank);
+    let mut breaks: Vec<usize> = seams.filter_map(of_seam).filter(|at| !goes_on(at)).collect();
+    breaks.dedup();
+    breaks
+}
+
 /// Where the first word of a line stands; the script's begin when no line is known.
-fn position_of_line(script: &Script, prefix: Prefix, line: Option<usize>) -> Position {
+fn position_of_line(script: &Script, breaks: &[usize], prefix: Prefix, line: Option<usize>) -> Position {
     let first = usize::from(prefix == Prefix::Semicolon && line.is_some());
     let line_at = match line.unwrap_or(1) {
         0 | 1 => first,
         line => {
-            let newlines = script.code.iter().enumerate().filter(|(_, octet)| **octet == b'\n');
-            newlines.map(|(at, _)| at + 1).nth(line - 2).unwrap_or(first)
+            let octets = script.code.iter().enumerate();
+            let ends = octets.filter(|(at, octet)| **octet == b'\n' || breaks.binary_search(at).is_ok());
+            ends.map(|(at, _)| at + 1).nth(line - 2).unwrap_or(first)
         }
     };
     let blanks = script.code[line_at.min(script.code.len())..].iter().take_while(|octet| octet.is_ascii_whitespace());

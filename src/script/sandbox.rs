@@ -8,6 +8,7 @@ use mlua::chunk::{ChunkMode, Compiler};
 use mlua::{Function, Lua, LuaOptions, MultiValue, StdLib, Table, Value, VmState};
 
 use super::context::Context;
+use super::failure::{Place, place_in};
 use super::policy::Policy;
 use super::value;
 use crate::config;
@@ -71,7 +72,7 @@ const STEPS_PER_CLOCK: usize = 4;
 /// The text Luau raises when it gets no memory.
 const MEMORY_ERROR: &str = "not enough memory";
 /// How the text ends that Luau raises when calls are nested too deep.
-const RECURSION_ERROR: &str = "stack overflow";
+pub(super) const RECURSION_ERROR: &str = "stack overflow";
 /// The name chunks of scripts have in Luau's messages.
 pub(super) const CHUNK: &str = "script";
 
@@ -90,6 +91,8 @@ pub(super) enum Spent {
     Coroutines,
     /// A bound on what a library function may be given.
     Size(String),
+    /// Its turn: it needs something that is yet to come, and is run again then.
+    Turn,
 }
 
 impl Spent {
@@ -106,6 +109,7 @@ impl Spent {
             ),
             Self::Coroutines => format!("it asked for more than {COROUTINES_MAX} coroutines"),
             Self::Size(what) => format!("it asked for {what}"),
+            Self::Turn => "it waits for a look-up".to_owned(),
         }
     }
 }
@@ -121,8 +125,8 @@ pub(super) struct Budget {
     deadline: Cell<Option<Duration>>,
     clock: Box<dyn Fn() -> Duration>,
     spent: Cell<Option<Spent>>,
-    /// The script's line at which it was spent, where that is known.
-    line: Cell<Option<usize>>,
+    /// Where in the script it was spent, where that is known.
+    place: Cell<Option<Place>>,
 }
 
 impl Budget {
@@ -136,7 +140,7 @@ impl Budget {
             deadline: Cell::new(None),
             clock,
             spent: Cell::new(None),
-            line: Cell::new(None),
+            place: Cell::new(None),
         }
     }
 
@@ -149,13 +153,13 @@ impl Budget {
         self.time_max.set(limits.time_limit);
         self.deadline.set(None);
         self.spent.set(None);
-        self.line.set(None);
+        self.place.set(None);
         self.step()
     }
 
-    /// Ends the run; tells what it used up, if anything, and at which line of the script if that is known.
-    pub(super) fn close(&self) -> Option<(Spent, Option<usize>)> {
-        Some((self.spent.take()?, self.line.take()))
+    /// Ends the run; tells what it used up, if anything, and where in the script if that is known.
+    pub(super) fn close(&self) -> Option<(Spent, Option<Place>)> {
+        Some((self.spent.take()?, self.place.take()))
     }
 
     /// How much time the run has taken. A run that never read the clock took next to none.
@@ -187,7 +191,7 @@ impl Budget {
         now > deadline
     }
 
-    fn is_spent(&self) -> bool {
+    pub(super) fn is_spent(&self) -> bool {
         let spent = self.spent.take();
         let is_spent = spent.is_some();
         self.spent.set(spent);
@@ -195,7 +199,7 @@ impl Budget {
     }
 
     /// Notes what ran out; the first reason stays.
-    fn spend(&self, what: Spent) {
+    pub(super) fn spend(&self, what: Spent) {
         let first = self.spent.take().unwrap_or(what);
         self.spent.set(Some(first));
     }
@@ -276,8 +280,8 @@ impl Sandbox {
             if budget.step() {
                 return Ok(VmState::Continue);
             }
-            if budget.line.get().is_none() {
-                budget.line.set(current_line(lua));
+            if budget.place.get().is_none() {
+                budget.place.set(current_place(lua));
             }
             Err(mlua::Error::runtime("the budget is spent"))
         });
@@ -285,9 +289,14 @@ impl Sandbox {
 
     /// Loads compiled code as a function; its name is what Luau's messages call it.
     pub(super) fn load(&self, bytecode: &[u8], name: &str, environment: &Table) -> mlua::Result<Function> {
-        let chunk = self.lua.load(bytecode).set_name(format!("={name}")).set_mode(ChunkMode::Binary);
-        chunk.set_environment(environment.clone()).into_function()
+        load(&self.lua, bytecode, name, environment)
     }
+}
+
+/// Loads compiled code as a function; its name is what Luau's messages call it.
+pub(super) fn load(lua: &Lua, bytecode: &[u8], name: &str, environment: &Table) -> mlua::Result<Function> {
+    let chunk = lua.load(bytecode).set_name(format!("={name}")).set_mode(ChunkMode::Binary);
+    chunk.set_environment(environment.clone()).into_function()
 }
 
 /// Compiles source to bytecode that every VM of ours can load.
@@ -295,15 +304,12 @@ pub(super) fn compile(source: &[u8]) -> mlua::Result<Vec<u8>> {
     Compiler::new().set_optimization_level(2).set_debug_level(1).compile(source)
 }
 
-/// The line at which the script is: that of the innermost function that is the script's own.
-fn current_line(lua: &Lua) -> Option<usize> {
+/// Where the script is: in the innermost function that is a script's own.
+fn current_place(lua: &Lua) -> Option<Place> {
     /// How many callers are looked through: the prelude's wrappers are two deep.
     const DEPTH_MAX: usize = 8;
     (0..DEPTH_MAX).find_map(|level| {
-        lua.inspect_stack(level, |call| {
-            let is_script = call.source().short_src.is_some_and(|source| source == CHUNK);
-            call.current_line().filter(|_| is_script)
-        })?
+        lua.inspect_stack(level, |call| place_in(&format!("{}:{}", call.source().short_src?, call.current_line()?)))?
     })
 }
 
@@ -355,7 +361,7 @@ pub(super) fn is_memory_error(error: &mlua::Error) -> bool {
 }
 
 /// Whether an error is at bottom that calls are nested too deep.
-fn is_recursion_error(error: &mlua::Error) -> bool {
+pub(super) fn is_recursion_error(error: &mlua::Error) -> bool {
     match error {
         mlua::Error::RuntimeError(text) => text.lines().next().is_some_and(|line| line.ends_with(RECURSION_ERROR)),
         mlua::Error::CallbackError { cause, .. } => is_recursion_error(cause),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::Program;
 use crate::geo::Databases;
 use crate::networks::Maps;
+use crate::resolve::table::Table;
 use crate::zone::ZoneSet;
 
 /// The scripts of a zone, compiled, in the order of [`crate::zone::Zone::scripts`].
@@ -21,12 +22,15 @@ pub struct Surroundings {
     pub maps: Arc<Maps>,
     /// Where addresses are.
     pub geo: Arc<Databases>,
+    /// What resolvers say. The one part that is live; by default it has room for no name.
+    pub names: Arc<Table>,
 }
 
 impl Surroundings {
     /// The same with other zones.
     pub fn with_zones(&self, zones: ZoneSet<Programs>) -> Self {
-        Self { zones, geo: Arc::clone(&self.geo), maps: Arc::clone(&self.maps) }
+        let (geo, names, maps) = (Arc::clone(&self.geo), Arc::clone(&self.names), Arc::clone(&self.maps));
+        Self { zones, geo, names, maps }
     }
 
     /// The same with other maps, and without zones.

@@ -1,6 +1,9 @@
 //! Scripts as records have them: forms, limits, isolation, positions of errors, and plans beside the VM.
 
-use std::net::{IpAddr, SocketAddr};
+mod health;
+mod scope;
+
+use std::net::SocketAddr;
 
 use proptest::prelude::*;
 use serde_json::json;
@@ -11,6 +14,7 @@ use crate::dns::edns::ClientSubnet;
 use crate::dns::{Class, Name};
 use crate::geo::{Database, Databases};
 use crate::health::State;
+use crate::health::table::Reading;
 use crate::zone::{Data, LuaData, Piece, Record, Scripts, Zone};
 
 #[path = "../../tests/support/mmdb.rs"]
@@ -85,6 +89,91 @@ fn scripts_are_expressions_or_statements() {
     for (code, expected) in cases {
         assert_eq!(run(&mut vm, code), Ok(expected.iter().map(ToString::to_string).collect()), "{code}");
     }
+}
+
+/// The programs of LUA records in one zone, each an owner, a type and a code; the first stands in line 1.
+fn hosted(vm: &mut Vm, records: &[(&str, Rtype, &str)]) -> Programs {
+    let apex: Name = "example.com".parse().unwrap();
+    let records = records.iter().zip(1..).map(|((owner, covered, code), line)| {
+        let piece = Piece { text: code.as_bytes().into(), position: Position::new("a.zone", line, 20) };
+        let data = Data::Lua(LuaData { covered: *covered, pieces: vec![piece] });
+        let owner = format!("{owner}.example.com").parse().unwrap();
+        Record { owner, class: Class::IN, ttl: 60, rtype: Rtype::LUA, data, position: Position::new("a.zone", line, 1) }
+    });
+    let soa = Data::Wire(Box::new([0; 22]));
+    let position = Position::new("a.zone", 99, 1);
+    let soa = Record { owner: apex.clone(), class: Class::IN, ttl: 60, rtype: Rtype::SOA, data: soa, position };
+    let zone = Zone::build(&apex, records.chain([soa]).collect(), Scripts::Joined).expect("the zone has an SOA");
+    let policy = Arc::new(Policy::new(&vm.limits, None));
+    let compile = |script| Arc::new(Program::compile(script, &policy).unwrap_or_else(|error| panic!("{error}")));
+    let programs: Programs = zone.scripts().iter().map(compile).collect();
+    let zones = crate::zone::ZoneSet::new([(Arc::new(zone), programs.clone())]);
+    vm.turn_to(&Arc::new(Surroundings { zones, ..Surroundings::default() }));
+    programs
+}
+
+#[test]
+fn an_error_in_included_code_is_told_where_it_stands() {
+    let mut vm = vm(config::Lua { exec_limit: 1000, ..config::Lua::default() });
+    let library =
+        ("conf", Rtype::LUA, "function fails()\n  error('of conf')\nend\nfunction turns()\n while true do end\nend");
+    let cases = [
+        (";include('conf') return fails()", "of conf", "a.zone:2:3"),
+        (";include('conf')\n return pickrandom({})", "`pickrandom`", "a.zone:3:2"),
+        (";include('conf') return turns()", "1000 steps", "a.zone:5:2"),
+        (";include('conf') local ok, why = pcall(fails)\n error(why, 0)", "of conf", "a.zone:2:3"),
+    ];
+    for (code, message, position) in cases {
+        let programs = hosted(&mut vm, &[library, ("www", Rtype::TXT, code)]);
+        let client = Client {
+            address: ([192, 0, 2, 1], 53).into(),
+            local: ([127, 0, 0, 1], 53).into(),
+            transport: Transport::Udp,
+        };
+        let (qname, zone): (Name, Name) = ("www.example.com".parse().unwrap(), "example.com".parse().unwrap());
+        let now = Now { unix_secs: 1, monotonic: Duration::ZERO };
+        let query = Query { qname: qname.as_ref(), zone: zone.as_ref(), ..Query::plain(now, &client) };
+        let failure = vm.run(&programs[1], &query).unwrap_err();
+        assert!(failure.message.contains(message), "{code}: {}", failure.message);
+        let (line, column) = (failure.position.line, failure.position.column);
+        assert_eq!(format!("{}:{line}:{column}", failure.position.file), position, "{code}");
+    }
+}
+
+#[test]
+fn a_trial_tells_of_includes_that_do_nothing_and_of_names_nothing() {
+    let mut vm = vm(config::Lua::default());
+    let programs = hosted(
+        &mut vm,
+        &[
+            ("a", Rtype::TXT, ";include('statements') include('absent') include('a..b') return 'a'"),
+            ("statements", Rtype::TXT, ";return 'b'"),
+            ("c", Rtype::TXT, ";include('fails') return 'c'"),
+            ("fails", Rtype::LUA, "x = 1\n  error('as it wants')"),
+            ("d", Rtype::TXT, "resolve('www.example.net', 1)[1]:toString()"),
+            ("e", Rtype::TXT, "resolve('WWW.example.net', 1)[1]:toString()"),
+            ("f", Rtype::TXT, ";if tcp then return #resolve('branch.example.net', '28') end return 'f'"),
+            ("g", Rtype::LUA, "function address() return resolve('function.example.net.', 1)[1]:toString() end"),
+            ("h", Rtype::TXT, ";return tostring(pcall(resolve, 'a..b', 1)) -- resolve('comment.example.net', 1)"),
+        ],
+    );
+    let zone: Name = "example.com".parse().unwrap();
+    let discovery = vm.discover(&programs, zone.as_ref(), Now { unix_secs: 1, monotonic: Duration::ZERO });
+    let told: Vec<String> = discovery.warnings.iter().map(ToString::to_string).collect();
+    let expected = [
+        ("a.zone:1:20", "`include('statements')` failed:", "(a.zone:2:20)"),
+        ("a.zone:1:20", "`include('absent')` does nothing: there is no LUA record at `absent.example.com.`", ""),
+        ("a.zone:1:20", "`include('a..b')` does nothing:", ""),
+        ("a.zone:3:20", "`include('fails')` failed: as it wants", "(a.zone:5:3)"),
+    ];
+    assert_eq!(told.len(), expected.len(), "{told:#?}");
+    for (told, (position, what, place)) in told.iter().zip(expected) {
+        assert!(told.starts_with(position) && told.contains(what) && told.contains(place), "{told}");
+    }
+    assert_eq!(
+        discovery.names.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        ["www.example.net. A", "branch.example.net. AAAA", "function.example.net. A"]
+    );
 }
 
 #[test]
@@ -326,15 +415,41 @@ fn record_code() -> impl Strategy<Value = String> {
         groups.iter().map(|targets| format!("{{{}}}", group(targets))).collect::<Vec<_>>().join(", ")
     });
     let selector = prop::sample::select(vec!["random", "all", "hashed", "empty", "pickclosest"]);
-    let options = (selector.clone(), selector, any::<bool>()).prop_map(|(selector, backup, fail)| {
-        format!("{{selector='{selector}', backupSelector='{backup}', failOnIncompleteCheck={fail}, interval=7, timeout=0.5}}")
+    let selectors = prop_oneof![
+        Just(String::new()),
+        (selector.clone(), selector)
+            .prop_map(|(selector, backup)| format!("selector='{selector}', backupSelector='{backup}', ")),
+    ];
+    let timeout = prop::sample::select(vec!["0.5", "{}", "'x'"]);
+    let options = (selectors, any::<bool>(), timeout).prop_map(|(selectors, fail, timeout)| {
+        format!("{{{selectors}failOnIncompleteCheck={fail}, interval=7, ['timeout']={timeout}}}")
     });
+    let options = options.boxed();
+    // Addresses whose texts are not in the order of their numbers, and some twice.
+    let urls = prop::collection::vec(prop::collection::vec((8..=11u8, 1..3u8), 0..4), 1..3).prop_map(|groups| {
+        let url = |(last, host): &(u8, u8)| format!("['192.0.2.{last}'] = 'http://{host}.example/'");
+        let group = |group: &Vec<_>| format!("{{{}}}", group.iter().map(url).collect::<Vec<_>>().join(", "));
+        groups.iter().map(group).collect::<Vec<_>>().join(", ")
+    });
+    let url = "'https://www.example.com/'";
+    let flat = prop::collection::vec(1..=6u8, 1..6)
+        .prop_map(|targets| targets.iter().map(|last| format!("'192.0.2.{last}'")).collect::<Vec<_>>().join(", "));
     prop_oneof![
         4 => value_code(),
         1 => list.clone().prop_map(|list| format!("all({{{list}}})")),
         1 => list.prop_map(|list| format!("{{{list}}}")),
-        3 => (targets, options).prop_map(|(targets, options)| format!("ifportup(80, {{{targets}}}, {options})")),
+        3 => (targets.clone(), options.clone()).prop_map(|(targets, options)| format!("ifportup(80, {{{targets}}}, {options})")),
+        1 => (targets, options.clone()).prop_map(move |(targets, options)| format!("ifurlup({url}, {{{targets}}}, {options})")),
+        2 => (urls, options.clone()).prop_map(|(groups, options)| format!("ifurlextup({{{groups}}}, {options})")),
+        3 => (flat, options).prop_map(move |(targets, options)| format!("pickselfweighted({url}, {{{targets}}}, {options})")),
     ]
+}
+
+/// What may be known of a target.
+fn reading() -> impl Strategy<Value = Reading> {
+    let state = prop::sample::select(vec![State::Up, State::Up, State::Down, State::Unknown]);
+    let weight = prop::sample::select(vec![None, Some(0), Some(1), Some(7), Some(0x7fff_ffff)]);
+    (state, weight).prop_map(|(state, weight)| Reading { state, weight })
 }
 
 proptest! {
@@ -343,7 +458,7 @@ proptest! {
         code in record_code(),
         seed: u64,
         subnet in prop::option::of((prop::sample::select(vec!["10.1.2.0", "10.1.0.0", "10.9.0.0", "203.0.113.0"]), 16..=24u8)),
-        states in prop::collection::vec(prop::sample::select(vec![State::Up, State::Down, State::Unknown]), 6),
+        readings in prop::collection::vec(reading(), 6),
     ) {
         let program = program(&code, Rtype::A).unwrap();
         prop_assert!(program.plan.is_some(), "{code}");
@@ -360,9 +475,9 @@ proptest! {
             vm
         };
         let (mut by_plan, mut by_vm) = (make(true), make(false));
-        for check in program.plan.iter().flat_map(|plan| plan.checks()) {
-            let IpAddr::V4(target) = check.target().unwrap() else { panic!("{check}") };
-            table.slot(check).set_state(states[usize::from(target.octets()[3]) - 1]);
+        let checks = program.plan.iter().flat_map(|plan| plan.checks());
+        for (check, reading) in checks.zip(readings.iter().cycle()) {
+            table.slot(check).set(*reading);
         }
         for _ in 0..4 {
             let (plan, vm) = (outcome(&mut by_plan, &program, subnet), outcome(&mut by_vm, &program, subnet));
@@ -398,6 +513,8 @@ fn the_records_of_the_founding_story_have_plans() {
         "ifurlup('https://www.example.com/', {{'192.0.2.20'}, {'203.0.113.4'}})",
         "ifportup(443, {'192.0.2.1', '192.0.2.2'}, {selector='all', headers={a='b'}})",
         "pickclosest({'192.0.2.1', '192.0.2.2'}, {unknown='first'})",
+        "ifurlextup({{['192.0.2.1']='http://a.example/'}, {['192.0.2.2']='http://b.example/'}})",
+        "pickselfweighted('http://www.example.com/weight', {'192.0.2.1', '192.0.2.2'})",
     ];
     for code in codes {
         assert!(program(code, Rtype::A).unwrap().plan.is_some(), "{code}");
@@ -418,6 +535,8 @@ fn a_call_that_cannot_be_read_asks_for_no_check() {
     let checks = |code: &str| plan::constant_checks(code.as_bytes()).len();
     assert_eq!(checks(";if tcp then return ifportup(80, {'192.0.2.1', '192.0.2.2'}) end return 'x'"), 2);
     assert_eq!(checks(";if tcp then return ifportup(80, {'192.0.2.1', 'nonsense'}) end return 'x'"), 0);
+    assert_eq!(checks(";if tcp then return ifurlextup({{['192.0.2.1']='http://a.example/'}}) end return 'x'"), 1);
+    assert_eq!(checks(";if tcp then return pickselfweighted('http://a.example/', {'192.0.2.1'}) end return 'x'"), 1);
 }
 
 #[test]

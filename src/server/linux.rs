@@ -14,8 +14,9 @@ use socket2::Socket;
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
-use super::udp::{REQUEST_OCTETS_MAX, Sending};
-use crate::answer::{Client, Outcome, Transport};
+use super::udp::{Held, REQUEST_OCTETS_MAX, Sending};
+use super::waiting::{Attempt, Wait};
+use crate::answer::{Client, Transport};
 use crate::metrics;
 
 /// Whether a listener needs `SO_REUSEADDR` to be bound again soon.
@@ -90,6 +91,7 @@ struct Slot {
 
 /// The sender's address, in the form of the socket's family.
 #[repr(C)]
+#[derive(Clone, Copy)]
 union Peer {
     v4: libc::sockaddr_in,
     v6: libc::sockaddr_in6,
@@ -97,6 +99,7 @@ union Peer {
 
 /// A control message that carries the address asked.
 #[repr(C)]
+#[derive(Clone, Copy)]
 struct Control {
     header: libc::cmsghdr,
     info: PacketInfo,
@@ -172,11 +175,14 @@ impl Batch {
     }
 
     /// Calls `respond` for each datagram in turn, and keeps the replies to be sent.
+    ///
+    /// Returns the datagrams that are to be answered later.
     pub(super) fn answer(
         &mut self,
         counters: &metrics::Udp,
-        mut respond: impl FnMut(&Client, &[u8], &mut Vec<u8>) -> Outcome,
-    ) {
+        mut respond: impl FnMut(&Client, &[u8], &mut Vec<u8>) -> Attempt,
+    ) -> Vec<(Held<Self>, Wait)> {
+        let mut held = Vec::new();
         let (mut requests, mut dropped, mut truncated) = (0, 0, 0);
         self.due = 0;
         for (header, slot) in self.headers.iter().zip(&mut self.slots).take(self.received) {
@@ -193,17 +199,36 @@ impl Batch {
             let local = slot.local(self.bound, &header.msg_hdr);
             let client = Client { address, local, transport: Transport::Udp };
             requests += 1;
-            match respond(&client, &slot.octets[..header.msg_len as usize], &mut slot.reply) {
-                Outcome::Reply => {
+            let request = &slot.octets[..header.msg_len as usize];
+            match respond(&client, request, &mut slot.reply) {
+                Attempt::Reply => {
                     slot.reply_due = true;
                     self.due += 1;
                 }
-                Outcome::Silence => dropped += 1,
+                Attempt::Silence => dropped += 1,
+                Attempt::Wait(wait) => {
+                    let request = request.to_vec();
+                    held.push((Held { client, request, batch: Self::of_reply(self.bound, slot) }, wait));
+                }
             }
         }
         counters.requests.add(requests);
         counters.dropped.add(dropped);
         counters.truncated.add(truncated);
+        held
+    }
+
+    /// Room for the reply to the datagram in a slot, which others need meanwhile.
+    fn of_reply(bound: SocketAddr, datagram: &Slot) -> Self {
+        let mut batch = Self::new(bound, 1);
+        (batch.slots[0].peer, batch.slots[0].control) = (datagram.peer, datagram.control);
+        batch
+    }
+
+    /// Takes the reply of a batch that was made for it, to be sent.
+    pub(super) fn put(&mut self, reply: Vec<u8>) {
+        (self.slots[0].reply, self.slots[0].reply_due) = (reply, true);
+        (self.received, self.due) = (1, 1);
     }
 
     /// Sends the replies; to be called again when the socket is writable if it is blocked.

@@ -1,6 +1,7 @@
 //! Transports; octets only.
 //!
-//! Read `listen.rs` for how a port is taken, then `udp.rs` and `tcp.rs` for how requests come and replies go.
+//! Read `listen.rs` for how a port is taken, then `udp.rs` and `tcp.rs` for how requests come and replies go, and
+//! `waiting.rs` for those whose reply takes a while.
 //! `linux.rs` holds the system calls that only Linux has, `portable.rs` does without them; both offer the same
 //! names, and the one that fits is `system` to the rest. There is no DNS here: a message is octets that
 //! someone else answers, by a function that each worker is given at its start.
@@ -8,6 +9,7 @@
 mod listen;
 mod tcp;
 mod udp;
+mod waiting;
 
 #[cfg(target_os = "linux")]
 mod linux;
@@ -33,7 +35,7 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{Notify, watch};
 use tokio::task::{JoinError, JoinSet, LocalSet};
 
-use crate::answer::{Client, Now, Outcome};
+use crate::answer::{Client, Now, Outcome, Patience};
 use crate::metrics;
 
 /// How the transports behave.
@@ -51,6 +53,11 @@ pub struct Settings {
     pub tcp_write_timeout: Duration,
     /// How long connections may go on after a stop to get what is being answered.
     pub stop_timeout: Duration,
+    /// How many requests may wait for something their answer lacks, over all workers; each worker may have its share,
+    /// at least 1. The others are answered without.
+    pub waits_max: usize,
+    /// How long each of them may wait, in all.
+    pub wait_timeout: Duration,
 }
 
 /// The one source of time: both clocks, read together.
@@ -98,14 +105,16 @@ pub enum Error {
 ///
 /// `factory` is called on each worker's own thread with the worker's index; what it returns answers that
 /// worker's requests, one at a time, by appending a message without a length prefix to the (empty) buffer it
-/// is given. It need not be `Send`. When one worker ends, for whatever reason, all are asked to stop.
+/// is given. A request that awaits something is asked again when that has come, or without patience when it has not
+/// in time. It need not be `Send`. When one worker ends, for whatever reason, all are asked to stop.
 pub fn start<F, R>(listeners: Listeners, settings: Settings, clock: Clock, factory: F) -> Result<Workers, Error>
 where
     F: Fn(usize) -> R + Send + Sync + 'static,
-    R: FnMut(Now, &Client, &[u8], &mut Vec<u8>) -> Outcome + 'static,
+    R: FnMut(Now, &Client, &[u8], Patience, &mut Vec<u8>) -> Outcome + 'static,
 {
     let shares = listeners.into_shares();
     let seats = (settings.tcp_connections_max / shares.len().max(1)).max(1);
+    let places = (settings.waits_max / shares.len().max(1)).max(1);
     let counters = Arc::new(metrics::Server::new(shares.len()));
     let stop = Stop(watch::Sender::new(false));
     let factory = Arc::new(factory);
@@ -122,6 +131,7 @@ where
                 settings,
                 clock,
                 seats: tcp::Seats::new(seats),
+                places: waiting::Places::new(places),
                 stopping: Stopping::default(),
                 counters,
                 index,
@@ -229,20 +239,21 @@ struct Worker {
     settings: Settings,
     clock: Clock,
     seats: tcp::Seats,
+    places: waiting::Places,
     stopping: Stopping,
     counters: Arc<metrics::Server>,
     index: usize,
 }
 
 /// What answers a request; see [`start`]. A call through a pointer costs nothing beside the answer itself.
-type Respond = dyn FnMut(Now, &Client, &[u8], &mut Vec<u8>) -> Outcome;
+type Respond = dyn FnMut(Now, &Client, &[u8], Patience, &mut Vec<u8>) -> Outcome;
 
 impl Worker {
     /// Answers one request into `out`, which is emptied first; no reply has no octets.
-    fn answer(&self, now: Now, client: &Client, octets: &[u8], out: &mut Vec<u8>) -> Outcome {
+    fn answer(&self, now: Now, client: &Client, octets: &[u8], patience: Patience, out: &mut Vec<u8>) -> Outcome {
         out.clear();
         // No task holds the borrow across an await, so it is free whenever a task runs.
-        (self.respond.borrow_mut())(now, client, octets, out)
+        (self.respond.borrow_mut())(now, client, octets, patience, out)
     }
 
     /// This worker's counters.

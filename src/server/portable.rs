@@ -9,8 +9,9 @@ use std::net::SocketAddr;
 use socket2::Socket;
 use tokio::net::UdpSocket;
 
-use super::udp::{REQUEST_OCTETS_MAX, Sending};
-use crate::answer::{Client, Outcome, Transport};
+use super::udp::{Held, REQUEST_OCTETS_MAX, Sending};
+use super::waiting::{Attempt, Wait};
+use crate::answer::{Client, Transport};
 use crate::metrics;
 
 /// Whether a listener needs `SO_REUSEADDR` to be bound again soon; on Windows that would share the port.
@@ -59,24 +60,39 @@ impl Batch {
     }
 
     /// Calls `respond` for the datagram, and keeps the reply to be sent.
+    ///
+    /// Returns the datagram if it is to be answered later.
     pub(super) fn answer(
         &mut self,
         counters: &metrics::Udp,
-        mut respond: impl FnMut(&Client, &[u8], &mut Vec<u8>) -> Outcome,
-    ) {
-        let Some((length, address)) = self.received.take() else { return };
+        mut respond: impl FnMut(&Client, &[u8], &mut Vec<u8>) -> Attempt,
+    ) -> Vec<(Held<Self>, Wait)> {
+        let Some((length, address)) = self.received.take() else { return Vec::new() };
         if length > REQUEST_OCTETS_MAX {
-            return counters.truncated.add(1);
+            counters.truncated.add(1);
+            return Vec::new();
         }
         if address.port() == 0 {
-            return counters.dropped.add(1);
+            counters.dropped.add(1);
+            return Vec::new();
         }
         counters.requests.add(1);
         let client = Client { address, local: self.bound, transport: Transport::Udp };
-        match respond(&client, &self.octets[..length], &mut self.reply) {
-            Outcome::Reply => self.reply_to = Some(address),
-            Outcome::Silence => counters.dropped.add(1),
+        let request = &self.octets[..length];
+        match respond(&client, request, &mut self.reply) {
+            Attempt::Reply => self.reply_to = Some(address),
+            Attempt::Silence => counters.dropped.add(1),
+            Attempt::Wait(wait) => {
+                let batch = Self { reply_to: Some(address), ..Self::new(self.bound, 1) };
+                return vec![(Held { client, request: request.to_vec(), batch }, wait)];
+            }
         }
+        Vec::new()
+    }
+
+    /// Takes the reply of a batch that was made for it, to be sent.
+    pub(super) fn put(&mut self, reply: Vec<u8>) {
+        self.reply = reply;
     }
 
     /// Sends the reply; to be called again when the socket is writable if it is blocked.
@@ -109,7 +125,7 @@ mod tests {
         batch.answer(counters, |from, octets, reply| {
             assert_eq!((from.address, from.local), (client.local_addr().unwrap(), bound));
             reply.extend_from_slice(octets);
-            Outcome::Reply
+            Attempt::Reply
         });
         socket.writable().await.unwrap();
         assert_eq!(batch.send(&socket, counters), Sending::Done);

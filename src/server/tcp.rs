@@ -1,4 +1,7 @@
-//! Streams: messages behind a length of two octets, answered in their order (RFC 7766).
+//! Streams: messages behind a length of two octets (RFC 7766).
+//!
+//! They are answered in their order, but for those that lack something: the ones behind them do not wait (RFC 7766
+//! section 6.2.1.1).
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -9,11 +12,12 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::waiting::{self, Attempt, Wait};
 use super::{Worker, pass_on_panic};
-use crate::answer::{Client, Outcome, Transport};
+use crate::answer::{Client, Transport};
 
 /// How many octets are read at once: some dozens of pipelined queries.
 const READ_OCTETS: usize = 4096;
@@ -21,6 +25,8 @@ const READ_OCTETS: usize = 4096;
 const WRITE_OCTETS: usize = 16 * 1024;
 /// What a connection keeps of each buffer's room while it waits.
 const KEPT_OCTETS: usize = 4096;
+/// How many messages of a connection may wait to be answered; it is read no further meanwhile.
+const LATE_MAX: usize = 32;
 /// How long no connection is taken after an error that no client causes, such as too many open files.
 const ERROR_PAUSE: Duration = Duration::from_millis(50);
 
@@ -70,42 +76,62 @@ async fn rest_after(worker: &Worker, error: &io::Error) {
 }
 
 /// Answers one client's messages until it closes, breaks the rules, is too slow, or has to leave.
-async fn converse(worker: &Worker, mut stream: TcpStream, client: &Client, seat: &Seat) -> io::Result<()> {
+///
+/// What it has asked by then is answered, unless it is the connection that broke.
+async fn converse(worker: &Rc<Worker>, mut stream: TcpStream, client: &Client, seat: &Seat) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let mut input = Vec::new();
     let mut output = Vec::new();
+    let mut late = JoinSet::new();
     let mut deadline = Instant::now() + worker.settings.tcp_idle_timeout;
     loop {
-        let turn = answer_turn(worker, client, &mut input, &mut output);
+        let turn = answer_turn(worker, client, &mut input, &mut output, &mut late);
         if turn.requests > 0 {
             seat.busy.set(true);
             write(worker, &mut stream, &mut output, turn.replies).await?;
             deadline = Instant::now() + worker.settings.tcp_idle_timeout;
             seat.answered_at.set(Instant::now());
         }
-        match turn.next {
-            Next::Answer => tokio::task::yield_now().await,
-            Next::Close => return Ok(()),
-            Next::Read if worker.stopping.get() => return Ok(()),
-            Next::Read => {
-                seat.busy.set(false);
-                input.shrink_to(KEPT_OCTETS);
-                input.reserve(READ_OCTETS);
-                let read = tokio::select! {
-                    biased;
-                    () = seat.leave.notified() => return Ok(()),
-                    read = timeout_at(deadline, stream.read_buf(&mut input)) => read??,
-                };
-                if read == 0 {
-                    return Ok(());
-                }
-                if read >= READ_OCTETS {
-                    // The client sends as fast as we read; the worker's other sockets come first now.
-                    tokio::task::yield_now().await;
-                }
+        let may_read = match turn.next {
+            Next::Answer => {
+                tokio::task::yield_now().await;
+                continue;
             }
+            Next::Close => break,
+            Next::Read if worker.stopping.get() => break,
+            Next::Read => true,
+            Next::Wait => false,
+        };
+        seat.busy.set(!late.is_empty());
+        input.shrink_to(KEPT_OCTETS);
+        input.reserve(READ_OCTETS);
+        // Whoever waits for us is not idle.
+        let spare = if late.is_empty() { Duration::ZERO } else { worker.settings.wait_timeout };
+        let read = tokio::select! {
+            biased;
+            () = seat.leave.notified() => break,
+            Some(ended) = late.join_next() => {
+                let replies = take_late(worker, ended, &mut output);
+                write(worker, &mut stream, &mut output, replies).await?;
+                deadline = Instant::now() + worker.settings.tcp_idle_timeout;
+                seat.answered_at.set(Instant::now());
+                continue;
+            }
+            read = timeout_at(deadline + spare, stream.read_buf(&mut input)), if may_read => read??,
+        };
+        if read == 0 {
+            break;
+        }
+        if read >= READ_OCTETS {
+            // The client sends as fast as we read; the worker's other sockets come first now.
+            tokio::task::yield_now().await;
         }
     }
+    while let Some(ended) = late.join_next().await {
+        let replies = take_late(worker, ended, &mut output);
+        write(worker, &mut stream, &mut output, replies).await?;
+    }
+    Ok(())
 }
 
 /// What one turn did.
@@ -121,18 +147,32 @@ enum Next {
     Answer,
     /// The rest of a message is to be read.
     Read,
+    /// As many messages wait to be answered as may.
+    Wait,
     /// A message without octets was met: nothing after it makes sense.
     Close,
 }
 
 /// Answers the whole messages in `input`, in order, until enough replies have gathered in `output`.
-fn answer_turn(worker: &Worker, client: &Client, input: &mut Vec<u8>, output: &mut Vec<u8>) -> Turn {
+///
+/// Those that lack something go to `late`.
+fn answer_turn(
+    worker: &Rc<Worker>,
+    client: &Client,
+    input: &mut Vec<u8>,
+    output: &mut Vec<u8>,
+    late: &mut JoinSet<Option<Vec<u8>>>,
+) -> Turn {
     let counters = &worker.counters().tcp;
     let now = worker.clock.now();
     let mut reply = worker.reply.borrow_mut();
     let mut turn = Turn { requests: 0, replies: 0, next: Next::Answer };
     let mut rest = input.as_slice();
     while output.len() < WRITE_OCTETS {
+        if late.len() >= LATE_MAX {
+            turn.next = Next::Wait;
+            break;
+        }
         let Some((message, after)) = split_message(rest) else {
             turn.next = Next::Read;
             break;
@@ -143,23 +183,51 @@ fn answer_turn(worker: &Worker, client: &Client, input: &mut Vec<u8>, output: &m
         }
         rest = after;
         turn.requests += 1;
-        match worker.answer(now, client, message, &mut reply) {
-            Outcome::Silence => counters.dropped.add(1),
-            Outcome::Reply => match u16::try_from(reply.len()) {
-                Ok(length) => {
-                    output.extend_from_slice(&length.to_be_bytes());
-                    output.extend_from_slice(&reply);
-                    turn.replies += 1;
-                }
-                // No length prefix can announce it.
-                Err(_) => counters.send_failures.add(1),
-            },
+        match waiting::attempt(worker, now, client, message, &mut reply) {
+            Attempt::Silence => counters.dropped.add(1),
+            Attempt::Reply => turn.replies += put(worker, &reply, output),
+            Attempt::Wait(wait) => {
+                late.spawn_local(answer_late(wait, *client, message.to_vec()));
+            }
         }
     }
     counters.requests.add(turn.requests);
     let answered = input.len() - rest.len();
     input.drain(..answered);
     turn
+}
+
+/// Answers a message when it can be; `None` if it gets no reply.
+async fn answer_late(wait: Wait, client: Client, message: Vec<u8>) -> Option<Vec<u8>> {
+    let mut reply = Vec::new();
+    wait.end(&client, &message, &mut reply).await.then_some(reply)
+}
+
+/// Appends the reply of a message that was answered late; returns how many replies that is.
+fn take_late(worker: &Worker, ended: Result<Option<Vec<u8>>, JoinError>, output: &mut Vec<u8>) -> u64 {
+    match ended {
+        Ok(Some(reply)) => put(worker, &reply, output),
+        Ok(None) => {
+            worker.counters().tcp.dropped.add(1);
+            0
+        }
+        Err(error) => {
+            pass_on_panic(Err(error));
+            0
+        }
+    }
+}
+
+/// Appends a reply behind its length; returns how many replies that is.
+fn put(worker: &Worker, reply: &[u8], output: &mut Vec<u8>) -> u64 {
+    let Ok(length) = u16::try_from(reply.len()) else {
+        // No length prefix can announce it.
+        worker.counters().tcp.send_failures.add(1);
+        return 0;
+    };
+    output.extend_from_slice(&length.to_be_bytes());
+    output.extend_from_slice(reply);
+    1
 }
 
 /// Splits the first whole message from `input`: its octets without the prefix, and what follows.

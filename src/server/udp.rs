@@ -6,9 +6,13 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::net::UdpSocket;
+use tokio::task::JoinSet;
 
-use super::Worker;
 use super::system::Batch;
+use super::waiting::{self, Wait};
+use super::{Worker, pass_on_panic};
+use crate::answer::Client;
+use crate::metrics;
 
 /// The longest request that is read, in octets; longer ones are counted and dropped.
 ///
@@ -22,23 +26,44 @@ const ERROR_PAUSE: Duration = Duration::from_millis(10);
 
 /// Answers the datagrams of one socket until the worker stops.
 pub(super) async fn serve(worker: Rc<Worker>, socket: UdpSocket, bound: SocketAddr) {
-    let mut batch = Batch::new(bound, worker.settings.udp_batch);
+    let mut udp =
+        Udp { socket: Rc::new(socket), batch: Batch::new(bound, worker.settings.udp_batch), late: JoinSet::new() };
     while !worker.stopping.get() {
         tokio::select! {
             biased;
+            Some(ended) = udp.late.join_next() => pass_on_panic(ended),
             // An error here shows again, with its kind, when the socket is read.
-            _ = socket.readable() => serve_turn(&worker, &socket, &mut batch).await,
+            _ = udp.socket.readable() => serve_turn(&worker, &mut udp).await,
             () = worker.stopping.requested() => {}
         }
     }
     // What had come before the stop is answered: the port's other sockets cannot see it. To yield first lets
     // tokio learn that there is something.
     tokio::task::yield_now().await;
-    serve_turn(&worker, &socket, &mut batch).await;
+    serve_turn(&worker, &mut udp).await;
+    while let Some(ended) = udp.late.join_next().await {
+        pass_on_panic(ended);
+    }
+}
+
+/// A socket and what is being answered.
+struct Udp {
+    socket: Rc<UdpSocket>,
+    batch: Batch,
+    /// Datagrams whose answer lacks something.
+    late: JoinSet<()>,
+}
+
+/// A datagram that is answered later.
+pub(super) struct Held<B> {
+    pub(super) client: Client,
+    pub(super) request: Vec<u8>,
+    /// Room for the reply, which knows where it goes.
+    pub(super) batch: B,
 }
 
 /// Answers what the socket holds, up to one turn's number.
-async fn serve_turn(worker: &Worker, socket: &UdpSocket, batch: &mut Batch) {
+async fn serve_turn(worker: &Rc<Worker>, Udp { socket, batch, late }: &mut Udp) {
     let counters = &worker.counters().udp;
     for _ in 0..DATAGRAMS_PER_TURN.div_ceil(batch.capacity()) {
         match batch.receive(socket) {
@@ -51,13 +76,33 @@ async fn serve_turn(worker: &Worker, socket: &UdpSocket, batch: &mut Batch) {
             }
         }
         let now = worker.clock.now();
-        batch.answer(counters, |client, octets, reply| worker.answer(now, client, octets, reply));
-        while let Sending::Blocked = batch.send(socket, counters) {
-            // An error here shows again when the rest of the batch is sent.
-            let _ = socket.writable().await;
+        let held = batch.answer(counters, |client, octets, reply| waiting::attempt(worker, now, client, octets, reply));
+        for (datagram, wait) in held {
+            late.spawn_local(answer_late(worker.clone(), socket.clone(), datagram, wait));
         }
+        send(socket, batch, counters).await;
     }
     tokio::task::yield_now().await;
+}
+
+/// Answers a datagram when it can be.
+async fn answer_late(worker: Rc<Worker>, socket: Rc<UdpSocket>, mut datagram: Held<Batch>, wait: Wait) {
+    let counters = &worker.counters().udp;
+    let mut reply = Vec::new();
+    if wait.end(&datagram.client, &datagram.request, &mut reply).await {
+        datagram.batch.put(reply);
+        send(&socket, &mut datagram.batch, counters).await;
+    } else {
+        counters.dropped.add(1);
+    }
+}
+
+/// Sends the replies of a batch.
+async fn send(socket: &UdpSocket, batch: &mut Batch, counters: &metrics::Udp) {
+    while let Sending::Blocked = batch.send(socket, counters) {
+        // An error here shows again when the rest of the batch is sent.
+        let _ = socket.writable().await;
+    }
 }
 
 /// Rests, unless the error only tells what became of an earlier reply.

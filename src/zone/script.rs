@@ -1,9 +1,10 @@
 //! The text of a LUA record, joined, with the way back to the zone file.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::Scripts;
-use super::record::{LuaData, Record};
+use super::record::{LuaData, Piece, Record};
 use crate::diagnostic::Position;
 use crate::dns::{Name, Rtype};
 
@@ -18,8 +19,8 @@ pub struct Script {
     pub ttl: u32,
     /// The text of its pieces, joined.
     pub code: Arc<[u8]>,
-    /// Where each piece begins in `code`, and where it stands in the zone file.
-    places: Vec<(usize, Position)>,
+    /// Where each piece is in `code`, and where it stands in the zone file.
+    places: Vec<(Range<usize>, Position)>,
 }
 
 impl Script {
@@ -39,23 +40,23 @@ impl Script {
             if piece.text.is_empty() || (!insert_whitespace && *piece.text == *b" ") {
                 continue;
             }
-            places.push((code.len(), piece.position.clone()));
+            places.push((code.len()..code.len() + piece.text.len(), piece.position.clone()));
             code.extend_from_slice(&piece.text);
             if insert_whitespace {
                 code.push(b' ');
             }
         }
         if places.is_empty() {
-            places.push((0, record.position.clone()));
+            places.push((0..0, record.position.clone()));
         }
         Self { owner: record.owner.clone(), covered: lua.covered, ttl: record.ttl, code: code.into(), places }
     }
 
     /// Where the octet of `code` at `offset` stands in the zone file.
     pub fn position_at(&self, offset: usize) -> Position {
-        let index = self.places.partition_point(|(begin, _)| *begin <= offset).saturating_sub(1);
-        let (begin, place) = &self.places[index];
-        let before = &self.code[(*begin).min(self.code.len())..offset.min(self.code.len())];
+        let index = self.places.partition_point(|(piece, _)| piece.start <= offset).saturating_sub(1);
+        let (piece, place) = &self.places[index];
+        let before = &self.code[piece.start.min(self.code.len())..offset.min(self.code.len())];
         let mut position = place.clone();
         for octet in before {
             match octet {
@@ -64,6 +65,20 @@ impl Script {
             }
         }
         position
+    }
+
+    /// Where its pieces but the first begin in `code`.
+    pub fn seams(&self) -> impl Iterator<Item = usize> {
+        self.places.iter().skip(1).map(|(piece, _)| piece.start)
+    }
+
+    /// The record's data in presentation form, less what joining leaves out.
+    pub fn presentation(&self) -> String {
+        let pieces = self
+            .places
+            .iter()
+            .map(|(piece, position)| Piece { text: self.code[piece.clone()].into(), position: position.clone() });
+        LuaData { covered: self.covered, pieces: pieces.collect() }.to_string()
     }
 
     /// Where the script begins in the zone file.

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use perigee::answer::{Client, Now, Outcome, Responder, Transport, World};
+use perigee::answer::{Client, Now, Outcome, Patience, Responder, Transport, World};
 use perigee::config::Config;
 use perigee::daemon::candidate;
 use perigee::diagnostic::Diagnostic;
@@ -80,9 +80,9 @@ impl Authority {
     pub(crate) fn respond(&mut self, from: SocketAddr, transport: Transport, octets: &[u8]) -> Option<Vec<u8>> {
         let client = Client { address: from, local: SocketAddr::from(([127, 0, 0, 1], 53)), transport };
         let mut reply = Vec::new();
-        match self.responder.respond(NOW, &client, octets, &mut reply) {
+        match self.responder.respond(NOW, &client, octets, Patience::Spent, &mut reply) {
             Outcome::Reply => Some(reply),
-            Outcome::Silence => None,
+            Outcome::Silence | Outcome::Await(_) => None,
         }
     }
 }

@@ -4,14 +4,16 @@ pub(crate) mod authority; // a responder over zones given as text, without socke
 pub(crate) mod backend; // a web server that answers as it is told, and tells what it was asked
 pub(crate) mod case; // runs the files in tests/cases
 pub(crate) mod mmdb; // writes MaxMind DB files
+pub(crate) mod powerdns; // a PowerDNS beside a perigee, asked the same
 pub(crate) mod process; // a whole perigee, its files and its log
+pub(crate) mod resolver; // a resolver that answers as and when it is told
 pub(crate) mod sources; // the sources as rules about them see them
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::time::Duration;
 
-use perigee::answer::{Client, Now, Outcome};
+use perigee::answer::{Client, Now, Outcome, Patience};
 use perigee::server::{self, Clock, Error, Settings, Stop, Workers};
 
 /// How long a test waits for octets that must come; only a failing test waits so long.
@@ -24,6 +26,8 @@ pub(crate) const SETTINGS: Settings = Settings {
     tcp_idle_timeout: PATIENCE,
     tcp_write_timeout: PATIENCE,
     stop_timeout: PATIENCE,
+    waits_max: 64,
+    wait_timeout: PATIENCE,
 };
 
 /// The addresses that most tests listen on.
@@ -41,7 +45,7 @@ impl Server {
     pub(crate) fn start<F, R>(listen: &[&str], workers: usize, settings: Settings, factory: F) -> Self
     where
         F: Fn(usize) -> R + Send + Sync + 'static,
-        R: FnMut(Now, &Client, &[u8], &mut Vec<u8>) -> Outcome + 'static,
+        R: FnMut(Now, &Client, &[u8], Patience, &mut Vec<u8>) -> Outcome + 'static,
     {
         let listen: Vec<_> = listen.iter().map(|address| address.parse().unwrap()).collect();
         let listeners = server::bind(&listen, workers).unwrap();
@@ -84,7 +88,7 @@ impl Drop for Server {
 }
 
 /// Sends a request back as the reply.
-pub(crate) fn echo(_: Now, _: &Client, octets: &[u8], out: &mut Vec<u8>) -> Outcome {
+pub(crate) fn echo(_: Now, _: &Client, octets: &[u8], _: Patience, out: &mut Vec<u8>) -> Outcome {
     out.extend_from_slice(octets);
     Outcome::Reply
 }

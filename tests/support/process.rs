@@ -156,7 +156,12 @@ pub(crate) struct Client(UdpSocket);
 impl Client {
     /// A socket that hears from `server` alone.
     pub(crate) fn to(server: SocketAddr) -> Self {
-        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a socket");
+        Self::at(Ipv4Addr::LOCALHOST, server)
+    }
+
+    /// The same, with an address of its own.
+    pub(crate) fn at(source: Ipv4Addr, server: SocketAddr) -> Self {
+        let socket = UdpSocket::bind((source, 0)).expect("a socket");
         socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
         socket.connect(server).expect("a route");
         Self(socket)
@@ -200,10 +205,29 @@ impl Question {
         Self { rtype: RecordType::from(number), ..Self::a(name) }
     }
 
+    /// Asks for the records of a name that have this type.
+    pub(crate) fn of(name: &str, rtype: RecordType) -> Self {
+        Self { rtype, ..Self::a(name) }
+    }
+
+    /// Asks on a connection of its own, and reads the reply.
+    pub(crate) fn ask_by_tcp(&self, server: SocketAddr) -> Message {
+        let request = self.message();
+        let octets = super::ask_tcp(server, &request.to_vec().expect("encoded")).expect("a reply");
+        let reply = Message::from_vec(&octets).expect("a well-formed reply");
+        assert_eq!(reply.metadata.id, request.metadata.id);
+        reply
+    }
+
     /// Says which network the client is in.
     pub(crate) fn from(mut self, subnet: &str) -> Self {
         self.subnet = Some(subnet.parse().expect("a network"));
         self
+    }
+
+    /// The question as a request.
+    pub(crate) fn octets(&self) -> Vec<u8> {
+        self.message().to_vec().expect("encoded")
     }
 
     fn message(&self) -> Message {

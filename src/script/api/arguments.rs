@@ -70,6 +70,17 @@ pub(super) struct Weighted<T> {
 #[derive(Default)]
 pub(in crate::script) struct Options(Vec<(String, Setting)>);
 
+/// What kind of value an option holds.
+#[derive(Clone, Copy)]
+pub(in crate::script) enum Wanted {
+    /// A string; numbers and booleans pass.
+    Text,
+    /// A number; any text passes, as it may be one.
+    Number,
+    /// A table of strings.
+    Texts,
+}
+
 /// The value of an option.
 #[derive(Clone, Debug)]
 pub(in crate::script) enum Setting {
@@ -190,6 +201,23 @@ impl<'l> Arguments<'l> {
         groups.ok_or_else(|| self.refuse("a list of addresses or a list of such lists", &value))
     }
 
+    /// Takes a list of tables of texts with texts for keys; each in the order of its keys.
+    pub(super) fn tables(&mut self) -> Result<Vec<Vec<(String, String)>>, CallError> {
+        let value = self.value();
+        let text = |value: &Value| string(self.lua, value).map(|text| text.to_string_lossy());
+        let table = |value: &Value| -> Option<Vec<(String, String)>> {
+            let Value::Table(table) = value else { return None };
+            let pair = |pair: mlua::Result<(Value, Value)>| {
+                pair.ok().and_then(|(key, value)| Some((text(&key)?, text(&value)?)))
+            };
+            let mut pairs: Vec<_> = table.pairs::<Value, Value>().map(pair).collect::<Option<_>>()?;
+            pairs.sort_unstable();
+            Some(pairs)
+        };
+        let tables = entries(self.lua, &value).and_then(|tables| tables.iter().map(table).collect());
+        tables.ok_or_else(|| self.refuse("a list of tables from addresses to URLs", &value))
+    }
+
     /// Takes a list of `{weight, value}`.
     pub(super) fn weighted(&mut self) -> Result<Vec<Weighted<LuaString>>, CallError> {
         let value = self.value();
@@ -271,6 +299,11 @@ impl Options {
         self.0.iter().find(|(known, _)| known == name).map(|(_, setting)| setting)
     }
 
+    /// Whether it is given.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.get(name).is_some()
+    }
+
     /// The option as text: numbers and booleans pass.
     pub(super) fn text(&self, name: &str) -> Result<Option<String>, CallError> {
         let expected = |what| CallError::refused(format!("needs a string for the option `{name}`, and got {what}"));
@@ -293,13 +326,33 @@ impl Options {
         Some(number.filter(|number| number.is_finite()))
     }
 
-    /// The option as a table of texts.
-    pub(super) fn texts(&self, name: &str) -> Result<Vec<(String, String)>, CallError> {
+    /// The option as a table of texts; empty if it is none.
+    pub(super) fn texts(&self, name: &str) -> Vec<(String, String)> {
         match self.get(name) {
-            None => Ok(Vec::new()),
-            Some(Setting::Texts(texts)) => Ok(texts.clone()),
-            Some(_) => Err(CallError::refused(format!("needs a table of strings for the option `{name}`"))),
+            Some(Setting::Texts(texts)) => texts.clone(),
+            None | Some(Setting::Text(_) | Setting::Number(..) | Setting::Boolean(_) | Setting::Other(_)) => Vec::new(),
         }
+    }
+
+    /// What is wrong with the option if it is given and is of another kind.
+    pub(super) fn fault(&self, name: &str, wanted: Wanted) -> Option<String> {
+        let setting = self.get(name)?;
+        let needs = match (wanted, setting) {
+            (Wanted::Text, Setting::Text(_) | Setting::Number(..) | Setting::Boolean(_))
+            | (Wanted::Number, Setting::Text(_) | Setting::Number(..))
+            | (Wanted::Texts, Setting::Texts(_)) => return None,
+            (Wanted::Text, Setting::Texts(_) | Setting::Other(_)) => "string",
+            (Wanted::Number, Setting::Boolean(_) | Setting::Texts(_) | Setting::Other(_)) => "number",
+            (Wanted::Texts, _) => "table of strings",
+        };
+        let got = match setting {
+            Setting::Text(_) => "a string",
+            Setting::Number(..) => "a number",
+            Setting::Boolean(_) => "a boolean",
+            Setting::Texts(_) => "a table",
+            Setting::Other(what) => what,
+        };
+        Some(format!("the option `{name}` needs a {needs} and got {got}"))
     }
 }
 

@@ -9,6 +9,7 @@
 //! - `map.rs`: choosing by the most specific of many networks
 //! - `health.rs`: choosing among targets that are up
 //! - `geo.rs`: where clients and targets are, and what is closest
+//! - `lookup.rs`: names in the DNS, records of this server, code in other records
 //! - `require.rs`: modules of the zone
 //! - `result.rs`: results that say more than their records
 //! - `time.rs`: the time, and whether it is within a schedule
@@ -20,6 +21,7 @@ pub(super) mod arguments;
 pub(super) mod geo;
 pub(super) mod hash;
 pub(super) mod health;
+pub(super) mod lookup;
 mod map;
 mod object;
 pub(super) mod pick;
@@ -51,6 +53,7 @@ const FAMILIES: &[(&str, Family)] = &[
     ("map", map::FAMILY),
     ("health", health::FAMILY),
     ("geo", geo::FAMILY),
+    ("lookup", lookup::FAMILY),
     ("result", result::FAMILY),
     ("time", time::FAMILY),
     ("require", require::FAMILY),

@@ -145,7 +145,7 @@ impl UserData for Network {
 }
 
 /// A name: `qname`, `zone`. Without one inside it is what `makeRelative` makes of a name that is not part of the other.
-struct DnsName(Option<Name>);
+pub(super) struct DnsName(pub(super) Option<Name>);
 
 impl DnsName {
     fn name(&self) -> mlua::Result<NameRef<'_>> {
