@@ -15,7 +15,7 @@ use crate::daemon::places::Places;
 use crate::daemon::{candidate, capability, library};
 use crate::diagnostic::Diagnostic;
 use crate::dns::Name;
-use crate::source::{self, FileSource};
+use crate::source::{self, FileSource, MapSource};
 
 /// What `perigee check` is told.
 #[derive(Args, Debug)]
@@ -156,10 +156,13 @@ impl Report {
             // A server would not start, and what scripts miss without it is no news.
             Err(diagnostics) => return self.diagnostics.extend(diagnostics),
         };
-        let beside = match Places::open(&config) {
+        let places = match Places::open(&config) {
             Ok(places) => places.surroundings(),
             Err(diagnostics) => return self.diagnostics.extend(diagnostics),
         };
+        let mut maps = MapSource::new(&config.lua.map_dir);
+        self.diagnostics.extend(maps.read(&[]).diagnostics);
+        let beside = places.with_maps(maps.maps());
         let (zones, configured) = (config.zones.clone(), config.zone.clone());
         let mut source = FileSource::new(&zones, &configured, move |apex, text, reader| {
             candidate::load(&config, &library, &beside, apex, text, reader)

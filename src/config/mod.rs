@@ -67,6 +67,11 @@ pub const LIBRARY_FILES_MAX: usize = 256;
 /// The most octets a file of a library may have.
 pub const LIBRARY_FILE_OCTETS_MAX: u64 = 1 << 20;
 
+/// How many map files there may be.
+pub const MAPS_MAX: usize = 1024;
+/// The most octets a map file may have: millions of networks.
+pub const MAP_OCTETS_MAX: u64 = 256 << 20;
+
 /// How long streams may go on after a stop to get what is being answered.
 ///
 /// Service managers kill what takes much longer.
@@ -249,6 +254,8 @@ pub struct Zone {
     pub file: Option<PathBuf>,
     /// Overrides `lua.enabled` for this zone.
     pub lua: Option<bool>,
+    /// Whose files below it are the modules that its records can require; an empty path for none.
+    pub lua_dir: PathBuf,
     /// Overrides `lua.exec-limit`.
     pub exec_limit: Option<usize>,
     /// Overrides `lua.time-limit`.
@@ -276,6 +283,7 @@ impl Zone {
             name,
             file: None,
             lua: None,
+            lua_dir: PathBuf::new(),
             exec_limit: None,
             time_limit: None,
             memory_limit: None,
@@ -318,6 +326,8 @@ pub struct Lua {
     pub probe_networks: Option<Vec<IpNet>>,
     /// Whose `*.lua` files are run before any record; it need not exist. An empty path for none.
     pub include_dir: PathBuf,
+    /// Whose `*.csv` files are the maps that scripts can look clients up in; it need not exist. An empty path for none.
+    pub map_dir: PathBuf,
     /// How many compiled scripts a worker holds.
     pub scripts_held_max: usize,
     /// How the client-subnet scope of an answer is found.
@@ -344,6 +354,7 @@ impl Default for Lua {
             lookup_names: None,
             probe_networks: None,
             include_dir: "lua/lib".into(),
+            map_dir: "lua/maps".into(),
             scripts_held_max: 10_000,
             scope: Scope::Derived,
         }

@@ -14,6 +14,7 @@ use rand::{RngExt, SeedableRng};
 
 use super::included::Included;
 use super::lookups::{Lookup, Lookups, Patience};
+use super::modules::Required;
 use super::policy::Policy;
 use super::program::Program;
 use super::sandbox::{Budget, RECURSION_ERROR, Spent};
@@ -82,6 +83,7 @@ pub(super) struct Context {
     surroundings: RefCell<Arc<Surroundings>>,
     /// The identity of the program that runs, and what its zone allows.
     program: Cell<u64>,
+    required: RefCell<Option<Required>>,
     policy: RefCell<Arc<Policy>>,
     /// What records answered last, by the identity of the program.
     remembered: RefCell<HashMap<u64, Remembered>>,
@@ -172,6 +174,7 @@ impl Context {
             surroundings: RefCell::default(),
             program: Cell::new(0),
             policy: RefCell::default(),
+            required: RefCell::default(),
             remembered: RefCell::default(),
             names: RefCell::new((Name::root(), Name::root())),
             consulted: Cell::new(0),
@@ -231,6 +234,16 @@ impl Context {
         });
         self.lookups.begin();
         self.included.begin();
+    }
+
+    /// Takes up the modules that an environment has loaded.
+    pub(super) fn set_required(&self, required: Option<&Required>) {
+        *self.required.borrow_mut() = required.cloned();
+    }
+
+    /// The modules that the environment of the run has loaded; `None` outside of runs.
+    pub(super) fn required(&self) -> Option<Required> {
+        self.required.borrow().clone()
     }
 
     /// Takes up other surroundings.

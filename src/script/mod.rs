@@ -2,12 +2,12 @@
 //!
 //! A LUA record becomes a `Program` when its zone is loaded (`program.rs`); each worker's `Vm` runs it for a query.
 //! Read `sandbox.rs` (what a script can reach and when it is stopped), `environment.rs` (its globals), `library.rs`
-//! (what an operator adds to them), `policy.rs` (what its zone allows), `rest.rs` (when it is not run at all),
-//! `context.rs` (what it may know of the query),
+//! (what an operator adds to them), `modules.rs` (what a zone does), `policy.rs` (what its zone allows), `rest.rs` (when
+//! it is not run at all), `context.rs` (what it may know of the query),
 //! `surroundings.rs` (what it may look up beside it), `lookups.rs` and `included.rs` (what it has of that), `api/` (the
 //! builtins), `value.rs` (what its result becomes) and
 //! `failure.rs` (what comes of an error). The simple and common case takes no VM at all:
-//! `literal.rs` reads it and `plan.rs` answers it. A script can read the query and the health
+//! `literal.rs` reads it and `plan.rs` answers it. `schedule.rs` knows the calendar. A script can read the query and the health
 //! table; it can write nothing but its result. There is no file, no socket and no clock here, but for the one clock
 //! the `Vm` is handed to stop what takes too long.
 
@@ -19,11 +19,13 @@ mod included;
 mod library;
 mod literal;
 mod lookups;
+mod modules;
 mod plan;
 mod policy;
 mod program;
 mod rest;
 mod sandbox;
+mod schedule;
 mod surroundings;
 mod value;
 
@@ -44,6 +46,7 @@ pub use context::Query;
 pub use failure::{Failure, FailureKind};
 pub use library::Library;
 pub use lookups::Patience;
+pub use modules::Modules;
 pub use policy::Policy;
 pub use program::Program;
 pub use surroundings::{Programs, Surroundings};
@@ -149,6 +152,7 @@ impl Vm {
         let (environment, names) = Environment::new(&sandbox, &library, &context)?;
         // Globals that live on may hide a builtin as well as a library may.
         let plans = !limits.shared_state && !names.iter().any(|name| plan::BUILTINS.contains(&&**name));
+        context.set_required(Some(environment.required()));
         let planned = HashMap::new();
         context.included.turn_to(environment.table());
         let resting = Resting::new(limits.overrun_share);
@@ -275,6 +279,9 @@ impl Vm {
         self.context.turn_to(surroundings);
         self.loaded.retain(|_, loaded| loaded.program.strong_count() > 0);
         self.planned.retain(|_, planned| planned.program.strong_count() > 0);
+        for environment in self.shared.values().chain([&self.environment]) {
+            environment.required().forget_gone(self.limits.scripts_held_max);
+        }
     }
 
     /// Runs each program once, and tells which checks and names they ask for and what an operator should know of them.
@@ -418,6 +425,7 @@ impl Vm {
             self.shared.insert(apex, environment.clone());
             self.environment = environment;
         }
+        self.context.set_required(Some(self.environment.required()));
         self.context.included.turn_to(self.environment.table());
         self.environment.renew()
     }

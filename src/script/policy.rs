@@ -1,16 +1,20 @@
 //! What the scripts of one zone may do.
 
+use std::sync::Arc;
+
+use super::Modules;
+use super::api::{Builtin, builtins};
 use crate::config;
 use crate::dns::NameRef;
 use crate::health::Check;
-
-use super::api::{Builtin, builtins};
 
 /// What the scripts of one zone may do: shared by its programs, never changed.
 #[derive(Clone, Debug, Default)]
 pub struct Policy {
     /// What a run may use up and reach: what the server grants, with what its zone sets in place of it.
     pub limits: config::Lua,
+    /// What its scripts may require.
+    pub modules: Arc<Modules>,
     /// The keys of `limits` that the zone sets, as they are called in `[lua]`.
     of_zone: Vec<&'static str>,
     /// The builtins that may not be called, each with the key that says so.
@@ -39,7 +43,13 @@ impl Policy {
             set("probe-networks", put(&mut limits.probe_networks, networks.as_ref()));
         }
         let denied = denied(&limits.allow, &limits.deny);
-        Self { limits, of_zone, denied }
+        Self { limits, modules: Arc::default(), of_zone, denied }
+    }
+
+    /// The same with modules.
+    #[must_use]
+    pub fn with_modules(self, modules: Modules) -> Self {
+        Self { modules: Arc::new(modules), ..self }
     }
 
     /// What the key that sets a limit is called, as the operator wrote it.

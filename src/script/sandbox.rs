@@ -15,7 +15,7 @@ use crate::config;
 
 /// The globals of Lua a script sees; everything else of Luau's is left out.
 ///
-/// Absent on purpose: `loadstring`, `require`, `getfenv`, `setfenv`, `collectgarbage`, `newproxy`, `gcinfo`,
+/// Absent on purpose: `loadstring`, Luau's own `require`, `getfenv`, `setfenv`, `collectgarbage`, `newproxy`, `gcinfo`,
 /// `print`, `debug`, `buffer`, `vector`. `_G` is the script's own environment (see `environment.rs`).
 const GLOBALS: [&str; 27] = [
     "_VERSION",

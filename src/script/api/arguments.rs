@@ -183,6 +183,13 @@ impl<'l> Arguments<'l> {
         list(self.lua, &value).ok_or_else(|| self.refuse("a list of strings", &value))
     }
 
+    /// Takes a string, or a list of strings.
+    pub(super) fn texts(&mut self) -> Result<Vec<LuaString>, CallError> {
+        let value = self.value();
+        let texts = string(self.lua, &value).map(|text| vec![text]).or_else(|| list(self.lua, &value));
+        texts.ok_or_else(|| self.refuse("a string or a list of strings", &value))
+    }
+
     /// Takes a list of strings, as one group, or a list of such lists.
     pub(super) fn groups(&mut self) -> Result<Vec<Vec<LuaString>>, CallError> {
         let value = self.value();

@@ -6,10 +6,13 @@
 //! - `object.rs`: what scripts hold: names, addresses, networks
 //! - `pick.rs`: choosing among values
 //! - `view.rs`: choosing by the client's network
+//! - `map.rs`: choosing by the most specific of many networks
 //! - `health.rs`: choosing among targets that are up
 //! - `geo.rs`: where clients and targets are, and what is closest
 //! - `lookup.rs`: names in the DNS, records of this server, code in other records
+//! - `require.rs`: modules of the zone
 //! - `result.rs`: results that say more than their records
+//! - `time.rs`: the time, and whether it is within a schedule
 //!
 //! Under them, `arguments.rs` has the rules by which Lua values become arguments, the same for every builtin, and
 //! `hash.rs` the function behind choices that stay.
@@ -19,9 +22,12 @@ pub(super) mod geo;
 pub(super) mod hash;
 pub(super) mod health;
 pub(super) mod lookup;
+mod map;
 mod object;
 pub(super) mod pick;
+mod require;
 pub(super) mod result;
+mod time;
 mod view;
 
 use std::rc::Rc;
@@ -44,10 +50,13 @@ const FAMILIES: &[(&str, Family)] = &[
     ("object", object::FAMILY),
     ("pick", pick::FAMILY),
     ("view", view::FAMILY),
+    ("map", map::FAMILY),
     ("health", health::FAMILY),
     ("geo", geo::FAMILY),
     ("lookup", lookup::FAMILY),
     ("result", result::FAMILY),
+    ("time", time::FAMILY),
+    ("require", require::FAMILY),
 ];
 
 /// A builtin, as capabilities name it.
