@@ -120,7 +120,7 @@ fn program(rtype: &str, code: &str) -> Arc<Program> {
     let input = Input { file: "bench.zone".into(), text: text.as_bytes() };
     let parsed = parser::parse(&input, &Options::new(apex.clone()), &mut |_, _| Err("none".to_owned()));
     let zone = Zone::build(&apex, parsed.records, Scripts::Joined).expect("the zone has an SOA");
-    let policy = Arc::new(Policy { limits: config::Lua::default() });
+    let policy = Arc::new(Policy::new(&config::Lua::default(), None));
     Arc::new(
         Program::compile(&zone.scripts()[0], &policy).unwrap_or_else(|problem| panic!("{code}: {}", problem.message)),
     )

@@ -26,7 +26,7 @@ fn main() {
 fn responder(apex: &str) -> Responder {
     let name: Name = apex.parse().expect("a name");
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("zones/{apex}.zone"));
-    let zone = Zone { name, file, lua: None, position: None };
+    let zone = Zone { file: Some(file), ..Zone::new(name) };
     let config = Arc::new(Config::default());
     let of_zones = config.clone();
     let load = move |apex: &Name, text: &_, reader: &mut _| {

@@ -182,6 +182,47 @@ function latlonloc() end
 ---@return string
 function latlonMagic() end
 
+--- Returns the value of the most specific network that holds the client, and the network.
+---@param networks string|table<string, any> A table of networks, or the name of a map file.
+---@param address? string|ComboAddress What is looked up in place of the client.
+---@return any value `nil` when no network does; of a map file a string, or a table of them by column.
+---@return string|nil network
+function map(networks, address) end
+
+---@class Time
+---@field unix integer Seconds since 1970 in UTC.
+---@field year integer
+---@field month integer
+---@field day integer
+---@field hour integer
+---@field minute integer
+---@field second integer
+---@field weekday integer 1 is Monday.
+---@field yearday integer
+---@field offset integer Seconds east of UTC.
+---@field zone string
+
+--- Returns the time of the query.
+---@param zone? string A name of the tz database; UTC if not given.
+---@return Time
+function now(zone) end
+
+--- Whether a window such as `Mon-Fri 09:00-17:30` is open, or one of a list.
+---@param windows string|string[]
+---@param zone? string A name of the tz database; UTC if not given.
+---@return boolean
+function during(windows, zone) end
+
+--- Returns what a module of the zone returned.
+---@param name string `geo.helpers` for the file `geo/helpers.lua` in the zone's `lua-dir`.
+---@return any
+function require(name) end
+
+--- Returns how many kilometres it is from the client to a place.
+---@param place string An address, or latitude and longitude.
+---@return number|nil
+function distance(place) end
+
 ---@class CheckOptions
 ---@field selector? 'random'|'all'|'hashed'|'pickclosest'|'empty' How targets that are up are chosen; `random` if not given.
 ---@field backupSelector? 'random'|'all'|'hashed'|'pickclosest'|'empty' How targets are chosen when none is up.

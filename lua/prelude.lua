@@ -3,10 +3,12 @@
 --
 -- `host` is what the sandbox hands over and scripts never see:
 --   spend(reason)   ends the run; no pcall can keep it alive
+--   coroutine()     counts a coroutine, and ends the run when there are too many
 --   spent(error)    whether the run is at its end, `error` being one the VM gives when memory is short
 --   now()           the query's time, in seconds since 1970-01-01 00:00 UTC
 --   random(...)     math.random over the worker's random source
 --   string_max, subject_max, pattern_max, table_max   bounds, in octets and entries
+--   search_max      a bound on subject times pattern
 local host = ...
 
 -- Once the budget is spent an error caught here is raised again, so that it reaches the host.
@@ -22,6 +24,14 @@ function pcall(...) return pass(catch(...)) end
 function xpcall(...) return pass(catch_with(...)) end
 
 function coroutine.resume(...) return pass(resume(...)) end
+
+for _, name in { "create", "wrap" } do
+  local make = coroutine[name]
+  coroutine[name] = function(...)
+    host.coroutine()
+    return make(...)
+  end
+end
 
 -- Library functions written in C run to their end, so what they are given is bounded instead.
 local repeat_text, text_length = string.rep, string.len
@@ -41,6 +51,8 @@ for _, name in { "find", "match", "gmatch", "gsub", "split" } do
       host.spend("a search in more than " .. host.subject_max .. " octets")
     elseif pattern ~= nil and text_length(pattern) > host.pattern_max then
       host.spend("a pattern of more than " .. host.pattern_max .. " octets")
+    elseif pattern ~= nil and text_length(subject) * text_length(pattern) > host.search_max then
+      host.spend("a search of more than " .. host.search_max .. " octets of the subject times those of the pattern")
     end
     return search(subject, pattern, ...)
   end
@@ -53,6 +65,26 @@ function table.create(count, ...)
     host.spend("a table of more than " .. host.table_max .. " entries")
   end
   return create(count, ...)
+end
+
+local move, sort = table.move, table.sort
+
+function table.move(from, first, last, ...)
+  if (tonumber(last) or 0) - (tonumber(first) or 0) >= host.table_max then
+    host.spend("a move of more than " .. host.table_max .. " entries")
+  end
+  return move(from, first, last, ...)
+end
+
+-- Each comparison is a call that counts as a step: of long texts, even a few take long.
+local function is_less(a, b) return a < b end
+
+function table.sort(list, comes_before)
+  if type(list) == "table" and rawlen(list) > host.table_max then
+    host.spend("a sort of more than " .. host.table_max .. " entries")
+  end
+  if comes_before == nil then comes_before = is_less end
+  return sort(list, comes_before)
 end
 
 -- Time is that of the query, so that one run sees one moment and a replay sees the same.

@@ -6,12 +6,13 @@
 //! - [`diagnostic`]: one located message: what, where (file:line:column), what to do
 //! - [`metrics`]: counters as plain atomic fields, one struct per subsystem
 //!
-//! Nothing in these seven waits, opens anything or reads a clock, but for the checker, the asker and what they ask by, and
+//! Nothing in these eight waits, opens anything or reads a clock, but for the checker, the asker and what they ask by, and
 //! for what maps databases:
 //!
 //! - [`dns`]: the vocabulary: names, types, requests and responses, wire and presentation form
 //! - [`geo`]: where addresses are, by MaxMind DB files, and how far places are apart
 //! - [`zone`]: a zone as an immutable value: read from text, checked, looked up
+//! - [`networks`]: the most specific of many networks, and how far around a client it decides
 //! - [`health`]: is a target up: what to probe, the shared table of states, the background checker
 //! - [`resolve`]: names that scripts ask for: the shared cache of answers, the background asker
 //! - [`script`]: Lua: the sandboxed VM that answers for LUA records
@@ -33,6 +34,7 @@ pub mod dns;
 pub mod geo;
 pub mod health;
 pub mod metrics;
+pub mod networks;
 pub mod resolve;
 pub mod script;
 pub mod server;

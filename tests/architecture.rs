@@ -23,7 +23,7 @@ const ROOMS: &[Room] = &[
     // Beside all others.
     Room { name: "diagnostic", rooms: &[], crates: &[] },
     Room { name: "metrics", rooms: &[], crates: &[] },
-    Room { name: "config", rooms: &["diagnostic", "dns", "geo"], crates: &["jiff", "strsim", "toml"] },
+    Room { name: "config", rooms: &["diagnostic", "dns", "geo"], crates: &["ipnet", "jiff", "strsim", "toml"] },
     // The core.
     Room { name: "dns", rooms: &[], crates: &["data_encoding", "jiff", "smallvec", "thiserror"] },
     Room { name: "dns::probe", rooms: &["dns"], crates: &["hickory_proto", "thiserror"] },
@@ -33,12 +33,13 @@ const ROOMS: &[Room] = &[
         rooms: &["diagnostic", "dns"],
         crates: &["data_encoding", "hashbrown", "strsim", "thiserror"],
     },
+    Room { name: "networks", rooms: &[], crates: &["ipnet"] },
     Room { name: "health", rooms: &[], crates: &[] },
     Room { name: "resolve", rooms: &["dns"], crates: &["arc_swap"] },
     Room {
         name: "script",
-        rooms: &["config", "diagnostic", "dns", "geo", "health", "resolve", "zone"],
-        crates: &["ipnet", "mlua", "rand", "smallvec", "thiserror", "tracing"],
+        rooms: &["config", "diagnostic", "dns", "geo", "health", "networks", "resolve", "zone"],
+        crates: &["ipnet", "jiff", "mlua", "rand", "smallvec", "thiserror", "tracing"],
     },
     Room { name: "answer", rooms: &["answer::synthesize", "dns", "resolve", "script", "zone"], crates: &["bumpalo"] },
     Room {
@@ -55,8 +56,8 @@ const ROOMS: &[Room] = &[
     Room { name: "resolve::upstream", rooms: &["dns", "resolve"], crates: &["hickory_resolver", "tokio"] },
     Room {
         name: "source",
-        rooms: &["config", "diagnostic", "dns"],
-        crates: &["hashbrown", "libc", "notify", "thiserror", "tokio", "tracing"],
+        rooms: &["config", "diagnostic", "dns", "networks"],
+        crates: &["csv", "hashbrown", "ipnet", "libc", "notify", "thiserror", "tokio", "tracing"],
     },
     Room {
         name: "server",
@@ -76,6 +77,7 @@ const ROOMS: &[Room] = &[
             "health",
             "health::checker",
             "health::probe",
+            "networks",
             "resolve",
             "resolve::asker",
             "resolve::upstream",
@@ -96,7 +98,7 @@ const ROOMS: &[Room] = &[
 
 /// The rooms that wait for nothing, open nothing and read no clock.
 const CORE: &[&str] =
-    &["dns", "dns::probe", "geo", "zone", "health", "resolve", "script", "answer", "answer::synthesize"];
+    &["dns", "dns::probe", "geo", "zone", "networks", "health", "resolve", "script", "answer", "answer::synthesize"];
 
 /// What only waits, opens or reads a clock. Crates that do stand in no line of the core in [`ROOMS`].
 const WORLDLY: &[&str] = &[

@@ -206,3 +206,124 @@ fn nothing_to_check_is_an_error() {
         assert!(report.starts_with(message), "{arguments:?}: {report}");
     }
 }
+
+/// A zone with scripts, behind a head that is sound.
+fn scripted(records: &str) -> String {
+    format!("{SOUND}{records}")
+}
+
+#[test]
+fn what_a_zone_may_not_do_is_told_with_its_place_before_a_client_asks() {
+    let zone = scripted(
+        "a 60 IN LUA A \"pickrandom({'192.0.2.1'})\"\n\
+         b 60 IN LUA A ( \";if tcp then return pickrandom({'192.0.2.1'}) end \"\n  \"return ifportup(80, {'192.0.2.9', '198.51.100.9'})\" )\n\
+         c 60 IN LUA A \";if tcp then return ifportup(80, {'198.51.100.9'}) end return '192.0.2.1'\"\n\
+         e 60 IN LUA A ( \";if tcp then \"\n  \"return pickrandom({'192.0.2.1'}) end return '192.0.2.1'\" )\n\
+         d 60 IN LUA A \"pickhashed({'192.0.2.1'})\"\n",
+    );
+    let config = "[[zone]]\nname = \"example.org\"\nlua-deny = [\"pickrandom\"]\nprobe-networks = [\"192.0.2.0/24\"]\n";
+    let directory = directory(&[("zones/example.org.zone", &zone), ("perigee.toml", config)]);
+    insta::assert_snapshot!(check(&directory, &[]).1, @"
+    zones/example.org.zone:6:16: error: `pickrandom` is not allowed in this zone (`zone.lua-deny`)
+      help: let the zone do so in its `[[zone]]`, or have the record answer in another way
+    zones/example.org.zone:8:4: error: `ifportup` may not have `198.51.100.9` probed in this zone (`zone.probe-networks`)
+      help: let the zone do so in its `[[zone]]`, or have the record answer in another way
+    zones/example.org.zone:9:51: error: the script may not have `198.51.100.9` probed in this zone (`zone.probe-networks`)
+      help: let the zone do so in its `[[zone]]`, or have the record answer in another way
+    zones/example.org.zone:11:11: warning: `pickrandom` is not allowed in this zone (`zone.lua-deny`)
+      help: let the zone do so in its `[[zone]]`, or have the record answer in another way
+    1 zone, 3 errors, 1 warning
+    ");
+}
+
+#[test]
+fn capabilities_that_do_not_exist_are_errors_with_the_nearest_that_do() {
+    let config =
+        "[lua]\nallow = [\"helth\"]\n\n[[zone]]\nname = \"example.org\"\nlua-deny = [\"pickrandm\", \"xyzzy\"]\n";
+    let directory = directory(&[("zones/example.org.zone", SOUND), ("perigee.toml", config)]);
+    insta::assert_snapshot!(check(&directory, &[]).1, @"
+    error: `lua.allow` names `helth`, which is neither a function for scripts nor a family of them
+      help: did you mean `health`?
+    perigee.toml:4:1: error: `zone.lua-deny` names `pickrandm`, which is neither a function for scripts nor a family of them
+      help: did you mean `pickrandom`?
+    perigee.toml:4:1: error: `zone.lua-deny` names `xyzzy`, which is neither a function for scripts nor a family of them
+      help: name a function of `docs/lua.md`, or a family: `object`, `pick`, `view`, `map`, `health`, `geo`, `lookup`, `result`, `time`, `require`
+    1 zone, 3 errors, 0 warnings
+    ");
+}
+
+#[test]
+fn settings_for_a_zone_of_the_directory_need_no_file_and_a_zone() {
+    let config = "[[zone]]\nname = \"example.org\"\nexec-limit = 1\n\n[[zone]]\nname = \"example.net\"\nlua = false\n";
+    let zone = scripted("a 60 IN LUA A \"'192.0.2.1'\"\n");
+    let directory = directory(&[("zones/example.org.zone", &zone), ("perigee.toml", config)]);
+    insta::assert_snapshot!(check(&directory, &[]).1, @"
+    perigee.toml:5:1: warning: there is no zone `example.net.` for the settings of this `[[zone]]`
+      help: put it into `zones.directory` as `example.net.zone`, or say where it is with `file`
+    zones/example.org.zone:6:16: warning: the script failed in a trial run: it took 1 steps, all that `zone.exec-limit` allows
+      help: queries it fails for are answered SERVFAIL; the trial asked as client 0.0.0.0
+    1 zone, 0 errors, 2 warnings
+    ");
+    let config = format!("{config}\n[[zone]]\nname = \"example.org\"\nlua = true\n");
+    fs::write(directory.path().join("perigee.toml"), config).unwrap();
+    insta::assert_snapshot!(check(&directory, &[]).1, @"
+    perigee.toml:9:1: error: the zone `example.org.` has a `[[zone]]` already
+      help: put all that is set for it in one
+    0 zones, 1 error, 0 warnings
+    ");
+}
+
+#[test]
+fn trial_runs_of_a_zone_end_however_many_scripts_it_has() {
+    let records: String = (0..2000).map(|n| format!("n{n} 60 IN LUA TXT \";while true do end --{n}\"\n")).collect();
+    let directory = directory(&[("zones/example.org.zone", &scripted(&records))]);
+    let (code, text) = check(&directory, &[]);
+    assert_eq!(code, 0);
+    assert!(text.contains("the script was not tried: others of its zone took too long"), "{text}");
+}
+
+#[test]
+fn errors_of_scripts_stand_where_they_are_in_the_zone_file() {
+    let zone = scripted(
+        "pieces 60 IN LUA TXT ( \";local a = 1 \"\n   \"local b = nil \"\n   \"return b.c\" )\n\
+         text 60 IN LUA TXT ( \";local a = 'x \"\n   \"y' -- remark \"\n   \"\n\"\n   \"local f = error \"\n   \"(a)\" )\n\
+         fused 60 IN LUA TXT ( \"'a' ..\"\n   \" nil\" )\n\
+         lines 60 IN LUA TXT \";local a = 1\n   local b = nil\n   return b.c\"\n\
+         tabs\t60\tIN\tLUA\tTXT\t\"nil .. 'x'\"\n\
+         later 60 IN LUA TXT \";local function f()\n  error('later')\nend\nreturn f()\"\n\
+         library 60 IN LUA TXT \";\n  return fails(1)\"\n\
+         budget 60 IN LUA TXT \";\n  return endless()\"\n",
+    );
+    let library =
+        "-- A library.\nfunction fails(x)\n  return x.y.z\nend\nfunction endless()\n  while true do end\nend\n";
+    let directory = directory(&[("zones/example.org.zone", &zone)]);
+    fs::create_dir_all(directory.path().join("lua/lib")).unwrap();
+    fs::write(directory.path().join("lua/lib/a.lua"), library).unwrap();
+    let unix = check(&directory, &[]).1;
+    insta::assert_snapshot!(unix, @"
+    zones/example.org.zone:8:5: warning: the script failed in a trial run: attempt to index nil with 'c'
+      help: queries it fails for are answered SERVFAIL; the trial asked as client 0.0.0.0
+    zones/example.org.zone:13:5: warning: the script failed in a trial run: x y
+      help: queries it fails for are answered SERVFAIL; the trial asked as client 0.0.0.0
+    zones/example.org.zone:16:6: warning: the script failed in a trial run: attempt to concatenate string with nil
+      help: queries it fails for are answered SERVFAIL; the trial asked as client 0.0.0.0
+    zones/example.org.zone:19:4: warning: the script failed in a trial run: attempt to index nil with 'c'
+      help: queries it fails for are answered SERVFAIL; the trial asked as client 0.0.0.0
+    zones/example.org.zone:20:21: warning: the script failed in a trial run: attempt to concatenate nil with string
+      help: queries it fails for are answered SERVFAIL; the trial asked as client 0.0.0.0
+    zones/example.org.zone:22:3: warning: the script failed in a trial run: later
+      help: queries it fails for are answered SERVFAIL; the trial asked as client 0.0.0.0
+    zones/example.org.zone:26:3: warning: the script failed in a trial run: lua/lib/a.lua:3: attempt to index number with 'y'
+      help: queries it fails for are answered SERVFAIL; the trial asked as client 0.0.0.0
+    zones/example.org.zone:28:3: warning: the script failed in a trial run: it took 20000 steps, all that `lua.exec-limit` allows
+      help: queries it fails for are answered SERVFAIL; the trial asked as client 0.0.0.0
+    1 zone, 0 errors, 8 warnings
+    ");
+    // Lines that end in CR LF have the same numbers and columns.
+    fs::write(directory.path().join("zones/example.org.zone"), zone.replace('\n', "\r\n")).unwrap();
+    assert_eq!(check(&directory, &[]).1, unix);
+    // Blanks between pieces move nothing; in a text they stand as well.
+    fs::write(directory.path().join("zones/example.org.zone"), &zone).unwrap();
+    fs::write(directory.path().join("perigee.toml"), "[lua]\ninsert-whitespace = true\n").unwrap();
+    assert_eq!(check(&directory, &[]).1.replace("x    y", "x y"), unix);
+}

@@ -62,7 +62,14 @@ fn every_key_is_set_by_its_file_and_by_its_variable() {
         ("lua.exec-limit", "1", "1"),
         ("lua.time-limit", "0.005", "5ms"),
         ("lua.memory-limit", "65536", "64KiB"),
+        ("lua.result-max", "9", "9"),
+        ("lua.overrun-share", r#""2.5%""#, "2.5%"),
+        ("lua.allow", r#"["pick", "view"]"#, "pick,view"),
+        ("lua.deny", r#"["health"]"#, "health"),
+        ("lua.lookup-names", r#"["example.net", "example.org."]"#, "example.net, example.org"),
+        ("lua.probe-networks", r#"["192.0.2.9/24", "2001:db8::1"]"#, "192.0.2.0/24,2001:db8::1/128"),
         ("lua.include-dir", r#""/srv/lua""#, "/srv/lua"),
+        ("lua.map-dir", r#""/srv/maps""#, "/srv/maps"),
         ("lua.scripts-held-max", "12", "12"),
         ("lua.scope", r#""source""#, "source"),
         ("health.interval", "2", "2s"),
@@ -119,7 +126,7 @@ fn values_mean_what_they_say() {
     assert_eq!(config.health.interval, Duration::from_secs(5400));
     assert_eq!((config.log.level, config.log.format), (Level::Warn, Format::Json));
     assert_eq!(config.zone[0].name.to_string(), "Example.NET.");
-    assert_eq!((config.zone[0].file.as_path(), config.zone[0].lua), (Path::new("etc/net.zone"), Some(false)));
+    assert_eq!((config.zone[0].file.as_deref(), config.zone[0].lua), (Some(Path::new("etc/net.zone")), Some(false)));
 }
 
 #[test]
@@ -164,6 +171,8 @@ memory-limit = "8MB"
 scope = "sauce"
 exec-limit = 1.5
 include-dir = 3
+overrun-share = 0.5
+deny = [1]
 [edns]
 client-subnet = "yes"
 [geoip]
@@ -173,6 +182,11 @@ unknown-location = "48.137"
 [[zone]]
 name = "a..b"
 file = ""
+exec-limit = -1
+time-limit = "2s"
+lua-allow = "pick"
+lookup-names = ["a..b"]
+probe-networks = ["10.0.0.0/33", "here", 4]
 [[zone]]
 lua = 1
 "#,
@@ -221,23 +235,39 @@ lua = 1
       help: write a whole number without quotes
     etc/perigee.toml:21:15: error: `lua.include-dir` cannot be the number `3`
       help: write a path in quotes
-    etc/perigee.toml:23:17: error: `edns.client-subnet` cannot be the text `yes`
-      help: write `true` or `false`
-    etc/perigee.toml:25:13: error: `geoip.databases` cannot be the text `x.mmdb`
-      help: write a list in brackets: `["…", "…"]`
-    etc/perigee.toml:26:12: error: `geoip.language` cannot be the number `1`
+    etc/perigee.toml:22:17: error: `lua.overrun-share` cannot be the number `0.5`
+      help: write a share as `"0.5%"`
+    etc/perigee.toml:23:9: error: `lua.deny` cannot be the number `1`
       help: write a text in quotes
-    etc/perigee.toml:27:20: error: `geoip.unknown-location` cannot be `48.137`
+    etc/perigee.toml:25:17: error: `edns.client-subnet` cannot be the text `yes`
+      help: write `true` or `false`
+    etc/perigee.toml:27:13: error: `geoip.databases` cannot be the text `x.mmdb`
+      help: write a list in brackets: `["…", "…"]`
+    etc/perigee.toml:28:12: error: `geoip.language` cannot be the number `1`
+      help: write a text in quotes
+    etc/perigee.toml:29:20: error: `geoip.unknown-location` cannot be `48.137`
       help: write a latitude and a longitude in degrees, as in `"48.137 11.576"`, or `""` for nowhere
-    etc/perigee.toml:28:1: error: this `[[zone]]` has an empty `file`
-      help: write `[[zone]]`, then `name = "example.org"` and `file = "example.org.zone"` below
-    etc/perigee.toml:29:8: error: `zone.name` cannot be `a..b`
+    etc/perigee.toml:30:1: error: this `[[zone]]` has an empty `file`
+      help: write `[[zone]]`, then `name = "example.org"` below, and `file = "example.org.zone"` if the zone is not in `zones.directory`
+    etc/perigee.toml:31:8: error: `zone.name` cannot be `a..b`
       help: the name has an empty label; write a name as `example.org`
-    etc/perigee.toml:31:1: error: this `[[zone]]` has no `name`
-      help: write `[[zone]]`, then `name = "example.org"` and `file = "example.org.zone"` below
-    etc/perigee.toml:31:1: error: this `[[zone]]` has no `file`
-      help: write `[[zone]]`, then `name = "example.org"` and `file = "example.org.zone"` below
-    etc/perigee.toml:32:7: error: `zone.lua` cannot be the number `1`
+    etc/perigee.toml:33:14: error: `zone.exec-limit` cannot be `-1`: out of bounds
+      help: choose 0 to 1000000000
+    etc/perigee.toml:34:14: error: `zone.time-limit` cannot be `2s`: out of bounds
+      help: choose 1ms to 1s
+    etc/perigee.toml:35:13: error: `zone.lua-allow` cannot be the text `pick`
+      help: write a list in brackets: `["…", "…"]`
+    etc/perigee.toml:36:17: error: `zone.lookup-names` cannot be `a..b`
+      help: the name has an empty label; write a name as `example.org`
+    etc/perigee.toml:37:19: error: `zone.probe-networks` cannot be `10.0.0.0/33`
+      help: write a network as `192.0.2.0/24` or `2001:db8::/32`
+    etc/perigee.toml:37:34: error: `zone.probe-networks` cannot be `here`
+      help: write a network as `192.0.2.0/24` or `2001:db8::/32`
+    etc/perigee.toml:37:42: error: `zone.probe-networks` cannot be the number `4`
+      help: write a network as `192.0.2.0/24` or `2001:db8::/32`
+    etc/perigee.toml:38:1: error: this `[[zone]]` has no `name`
+      help: write `[[zone]]`, then `name = "example.org"` below, and `file = "example.org.zone"` if the zone is not in `zones.directory`
+    etc/perigee.toml:39:7: error: `zone.lua` cannot be the number `1`
       help: write `true` or `false`
     "#);
 }
@@ -265,12 +295,12 @@ fn tables_of_the_wrong_kind_are_told() {
     etc/perigee.toml:1:1: error: `server` is a table
       help: write `[server]` on a line of its own and the keys below
     etc/perigee.toml:2:2: error: `zone` is not written as `[[zone]]`
-      help: write `[[zone]]`, then `name = "example.org"` and `file = "example.org.zone"` below
+      help: write `[[zone]]`, then `name = "example.org"` below, and `file = "example.org.zone"` if the zone is not in `zones.directory`
     "#);
     let faults = parse("zone = [1]\n[[health]]\n").expect_err("wrong kinds");
     insta::assert_snapshot!(render(&faults), @r#"
     etc/perigee.toml:1:9: error: `zone` holds something that is no table
-      help: write `[[zone]]`, then `name = "example.org"` and `file = "example.org.zone"` below
+      help: write `[[zone]]`, then `name = "example.org"` below, and `file = "example.org.zone"` if the zone is not in `zones.directory`
     etc/perigee.toml:2:3: error: `health` is a table
       help: write `[health]` on a line of its own and the keys below
     "#);

@@ -51,7 +51,12 @@ fn check(example: &str) -> String {
     let directory = TempDir::new().expect("a directory");
     let write = |name: &str, octets: &[u8]| fs::write(directory.path().join(name), octets).expect("written");
     write("places.mmdb", &Mmdb::new("Test", []).octets());
-    write("perigee.toml", b"[geoip]\ndatabases = [\"places.mmdb\"]\n");
+    let zone = "[[zone]]\nname = \"example.net\"\nlua-dir = \"modules\"\n";
+    write("perigee.toml", format!("[geoip]\ndatabases = [\"places.mmdb\"]\n{zone}").as_bytes());
+    fs::create_dir_all(directory.path().join("modules")).expect("created");
+    write("modules/sites.lua", b"return { any = function() return '192.0.2.1' end }\n");
+    fs::create_dir_all(directory.path().join("lua/maps")).expect("created");
+    write("lua/maps/sites.csv", b"network,site\n10.0.0.0/8,192.0.2.1\n0.0.0.0/0,192.0.2.2\n");
     let file = directory.path().join("example.net.zone");
     fs::write(&file, format!("{HEAD}{example}")).expect("written");
     let output = std::process::Command::new(env!("CARGO_BIN_EXE_perigee"))

@@ -18,7 +18,7 @@ struct Try {
 /// The zones that hang on nothing but themselves, with the libraries they use.
 fn files() -> io::Result<Vec<(String, String)>> {
     let mut files = Vec::new();
-    for directory in ["zones", "lua/lib"] {
+    for directory in ["zones", "lua/lib", "lua/maps"] {
         for entry in fs::read_dir(directory)? {
             let path = entry?.path();
             files.push((path.display().to_string(), fs::read_to_string(&path)?));

@@ -68,6 +68,20 @@ fn nothing_is_left_from_one_query_to_the_next() {
 }
 
 #[test]
+fn a_script_that_spent_its_budget_rests_and_its_neighbour_does_not() {
+    let config = "[server]\nworkers = 1\n\n[lua]\noverrun-share = \"0.01%\"\n";
+    let mut perigee = Perigee::start(&[("zones/example.net.zone", ZONE), ("perigee.toml", config)]);
+    let client = perigee.client();
+    let rests = (0, "the record's script rests after it used up its budget".to_owned());
+    // A run is told as having cost nothing when the clock was late; then it runs again.
+    while extended_error(&client.ask(&Question::txt("loop.example.net"))) != Some(rests.clone()) {}
+    assert_eq!(answers(&client.ask(&Question::txt("fine.example.net"))), ["fine"]);
+    let reply = client.ask(&Question::txt("loop.example.net"));
+    assert_eq!((rcode(&reply), extended_error(&reply)), (ResponseCode::ServFail, Some(rests)));
+    assert!(perigee.wait_for_log("; it rests for ").contains("qname=loop.example.net."));
+}
+
+#[test]
 fn an_include_that_fails_is_logged_where_it_fails() {
     let zone = "\
 @ 60 IN SOA ns hostmaster 1 3600 900 604800 60
@@ -81,8 +95,7 @@ www  60 IN LUA TXT \";include('conf') include('absent') return tostring(known)\"
     let client = perigee.client();
     assert_eq!(answers(&client.ask(&Question::txt("www.example.net"))), ["true"]);
     let line = perigee.wait_for_log("`include('conf')` failed: as it wants");
-    // The joined pieces are one line, which begins with the first of them.
-    assert!(line.contains("position=zones/example.net.zone:4:23") && line.contains("qname=www.example.net."), "{line}");
+    assert!(line.contains("position=zones/example.net.zone:5:23") && line.contains("qname=www.example.net."), "{line}");
 }
 
 #[test]

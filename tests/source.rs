@@ -73,7 +73,7 @@ impl Bench {
     fn configure(&mut self, name: &str, file: &str) {
         let name = name.parse().expect("a name");
         let file = self.path(file);
-        self.configured.push(config::Zone { name, file, lua: None, position: None });
+        self.configured.push(config::Zone { file: Some(file), ..config::Zone::new(name) });
     }
 
     fn source(&self) -> FileSource<String> {

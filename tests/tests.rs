@@ -2,12 +2,14 @@
 
 mod support; // a server on a free port, questions to it, fake backends that can be told to fail
 
+mod adversary; // scripts of a stranger: what each ends in, and what it leaves behind
 mod architecture; // who may import whom, what the core never names, maps that are true
 mod cases; // the files in tests/cases: zone in, question, answer in presentation format
 mod command_line; // what `perigee check` tells, and exit codes
 mod config; // what files and the environment may say, and the manual that tells it
 mod edns; // what the cases cannot say of EDNS
 mod failover; // health to answers: right from the first one, following a fall and a return
+mod filters; // the chain of filters in lua/lib: who is kept, and how often
 mod founding; // the story perigee was founded on
 mod geo; // databases of places: what is read of them, and files that change
 mod health; // fake backends fail and recover: up, down, up
@@ -15,6 +17,8 @@ mod interop; // what dig, kdig, drill and dnspython make of our responses
 mod lookups; // names that scripts look up, and the queries that wait for them
 mod lua_manual; // the manual of LUA records, its examples, and the list for editors
 mod lua_types; // what a script returns, for every type there is
+mod maps; // map files under a running server: looked up, swapped whole, kept when they break
+mod modules; // what the records of a zone require
 mod powerdns; // LUA records that PowerDNS answers in the same way
 mod query; // what holds for every message whatever
 mod readme; // the console examples of README.md and docs/, run

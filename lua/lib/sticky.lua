@@ -5,7 +5,10 @@
 --
 --   sticky(ifportup(443, {'192.0.2.1', '192.0.2.2'}, {selector = 'all'}))
 --
--- list    texts: addresses, or anything else the record's type takes
+-- list    texts: addresses, or anything else the record's type takes; or candidates of `chain`, whose weights count
+--
+-- As a filter of `chain` it is `sticky()`, which keeps one candidate, or `sticky(n)`, which keeps n: the client's first
+-- choice, and those it would go to next.
 
 -- The product of two 32-bit numbers, modulo 2^32. It would not fit a double, so one factor is taken in halves.
 local function multiply(a, b)
@@ -25,14 +28,27 @@ local function rank(text)
   return bit32.bxor(hash, bit32.rshift(hash, 16))
 end
 
-function sticky(list)
-  local client = bestwho:toString()
-  local best, highest
-  for _, entry in ipairs(list) do
-    local score = rank(client .. ' ' .. entry)
-    if not highest or score > highest then
-      best, highest = entry, score
-    end
+-- A candidate of twice the weight comes out highest twice as often (weighted rendezvous hashing).
+local function score(client, entry)
+  local number = rank(client .. ' ' .. (type(entry) == 'table' and entry.value or entry))
+  local weight = type(entry) == 'table' and entry.weight or 1
+  if weight <= 0 then return -math.huge end
+  return math.log((number + 1) / 0x100000001) / weight
+end
+
+local function best(list, count)
+  local client, scores, sorted = bestwho:toString(), {}, {}
+  for index, entry in ipairs(list) do
+    scores[index] = score(client, entry)
+    table.insert(sorted, index)
   end
-  return best and { best } or {}
+  table.sort(sorted, function(a, b) return scores[a] > scores[b] or scores[a] == scores[b] and a < b end)
+  local kept = {}
+  for place = 1, math.min(count, #sorted) do kept[place] = list[sorted[place]] end
+  return kept
+end
+
+function sticky(list)
+  if type(list) == 'table' then return best(list, 1) end
+  return function(candidates) return best(candidates, list or 1) end
 end

@@ -161,7 +161,9 @@ impl<'s, 'z> Synthesizer<'s, 'z> {
 
     /// Logs a script's failure, once a second for each script, and says it in a few words for the client.
     pub(super) fn report(&self, request: &Request<'_>, failure: &Failure) -> &'static str {
-        if failure.kind != FailureKind::Await && failure.program.may_log(self.now.unix_secs) {
+        // That it rests was told when it began to, and to wait is no failure.
+        let is_news = !matches!(failure.kind, FailureKind::Await | FailureKind::Resting);
+        if is_news && failure.program.may_log(self.now.unix_secs) {
             tracing::warn!(
                 position = %failure.position,
                 qname = %request.qname,
@@ -176,6 +178,8 @@ impl<'s, 'z> Synthesizer<'s, 'z> {
             FailureKind::Error => "the record's script failed",
             FailureKind::Await => "the record's script waits for a look-up",
             FailureKind::Value => "the record's script returned no usable value",
+            FailureKind::Denied => "the record's script asked for what its zone may not do",
+            FailureKind::Resting => "the record's script rests after it used up its budget",
         }
     }
 }

@@ -12,10 +12,10 @@ use serde_json::json;
 
 use crate::config::{self, Config};
 use crate::daemon::places::Places;
-use crate::daemon::{candidate, library};
+use crate::daemon::{candidate, capability, library};
 use crate::diagnostic::Diagnostic;
 use crate::dns::Name;
-use crate::source::{self, FileSource};
+use crate::source::{self, FileSource, MapSource};
 
 /// What `perigee check` is told.
 #[derive(Args, Debug)]
@@ -119,11 +119,15 @@ impl Report {
                     }
                 }
                 Subject::Directory(path) => {
-                    self.add_zones(only(&rules, path, vec![]));
+                    // What is set for zones of a directory holds, and those from elsewhere are not meant.
+                    let settings = rules.zone.iter().filter(|zone| zone.file.is_none()).cloned();
+                    self.add_zones(only(&rules, path, settings.collect()));
                 }
                 Subject::ZoneFile(path) => {
                     if let Some(name) = self.zone_name(path, origin) {
-                        let zone = config::Zone { name, file: path.clone(), lua: None, position: None };
+                        let settings = rules.zone_of(&name).cloned();
+                        let zone = settings.unwrap_or_else(|| config::Zone::new(name));
+                        let zone = config::Zone { file: Some(path.clone()), position: None, ..zone };
                         self.add_zones(only(&rules, Path::new(""), vec![zone]));
                     }
                 }
@@ -141,6 +145,7 @@ impl Report {
             Err(diagnostics) => (None, diagnostics),
         };
         self.diagnostics.extend(diagnostics);
+        self.diagnostics.extend(config.iter().flat_map(capability::check));
         config
     }
 
@@ -151,10 +156,13 @@ impl Report {
             // A server would not start, and what scripts miss without it is no news.
             Err(diagnostics) => return self.diagnostics.extend(diagnostics),
         };
-        let beside = match Places::open(&config) {
+        let places = match Places::open(&config) {
             Ok(places) => places.surroundings(),
             Err(diagnostics) => return self.diagnostics.extend(diagnostics),
         };
+        let mut maps = MapSource::new(&config.lua.map_dir);
+        self.diagnostics.extend(maps.read(&[]).diagnostics);
+        let beside = places.with_maps(maps.maps());
         let (zones, configured) = (config.zones.clone(), config.zone.clone());
         let mut source = FileSource::new(&zones, &configured, move |apex, text, reader| {
             candidate::load(&config, &library, &beside, apex, text, reader)

@@ -96,15 +96,12 @@ impl Sheet<'_> {
     /// Reads one `[[zone]]`; `None` if what must be said is missing.
     fn zone(&mut self, keys: &DeTable<'_>, span: Range<usize>) -> Option<Zone> {
         let faults_before = self.diagnostics.len();
-        let mut zone =
-            Zone { name: Name::root(), file: PathBuf::new(), lua: None, position: Some(self.position(&span)) };
+        let mut zone = Zone { position: Some(self.position(&span)), ..Zone::new(Name::root()) };
         self.table(&mut zone, ZONE_KEYS, "zone", keys);
-        for key in ["name", "file"] {
-            if !keys.keys().any(|name| name.get_ref() == key) {
-                self.error(&span, &format!("this `[[zone]]` has no `{key}`"), ZONE_HELP);
-            }
+        if !keys.keys().any(|name| name.get_ref() == "name") {
+            self.error(&span, "this `[[zone]]` has no `name`", ZONE_HELP);
         }
-        if keys.keys().any(|name| name.get_ref() == "file") && zone.file.as_os_str().is_empty() {
+        if zone.file.as_ref().is_some_and(|file| file.as_os_str().is_empty()) {
             self.error(&span, "this `[[zone]]` has an empty `file`", ZONE_HELP);
         }
         (self.diagnostics.len() == faults_before).then_some(zone)
@@ -168,10 +165,11 @@ impl Sheet<'_> {
     }
 }
 
-const ZONE_HELP: &str = "write `[[zone]]`, then `name = \"example.org\"` and `file = \"example.org.zone\"` below";
+const ZONE_HELP: &str = "write `[[zone]]`, then `name = \"example.org\"` below, and `file = \"example.org.zone\"` if \
+                         the zone is not in `zones.directory`";
 
 /// The known name that is closest to `name`, if it is close enough to be a slip.
-pub(super) fn nearest<'k>(name: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
+pub fn nearest<'k>(name: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
     /// Two slips in a word of five letters, and about one more for each three letters.
     const LIKENESS_MIN: f64 = 0.6;
     let name = name.to_ascii_lowercase();

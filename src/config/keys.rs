@@ -8,8 +8,10 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::units::{render_duration, render_size};
-use super::{Config, Format, Level, Scope, Zone};
+use ipnet::IpNet;
+
+use super::units::{render_duration, render_share, render_size};
+use super::{Config, Format, Level, RECORDS_MAX, Scope, Zone};
 use crate::dns::Name;
 use crate::geo::Place;
 
@@ -34,12 +36,18 @@ pub const KEYS: &[Key<Config>] = &[
     Key::new("lua", "enabled", |c| Field::Bool(&mut c.lua.enabled)),
     Key::new("lua", "shared-state", |c| Field::Bool(&mut c.lua.shared_state)),
     Key::new("lua", "insert-whitespace", |c| Field::Bool(&mut c.lua.insert_whitespace)),
-    Key::new("lua", "exec-limit", |c| Field::Number(&mut c.lua.exec_limit, 0..=1_000_000_000)),
-    // A worker that runs a script answers nobody else meanwhile; a second is past what any resolver waits for.
-    Key::new("lua", "time-limit", |c| Field::Duration(&mut c.lua.time_limit, millis(1)..=secs(1))),
-    // Below the least, not even the arguments of a run fit.
-    Key::new("lua", "memory-limit", |c| Field::Size(&mut c.lua.memory_limit, (64 << 10)..=GIB)),
+    Key::new("lua", "exec-limit", |c| Field::Number(&mut c.lua.exec_limit, STEPS)),
+    Key::new("lua", "time-limit", |c| Field::Duration(&mut c.lua.time_limit, TIMES)),
+    Key::new("lua", "memory-limit", |c| Field::Size(&mut c.lua.memory_limit, MEMORY)),
+    Key::new("lua", "result-max", |c| Field::Number(&mut c.lua.result_max, RESULTS)),
+    // Below the least, one slip of a script would silence its record for minutes.
+    Key::new("lua", "overrun-share", |c| Field::Share(&mut c.lua.overrun_share, 0.0001..=1.0)),
+    Key::new("lua", "allow", |c| Field::Words(&mut c.lua.allow)),
+    Key::new("lua", "deny", |c| Field::Words(&mut c.lua.deny)),
+    Key::new("lua", "lookup-names", |c| Field::Names(&mut c.lua.lookup_names)),
+    Key::new("lua", "probe-networks", |c| Field::Networks(&mut c.lua.probe_networks)),
     Key::new("lua", "include-dir", |c| Field::Path(&mut c.lua.include_dir)),
+    Key::new("lua", "map-dir", |c| Field::Path(&mut c.lua.map_dir)),
     Key::new("lua", "scripts-held-max", |c| Field::Number(&mut c.lua.scripts_held_max, 1..=10_000_000)),
     Key::new("lua", "scope", |c| Field::Word(&mut c.lua.scope)),
     Key::new("health", "interval", |c| Field::Duration(&mut c.health.interval, millis(100)..=secs(24 * HOUR))),
@@ -63,11 +71,29 @@ pub const KEYS: &[Key<Config>] = &[
     Key::new("log", "format", |c| Field::Word(&mut c.log.format)),
 ];
 
-/// Every key of a `[[zone]]`; the first two must be given.
+/// How many steps a run may be given; 0 for no limit.
+const STEPS: RangeInclusive<usize> = 0..=1_000_000_000;
+/// How much time. A worker that runs a script answers nobody else meanwhile; a second is past what any resolver waits for.
+const TIMES: RangeInclusive<Duration> = millis(1)..=secs(1);
+/// How much memory. Below the least, not even the arguments of a run fit.
+const MEMORY: RangeInclusive<usize> = (64 << 10)..=GIB;
+/// How many records.
+const RESULTS: RangeInclusive<usize> = 1..=RECORDS_MAX;
+
+/// Every key of a `[[zone]]`; the first must be given.
 pub const ZONE_KEYS: &[Key<Zone>] = &[
     Key::new("zone", "name", |z| Field::Name(&mut z.name)),
-    Key::new("zone", "file", |z| Field::Path(&mut z.file)),
+    Key::new("zone", "file", |z| Field::Path(z.file.get_or_insert_default())),
     Key::new("zone", "lua", |z| Field::OptionalBool(&mut z.lua)),
+    Key::new("zone", "lua-dir", |z| Field::Path(&mut z.lua_dir)),
+    Key::new("zone", "exec-limit", |z| Field::Number(z.exec_limit.get_or_insert_default(), STEPS)),
+    Key::new("zone", "time-limit", |z| Field::Duration(z.time_limit.get_or_insert_default(), TIMES)),
+    Key::new("zone", "memory-limit", |z| Field::Size(z.memory_limit.get_or_insert_default(), MEMORY)),
+    Key::new("zone", "result-max", |z| Field::Number(z.result_max.get_or_insert_default(), RESULTS)),
+    Key::new("zone", "lua-allow", |z| Field::Words(z.lua_allow.get_or_insert_default())),
+    Key::new("zone", "lua-deny", |z| Field::Words(z.lua_deny.get_or_insert_default())),
+    Key::new("zone", "lookup-names", |z| Field::Names(&mut z.lookup_names)),
+    Key::new("zone", "probe-networks", |z| Field::Networks(&mut z.probe_networks)),
 ];
 
 const MINUTE: u64 = 60;
@@ -133,6 +159,14 @@ pub(super) enum Field<'c> {
     Name(&'c mut Name),
     Path(&'c mut PathBuf),
     Paths(&'c mut Vec<PathBuf>),
+    /// A part of a whole, written in percent.
+    Share(&'c mut f64, RangeInclusive<f64>),
+    /// Words of which this room does not know which there are.
+    Words(&'c mut Vec<String>),
+    /// Names; `None` stands for all there are.
+    Names(&'c mut Option<Vec<Name>>),
+    /// Networks; `None` stands for all there are.
+    Networks(&'c mut Option<Vec<IpNet>>),
     /// A text that may be anything.
     Text(&'c mut String),
     /// A latitude and a longitude; an empty text for nowhere.
@@ -153,6 +187,10 @@ impl Field<'_> {
             Self::Name(_) => "domain name".into(),
             Self::Path(_) => "path".into(),
             Self::Paths(_) => "list of paths".into(),
+            Self::Share(..) => "share".into(),
+            Self::Words(_) => "list of words".into(),
+            Self::Names(_) => "list of domain names".into(),
+            Self::Networks(_) => "list of networks".into(),
             Self::Text(_) => "text".into(),
             Self::Place(_) => "latitude and longitude".into(),
             Self::Word(word) => {
@@ -177,6 +215,10 @@ impl Field<'_> {
             Self::Text(text) => quote((*text).clone()),
             Self::Place(place) => quote(place.map(|place| place.to_string()).unwrap_or_default()),
             Self::Paths(paths) => list(paths.iter().map(|path| path.display().to_string())),
+            Self::Share(share, _) => quote(render_share(**share)),
+            Self::Words(words) => list(words.iter().cloned()),
+            Self::Names(names) => all_or_list(names.as_deref()),
+            Self::Networks(networks) => all_or_list(networks.as_deref()),
             Self::Word(word) => quote(word.word().into()),
         }
     }
@@ -189,6 +231,7 @@ impl Field<'_> {
             Self::Size(_, range) => between(&render_size(*range.start()), &render_size(*range.end())),
             Self::Duration(_, range) => between(&render_duration(*range.start()), &render_duration(*range.end())),
             Self::Addresses(_, range) => format!("{} entries", between(range.start(), range.end())),
+            Self::Share(_, range) => between(&render_share(*range.start()), &render_share(*range.end())),
             Self::Bool(_)
             | Self::OptionalBool(_)
             | Self::Name(_)
@@ -196,7 +239,10 @@ impl Field<'_> {
             | Self::Paths(_)
             | Self::Text(_)
             | Self::Place(_)
-            | Self::Word(_) => String::new(),
+            | Self::Word(_)
+            | Self::Words(_)
+            | Self::Names(_)
+            | Self::Networks(_) => String::new(),
         }
     }
 }
@@ -212,6 +258,14 @@ fn quote(text: String) -> String {
 fn list(texts: impl Iterator<Item = String>) -> String {
     format!("[{}]", texts.map(quote).collect::<Vec<_>>().join(", "))
 }
+
+/// What is listed, or the word for all there is.
+fn all_or_list(values: Option<&[impl ToString]>) -> String {
+    values.map_or_else(|| quote(ALL.into()), |values| list(values.iter().map(ToString::to_string)))
+}
+
+/// What stands in place of a list that would hold everything.
+pub(super) const ALL: &str = "all";
 
 const fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)

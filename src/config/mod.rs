@@ -15,6 +15,7 @@ mod keys;
 mod units;
 mod value;
 
+pub use file::nearest;
 pub use keys::{KEYS, Key, ZONE_KEYS};
 
 use std::ffi::OsString;
@@ -22,6 +23,8 @@ use std::io::Read;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use ipnet::IpNet;
 
 use crate::diagnostic::{Diagnostic, Position};
 use crate::dns::Name;
@@ -57,10 +60,17 @@ pub const ZONE_SETTLE_MAX: Duration = Duration::from_millis(500);
 /// The coarsest file system in use (FAT) counts in two seconds. Until then, contents are compared too.
 pub const ZONE_STAMP_COARSENESS: Duration = Duration::from_secs(2);
 
+/// The most records one run of a script may ever make.
+pub const RECORDS_MAX: usize = 1024;
 /// How many files a library of Lua may have; each is run in every VM.
 pub const LIBRARY_FILES_MAX: usize = 256;
 /// The most octets a file of a library may have.
 pub const LIBRARY_FILE_OCTETS_MAX: u64 = 1 << 20;
+
+/// How many map files there may be.
+pub const MAPS_MAX: usize = 1024;
+/// The most octets a map file may have: millions of networks.
+pub const MAP_OCTETS_MAX: u64 = 256 << 20;
 
 /// How long streams may go on after a stop to get what is being answered.
 ///
@@ -130,8 +140,24 @@ impl Config {
         if diagnostics.iter().any(Diagnostic::is_error) { Err(diagnostics) } else { Ok((config, diagnostics)) }
     }
 
+    /// What is set for a zone.
+    pub fn zone_of(&self, apex: &Name) -> Option<&Zone> {
+        self.zone.iter().find(|zone| zone.name == *apex)
+    }
+
     /// Finds what no key shows by itself.
     fn check(&self, diagnostics: &mut Vec<Diagnostic>) {
+        // Two tables with a file are two files for one zone, which who reads them tells with both.
+        let seconds = self.zone.iter().enumerate().filter(|(index, zone)| {
+            self.zone[..*index]
+                .iter()
+                .any(|other| other.name == zone.name && (zone.file.is_none() || other.file.is_none()))
+        });
+        for (_, zone) in seconds {
+            let message = format!("the zone `{}` has a `[[zone]]` already", zone.name);
+            diagnostics
+                .push(Diagnostic::error(zone.position.clone(), message).help("put all that is set for it in one"));
+        }
         if self.health.forget < self.health.interval {
             diagnostics.push(
                 Diagnostic::warning(None, "`health.forget` is shorter than `health.interval`")
@@ -219,17 +245,56 @@ impl Default for Zones {
     }
 }
 
-/// `[[zone]]`: a zone from elsewhere than the directory.
+/// `[[zone]]`: a zone from elsewhere than the directory, or what is set for one from there.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Zone {
     /// The apex.
     pub name: Name,
-    /// The zone file.
-    pub file: PathBuf,
+    /// The zone file; without one the zone is that of the directory.
+    pub file: Option<PathBuf>,
     /// Overrides `lua.enabled` for this zone.
     pub lua: Option<bool>,
+    /// Whose files below it are the modules that its records can require; an empty path for none.
+    pub lua_dir: PathBuf,
+    /// Overrides `lua.exec-limit`.
+    pub exec_limit: Option<usize>,
+    /// Overrides `lua.time-limit`.
+    pub time_limit: Option<Duration>,
+    /// Overrides `lua.memory-limit`.
+    pub memory_limit: Option<usize>,
+    /// Overrides `lua.result-max`.
+    pub result_max: Option<usize>,
+    /// Overrides `lua.allow`.
+    pub lua_allow: Option<Vec<String>>,
+    /// Overrides `lua.deny`.
+    pub lua_deny: Option<Vec<String>>,
+    /// Overrides `lua.lookup-names`.
+    pub lookup_names: Option<Vec<Name>>,
+    /// Overrides `lua.probe-networks`.
+    pub probe_networks: Option<Vec<IpNet>>,
     /// Where its table begins; `None` if no file says so.
     pub position: Option<Position>,
+}
+
+impl Zone {
+    /// A zone with nothing set but its name.
+    pub fn new(name: Name) -> Self {
+        Self {
+            name,
+            file: None,
+            lua: None,
+            lua_dir: PathBuf::new(),
+            exec_limit: None,
+            time_limit: None,
+            memory_limit: None,
+            result_max: None,
+            lua_allow: None,
+            lua_deny: None,
+            lookup_names: None,
+            probe_networks: None,
+            position: None,
+        }
+    }
 }
 
 /// `[lua]`: what scripts may do.
@@ -247,8 +312,22 @@ pub struct Lua {
     pub time_limit: Duration,
     /// How many octets a run may add to its VM.
     pub memory_limit: usize,
+    /// How many records a run may make.
+    pub result_max: usize,
+    /// The share of a worker's time that scripts may take together which use up what a run may; 1 for all of it.
+    pub overrun_share: f64,
+    /// The builtins and families of them that scripts may call; empty for all.
+    pub allow: Vec<String>,
+    /// The builtins and families of them that scripts may not call.
+    pub deny: Vec<String>,
+    /// The names that scripts may look up, with all below them; `None` for all.
+    pub lookup_names: Option<Vec<Name>>,
+    /// The networks whose addresses scripts may have probed; `None` for all.
+    pub probe_networks: Option<Vec<IpNet>>,
     /// Whose `*.lua` files are run before any record; it need not exist. An empty path for none.
     pub include_dir: PathBuf,
+    /// Whose `*.csv` files are the maps that scripts can look clients up in; it need not exist. An empty path for none.
+    pub map_dir: PathBuf,
     /// How many compiled scripts a worker holds.
     pub scripts_held_max: usize,
     /// How the client-subnet scope of an answer is found.
@@ -266,7 +345,16 @@ impl Default for Lua {
             // Some thousand times an ordinary run, and still less than a resolver's patience.
             time_limit: Duration::from_millis(10),
             memory_limit: 8 << 20,
+            // More than that, no response could hold.
+            result_max: RECORDS_MAX,
+            // A record that spends 10 ms rests for two seconds: about as often as resolvers try again by themselves.
+            overrun_share: 0.005,
+            allow: Vec::new(),
+            deny: Vec::new(),
+            lookup_names: None,
+            probe_networks: None,
             include_dir: "lua/lib".into(),
+            map_dir: "lua/maps".into(),
             scripts_held_max: 10_000,
             scope: Scope::Derived,
         }

@@ -1,4 +1,4 @@
-//! Durations and sizes, as an operator writes them and reads them.
+//! Durations, sizes and shares, as an operator writes them and reads them.
 
 use std::time::Duration;
 
@@ -35,6 +35,18 @@ pub(super) fn render_size(size: usize) -> String {
     let (unit, octets) =
         SIZE_UNITS.into_iter().find(|(_, octets)| size >= *octets && size.is_multiple_of(*octets)).unwrap_or(("B", 1));
     format!("{}{unit}", size / octets)
+}
+
+/// Parses a share in percent: `0.5%`. `None` for anything else.
+pub(super) fn parse_share(text: &str) -> Option<f64> {
+    let percent: f64 = text.strip_suffix('%')?.trim_end().parse().ok()?;
+    percent.is_finite().then_some(percent / 100.0)
+}
+
+/// Writes a share in percent.
+pub(super) fn render_share(share: f64) -> String {
+    // Two digits of a percent are the least a bound has; more would be noise of the division.
+    format!("{}%", (share * 10_000.0).round() / 100.0)
 }
 
 #[cfg(test)]
@@ -86,6 +98,25 @@ mod tests {
             let duration = Duration::from_millis(millis);
             prop_assert_eq!(parse_duration(&render_duration(duration)), Some(duration));
             prop_assert_eq!(parse_size(&render_size(size)), Some(size));
+        }
+    }
+
+    #[test]
+    fn shares_are_read_in_percent_and_written_so() {
+        let cases = [
+            ("0.5%", Some(0.005)),
+            ("100%", Some(1.0)),
+            ("1 %", Some(0.01)),
+            ("0.005", None),
+            ("NaN%", None),
+            ("%", None),
+            ("", None),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(parse_share(text), expected, "{text}");
+        }
+        for text in ["0.5%", "0.01%", "100%"] {
+            assert_eq!(render_share(parse_share(text).unwrap()), text);
         }
     }
 }

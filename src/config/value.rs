@@ -6,8 +6,10 @@ use std::ops::{Range, RangeInclusive};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::keys::Field;
-use super::units::{parse_duration, parse_size};
+use ipnet::IpNet;
+
+use super::keys::{ALL, Field};
+use super::units::{parse_duration, parse_share, parse_size};
 use crate::dns::Name;
 use crate::geo::Place;
 
@@ -67,6 +69,10 @@ impl Field<'_> {
             Self::Name(field) => *field = reader.name(value).map_err(one)?,
             Self::Path(field) => *field = reader.path(value, base).map_err(one)?,
             Self::Paths(field) => *field = reader.list(value, |value| reader.path(value, base))?,
+            Self::Share(field, range) => *field = reader.share(value, &range).map_err(one)?,
+            Self::Words(field) => *field = reader.list(value, |value| reader.text(value))?,
+            Self::Names(field) => *field = reader.all_or_list(value, |value| reader.name(value))?,
+            Self::Networks(field) => *field = reader.all_or_list(value, |value| reader.network(value))?,
             Self::Text(field) => *field = reader.text(value).map_err(one)?,
             Self::Place(field) => *field = reader.place(value).map_err(one)?,
             Self::Word(field) => field.choose(reader.word(value, field.words()).map_err(one)?),
@@ -211,6 +217,38 @@ impl Reader<'_> {
             return Err(self.mismatch(value, &help));
         };
         words.iter().position(|word| *word == text).ok_or_else(|| self.malformed(value, text, &help))
+    }
+
+    fn network(&self, value: &Value<'_>) -> Result<IpNet, Fault> {
+        let form = "write a network as `192.0.2.0/24` or `2001:db8::/32`";
+        let Shape::Text(text) = value.shape else {
+            return Err(self.mismatch(value, form));
+        };
+        let network = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+        network.map(|network: IpNet| network.trunc()).map_err(|_| self.malformed(value, text, form))
+    }
+
+    fn share(&self, value: &Value<'_>, range: &RangeInclusive<f64>) -> Result<f64, Fault> {
+        let form = "write a share as `\"0.5%\"`";
+        let Shape::Text(text) = value.shape else {
+            return Err(self.mismatch(value, form));
+        };
+        let share = parse_share(text).ok_or_else(|| self.malformed(value, text, form))?;
+        if range.contains(&share) { Ok(share) } else { Err(self.out_of_bounds(value, text)) }
+    }
+
+    /// Reads a list, or the word that stands for everything.
+    fn all_or_list<T>(
+        &self,
+        value: &Value<'_>,
+        entry: impl FnMut(&Value<'_>) -> Result<T, Fault>,
+    ) -> Result<Option<Vec<T>>, Vec<Fault>> {
+        // A variable of the environment comes as a list of one.
+        let is_all = |value: &Value<'_>| matches!(value.shape, Shape::Text(ALL));
+        if is_all(value) || matches!(&value.shape, Shape::List(values) if matches!(&values[..], [one] if is_all(one))) {
+            return Ok(None);
+        }
+        self.list(value, entry).map(Some)
     }
 
     /// Reads each entry of a list, and reports the faults of all.

@@ -10,13 +10,16 @@ use crate::dns::{Name, Now};
 use crate::health::Check;
 use crate::health::table::Table;
 use crate::resolve::Question;
-use crate::script::{Discovery, Library, Policy, Program, Programs, Setup, Surroundings, Vm};
+use crate::script::{Discovery, Library, Modules, Policy, Program, Programs, Setup, Surroundings, Vm};
 use crate::source::{Loaded, Text, ZoneReader};
 use crate::zone::parser::{self, Included, Input, Options};
 use crate::zone::{Scripts, Zone, ZoneSet, check};
 
 /// How many errors of scripts are told for one zone; the rest are counted.
 const SCRIPT_ERRORS_MAX: usize = 100;
+
+/// What the file of a module ends with.
+const MODULE_SUFFIX: &str = ".lua";
 
 /// A zone that could be served.
 pub struct Candidate {
@@ -84,15 +87,20 @@ fn make(
         diagnostics.push(Diagnostic::error(None, message).help("give the apex one (RFC 1035 section 5.2)"));
     }
     let zone = Arc::new(zone?);
-    let programs = compile(&zone, &policy_of(config)).map_err(|errors| diagnostics.extend(errors)).ok()?;
+    let modules = modules_of(config, apex, reader).map_err(|errors| diagnostics.extend(errors)).ok()?;
+    let policy = Arc::new(Policy::clone(&policy_of(config, apex)).with_modules(modules));
+    let programs = compile(&zone, &policy).map_err(|errors| diagnostics.extend(errors)).ok()?;
     let tried = try_out(config, library, beside, &zone, &programs).map_err(|error| diagnostics.push(error)).ok()?;
     diagnostics.extend(tried.warnings);
+    if diagnostics.iter().any(Diagnostic::is_error) {
+        return None;
+    }
     Some(Candidate { zone, programs, checks: tried.checks, names: tried.names })
 }
 
 /// What becomes of a zone's LUA records.
 pub fn scripts_of(config: &Config, apex: &Name) -> Scripts {
-    let of_zone = config.zone.iter().find(|zone| zone.name == *apex).and_then(|zone| zone.lua);
+    let of_zone = config.zone_of(apex).and_then(|zone| zone.lua);
     match (of_zone.unwrap_or(config.lua.enabled), config.lua.insert_whitespace) {
         (false, _) => Scripts::LeftOut,
         (true, false) => Scripts::Joined,
@@ -101,8 +109,24 @@ pub fn scripts_of(config: &Config, apex: &Name) -> Scripts {
 }
 
 /// What a zone's scripts may do.
-pub fn policy_of(config: &Config) -> Arc<Policy> {
-    Arc::new(Policy { limits: config.lua.clone() })
+pub fn policy_of(config: &Config, apex: &Name) -> Arc<Policy> {
+    Arc::new(Policy::new(&config.lua, config.zone_of(apex)))
+}
+
+/// Reads and compiles the modules of a zone; they are watched with its file.
+fn modules_of(config: &Config, apex: &Name, reader: &mut ZoneReader) -> Result<Modules, Vec<Diagnostic>> {
+    let Some(zone) = config.zone_of(apex).filter(|zone| !zone.lua_dir.as_os_str().is_empty()) else {
+        return Ok(Modules::default());
+    };
+    let files = reader.folder(&zone.lua_dir, MODULE_SUFFIX).map_err(|errors| {
+        let told = errors.iter().map(|error| {
+            let message = format!("the modules of zone `{apex}` cannot be read: {error}");
+            Diagnostic::error(zone.position.clone(), message).help(error.help())
+        });
+        told.collect::<Vec<_>>()
+    })?;
+    let files: Vec<_> = files.into_iter().map(|(path, text)| (path, text.file, text.octets)).collect();
+    Modules::compile(&files)
 }
 
 /// Compiles every script of a zone.

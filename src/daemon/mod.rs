@@ -2,9 +2,11 @@
 //!
 //! Read [`run`] for the life of the process and `Stage` for the way of a zone from its file to the workers:
 //! `candidate.rs` makes it of its text, its checks are claimed and probed, and only then it goes live. `library.rs`
-//! reads the Lua that all records share, and `places.rs` the databases of places.
+//! reads the Lua that all records share, `places.rs` the databases of places, and `capability.rs` checks what their
+//! zones may call.
 
 pub mod candidate;
+pub mod capability;
 pub mod library;
 pub mod places;
 
@@ -29,11 +31,12 @@ use crate::geo::Databases;
 use crate::health::checker::{Checker, Settings as CheckerSettings};
 use crate::health::probe::Prober;
 use crate::health::table::{Claims, Table};
+use crate::networks::Maps;
 use crate::resolve::upstream::Upstream;
 use crate::resolve::{Reason, Verdict, asker, table as names};
 use crate::script::{Library, Programs, Setup, Surroundings, Vm};
 use crate::server::{self, Clock, Workers};
-use crate::source::{Event, FileSource};
+use crate::source::{Event, FileSource, MapSource};
 use crate::zone::{Zone, ZoneSet};
 use candidate::Candidate;
 use places::{Places, Renewed};
@@ -51,6 +54,10 @@ pub fn run(config: &Config) -> Result<(), Vec<Diagnostic>> {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         workers => workers,
     };
+    let unknown = capability::check(config);
+    if !unknown.is_empty() {
+        return Err(unknown);
+    }
     let library = library::load(config)?;
     let places = Places::open(config)?;
     let listeners = server::bind(&config.server.listen, workers)?;
@@ -72,8 +79,7 @@ async fn serve(
     let checker = Arc::new(start_checker(config, &table, &stopping));
     let clock = Clock::start();
     let names = start_asker(config, clock, &stopping);
-    let beside = Surroundings { names, ..places.surroundings() };
-    let (source, mut stage) = read_zones(config, &library, beside, &table, clock).await;
+    let (sources, mut stage) = read_all(config, &library, (places, names), &table, clock).await;
     tokio::select! {
         () = warm_all(&mut stage, &checker) => {}
         () = signals.stop() => return Ok(()),
@@ -86,7 +92,7 @@ async fn serve(
     let workers = workers.map_err(|error| vec![Diagnostic::error(None, error.to_string())])?;
     tracing::info!(?addresses, zones = stage.live.len(), checks = stage.table.len(), "serving");
 
-    keep_up(stage, source, places, &publish, &checker, &workers, &mut signals).await;
+    keep_up(stage, sources, &publish, &checker, &workers, &mut signals).await;
 
     tracing::info!(counters = %workers.counters().snapshot(), "stopping");
     workers.stop().request();
@@ -96,34 +102,55 @@ async fn serve(
     joined.map_err(|error| vec![Diagnostic::error(None, error.to_string())])
 }
 
-/// Reads every zone there is and claims their checks; the source is ready to be watched.
-async fn read_zones<'c>(
+/// Where zones and what scripts may look up come from.
+struct Sources {
+    zones: FileSource<Candidate>,
+    places: Places,
+    maps: MapSource,
+}
+
+/// Reads every map and zone there is and claims their checks; the sources are ready to be watched.
+async fn read_all<'c>(
     config: &'c Config,
     library: &Arc<Library>,
-    beside: Surroundings,
+    (places, names): (Places, Arc<names::Table>),
     table: &Arc<Table>,
     clock: Clock,
-) -> (FileSource<Candidate>, Stage<'c>) {
+) -> (Sources, Stage<'c>) {
+    let beside = Surroundings { names, ..places.surroundings() };
     let (shared, library) = (Arc::new(config.clone()), library.clone());
     let mut stage = Stage::new(config, table.clone(), beside, clock);
     let beside = stage.beside.subscribe();
-    let mut source = FileSource::new(&config.zones, &config.zone, move |name, text, reader| {
+    let mut zones = FileSource::new(&config.zones, &config.zone, move |name, text, reader| {
         let beside = Arc::clone(&beside.borrow());
         candidate::load(&shared, &library, &beside, name, text, reader)
     });
-    let (source, events) = tokio::task::spawn_blocking(move || {
-        let events = source.load_all();
-        (source, events)
+    let mut maps = MapSource::new(&config.lua.map_dir);
+    // Zones are tried with the maps that they look up.
+    let (maps, looked) = blocking(move || {
+        let looked = maps.read(&[]);
+        (maps, looked)
     })
-    .await
-    .expect("reading zones does not panic, and nothing stops the runtime meanwhile");
+    .await;
+    stage.renew_maps(maps.maps(), &looked.diagnostics);
+    let (zones, events) = blocking(move || {
+        let events = zones.load_all();
+        (zones, events)
+    })
+    .await;
     for event in events {
         if let Some(mut claimed) = stage.take(event) {
             stage.lookups.append(&mut claimed.lookups);
             stage.accept(claimed);
         }
     }
-    (source, stage)
+    (Sources { zones, places, maps }, stage)
+}
+
+/// Reads files on a thread made for blocking.
+async fn blocking<T: Send + 'static>(read: impl FnOnce() -> T + Send + 'static) -> T {
+    let read = tokio::task::spawn_blocking(read).await;
+    read.expect("reading files does not panic, and nothing stops the runtime meanwhile")
 }
 
 /// Waits for the first probes of all checks and for all look-ups, up to the deadline.
@@ -140,8 +167,7 @@ async fn warm_all(stage: &mut Stage<'_>, checker: &Checker) {
 /// Publishes what changes, until a signal or a worker's failure says stop.
 async fn keep_up(
     mut stage: Stage<'_>,
-    source: FileSource<Candidate>,
-    places: Places,
+    sources: Sources,
     publish: &watch::Sender<Arc<World>>,
     checker: &Arc<Checker>,
     workers: &Workers,
@@ -149,10 +175,13 @@ async fn keep_up(
 ) {
     let (events_in, mut events) = mpsc::channel(SOURCE_EVENTS_MAX);
     let (ready_in, mut ready) = mpsc::channel(SOURCE_EVENTS_MAX);
+    let (maps_in, mut maps_changed) = mpsc::channel(1);
     let (renewed_in, mut renewed) = mpsc::channel(1);
-    let (reload, reopen) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let [reload, reread, reopen] = std::array::from_fn(|_| Arc::new(Notify::new()));
+    let Sources { zones, places, maps } = sources;
     let mut watching = JoinSet::new();
-    watching.spawn(source.watch(events_in, reload.clone()));
+    watching.spawn(zones.watch(events_in, reload.clone()));
+    watching.spawn(maps.watch(stage.config.zones.reload_interval, maps_in, reread.clone()));
     watching.spawn(places.keep_up(renewed_in, reopen.clone()));
     let stop = workers.stop();
     let mut retired = Retired::default();
@@ -178,6 +207,11 @@ async fn keep_up(
                 // Said once it is so: who reads this may ask at once.
                 names.iter().for_each(|name| stage.announce(name));
             }
+            Some((maps, diagnostics)) = maps_changed.recv() => {
+                stage.renew_maps(maps, &diagnostics);
+                retired.add(publish.send_replace(stage.world()));
+                stage.announce_maps();
+            }
             Some(Renewed { databases, files }) = renewed.recv() => {
                 stage.renew_databases(databases);
                 retired.add(publish.send_replace(stage.world()));
@@ -191,6 +225,7 @@ async fn keep_up(
                 Order::Stop => return,
                 Order::Reload => {
                     tracing::info!("reading every zone again");
+                    reread.notify_one();
                     reload.notify_one();
                     reopen.notify_one();
                 }
@@ -238,6 +273,13 @@ impl<'c> Stage<'c> {
         Self { config, table, beside, clock, lookups, live, versions, versions_seen: 0 }
     }
 
+    /// Takes maps in the place of those there were, and logs what is wrong with them.
+    fn renew_maps(&self, maps: Arc<Maps>, diagnostics: &[Diagnostic]) {
+        log_diagnostics(diagnostics);
+        let renewed = self.beside.borrow().with_maps(maps);
+        self.beside.send_replace(Arc::new(renewed));
+    }
+
     /// Logs what an event tells, and claims the checks of a zone that came with it.
     fn take(&mut self, event: Event<Candidate>) -> Option<Claimed> {
         log_diagnostics(event.diagnostics());
@@ -281,6 +323,13 @@ impl<'c> Stage<'c> {
             let (serial, records, checks) = (zone.serial(), zone.record_count(), claims.slots().len());
             tracing::info!(zone = %name, serial, records, checks, "zone published");
         }
+    }
+
+    /// Logs which maps there are from now on.
+    fn announce_maps(&self) {
+        let beside = self.beside.borrow();
+        let networks: usize = beside.maps.values().map(|map| map.networks().len()).sum();
+        tracing::info!(maps = beside.maps.len(), networks, "maps published");
     }
 
     /// Takes a zone out; returns whether it was served.

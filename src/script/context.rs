@@ -5,18 +5,21 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ipnet::IpNet;
+use mlua::{Function, Value};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
 use super::api::ring::Rings;
 use super::included::Included;
 use super::lookups::{Lookup, Lookups, Patience};
+use super::modules::Required;
 use super::note::Note;
 use super::policy::Policy;
 use super::program::Program;
-use super::sandbox::{Budget, Spent};
+use super::sandbox::{Budget, RECURSION_ERROR, Spent};
 use super::surroundings::Surroundings;
 use crate::dns::edns::{ClientSubnet, Edns};
 use crate::dns::wire::Header;
@@ -28,8 +31,19 @@ use crate::resolve::Question;
 /// How many health slots a worker keeps before it ever looks for those it could let go of.
 const SLOTS_MIN: usize = 256;
 
-/// How many values are remembered for `lastgood`.
+/// How many records may have values that are remembered for `lastgood`.
 const REMEMBERED_MAX: usize = 10_000;
+/// How many names a record may keep values under.
+const REMEMBERED_NAMES_MAX: usize = 16;
+/// How many octets the names and values of a record may have together.
+const REMEMBERED_OCTETS_MAX: usize = 4096;
+/// How long a record may have been silent when room is needed for another.
+const REMEMBERED_SILENCE: Duration = Duration::from_secs(3600);
+
+/// How deep builtins may be nested that call a function of the script.
+///
+/// Luau counts calls and not how much of the thread's stack each takes, and here one takes kilobytes.
+const FUNCTIONS_NESTED_MAX: usize = 16;
 
 /// How many lines one run may write to the log.
 const NOTES_MAX: usize = 8;
@@ -74,9 +88,10 @@ pub(super) struct Context {
     surroundings: RefCell<Arc<Surroundings>>,
     /// The identity of the program that runs, and what its zone allows.
     program: Cell<u64>,
+    required: RefCell<Option<Required>>,
     policy: RefCell<Arc<Policy>>,
-    /// What records answered last, by the identity of the program and a name it gives.
-    remembered: RefCell<HashMap<(u64, Box<str>), Vec<Box<[u8]>>>>,
+    /// What records answered last, by the identity of the program.
+    remembered: RefCell<HashMap<u64, Remembered>>,
     /// The name asked for and the apex, for scripts that take the VM.
     names: RefCell<(Name, Name)>,
     /// How many bits of the client subnet were looked at.
@@ -93,12 +108,36 @@ pub(super) struct Context {
     slots_max: Cell<usize>,
     /// What scripts asked for and should be told, when somebody wants to know.
     discovery: RefCell<Option<Discovery>>,
+    /// How many builtins are waiting for a function of the script.
+    nested: Cell<usize>,
+    /// Why what the builtin that runs now asks for may not be had.
+    refusal: RefCell<Option<String>>,
+    /// What the script was last told that it may not have.
+    denied: RefCell<Option<String>>,
     /// The names that were looked up.
     pub(super) lookups: Lookups,
     /// The records that were included.
     pub(super) included: Included,
     /// What the run may use up; there from when the sandbox is.
     budget: OnceCell<Rc<Budget>>,
+}
+
+/// The texts of one answer.
+type Texts = Vec<Box<[u8]>>;
+
+/// What one record answered last.
+#[derive(Default)]
+struct Remembered {
+    /// By the names it gives.
+    values: Vec<(Box<str>, Texts)>,
+    renewed: Duration,
+}
+
+impl Remembered {
+    fn octets(&self) -> usize {
+        let octets = |texts: &[Box<[u8]>]| texts.iter().map(|text| text.len()).sum::<usize>();
+        self.values.iter().map(|(name, texts)| name.len() + octets(texts)).sum()
+    }
 }
 
 /// What trial runs leave behind.
@@ -126,7 +165,7 @@ impl Context {
     /// A context over the shared health table, with a random source that starts from `seed`.
     pub(super) fn new(table: Arc<Table>, seed: u64) -> Self {
         let nobody = SocketAddr::from(([0, 0, 0, 0], 0));
-        let now = Now { unix_secs: 0, monotonic: std::time::Duration::ZERO };
+        let now = Now { unix_secs: 0, monotonic: Duration::ZERO };
         let header = Header::default();
         let facts = Facts {
             now,
@@ -144,6 +183,7 @@ impl Context {
             surroundings: RefCell::default(),
             program: Cell::new(0),
             policy: RefCell::default(),
+            required: RefCell::default(),
             remembered: RefCell::default(),
             names: RefCell::new((Name::root(), Name::root())),
             consulted: Cell::new(0),
@@ -154,6 +194,9 @@ impl Context {
             slots: RefCell::default(),
             slots_max: Cell::new(SLOTS_MIN),
             discovery: RefCell::new(None),
+            nested: Cell::new(0),
+            refusal: RefCell::default(),
+            denied: RefCell::default(),
             lookups: Lookups::default(),
             included: Included::default(),
             budget: OnceCell::new(),
@@ -173,10 +216,10 @@ impl Context {
         mlua::Error::runtime("the budget is spent")
     }
 
-    /// Ends the run for want of memory.
-    pub(super) fn end_for_memory(&self) {
+    /// Ends the run if an error tells that it met one of Luau's own bounds, of memory or of nested calls.
+    pub(super) fn end_run_by(&self, error: &mlua::Error) {
         if let Some(budget) = self.budget.get() {
-            budget.spend_memory();
+            budget.spend_by(error);
         }
     }
 
@@ -189,6 +232,7 @@ impl Context {
     pub(super) fn begin(&self, query: &Query<'_>) {
         self.consulted.set(0);
         self.notes.borrow_mut().clear();
+        self.denied.take();
         self.facts.set(Facts {
             now: query.now,
             sender: query.client.address,
@@ -202,6 +246,16 @@ impl Context {
         });
         self.lookups.begin();
         self.included.begin();
+    }
+
+    /// Takes up the modules that an environment has loaded.
+    pub(super) fn set_required(&self, required: Option<&Required>) {
+        *self.required.borrow_mut() = required.cloned();
+    }
+
+    /// The modules that the environment of the run has loaded; `None` outside of runs.
+    pub(super) fn required(&self) -> Option<Required> {
+        self.required.borrow().clone()
     }
 
     /// Takes up other surroundings.
@@ -234,21 +288,32 @@ impl Context {
         std::cell::Ref::map(self.policy.borrow(), |policy| &**policy)
     }
 
-    /// Keeps a record's value for when it has none.
+    /// Keeps a record's value for when it has none, if there is room.
+    ///
+    /// No record takes the room of another that still answers.
     pub(super) fn remember(&self, name: &str, texts: Vec<Box<[u8]>>) -> Vec<Box<[u8]>> {
-        let mut remembered = self.remembered.borrow_mut();
-        if remembered.len() >= REMEMBERED_MAX {
-            // Rare, and which of them go matters little: those still in use are back with their next answer.
-            remembered.clear();
+        let (mut remembered, now) = (self.remembered.borrow_mut(), self.now().monotonic);
+        if remembered.len() >= REMEMBERED_MAX && !remembered.contains_key(&self.program.get()) {
+            remembered.retain(|_, record| now.saturating_sub(record.renewed) < REMEMBERED_SILENCE);
+            if remembered.len() >= REMEMBERED_MAX {
+                return texts;
+            }
         }
-        remembered.insert((self.program.get(), name.into()), texts.clone());
+        let record = remembered.entry(self.program.get()).or_default();
+        record.renewed = now;
+        record.values.retain(|(known, _)| **known != *name);
+        record.values.push((name.into(), texts.clone()));
+        if record.values.len() > REMEMBERED_NAMES_MAX || record.octets() > REMEMBERED_OCTETS_MAX {
+            record.values.pop();
+        }
         texts
     }
 
     /// The value that was kept last under a name of this record.
     pub(super) fn recall(&self, name: &str) -> Vec<Box<[u8]>> {
-        let key = (self.program.get(), Box::from(name));
-        self.remembered.borrow().get(&key).cloned().unwrap_or_default()
+        let remembered = self.remembered.borrow();
+        let values = remembered.get(&self.program.get()).map_or(&[][..], |record| &record.values);
+        values.iter().find(|(known, _)| **known == *name).map(|(_, texts)| texts.clone()).unwrap_or_default()
     }
 
     /// How many bits of the client subnet were looked at since [`Context::begin`].
@@ -384,8 +449,62 @@ impl Context {
         self.random().random()
     }
 
-    /// The health slot of `check`; asking for it keeps it alive, and makes it if it is new.
+    /// Puts another policy in the place of the zone's; returns that.
+    pub(super) fn replace_policy(&self, policy: Arc<Policy>) -> Arc<Policy> {
+        self.policy.replace(policy)
+    }
+
+    /// Calls a function that the script gave to a builtin.
+    pub(super) fn call(&self, function: &Function) -> mlua::Result<Value> {
+        let nested = self.nested.get();
+        if nested == FUNCTIONS_NESTED_MAX {
+            return Err(mlua::Error::runtime(RECURSION_ERROR));
+        }
+        self.nested.set(nested + 1);
+        let returned = function.call(());
+        self.nested.set(nested);
+        returned
+    }
+
+    /// Notes that what a builtin asks for may not be had; the call then fails, whatever it returns.
+    pub(super) fn refuse(&self, why: String) {
+        self.refusal.borrow_mut().get_or_insert(why);
+    }
+
+    /// Why what a builtin asked for may not be had, if so.
+    pub(super) fn take_refusal(&self) -> Option<String> {
+        self.refusal.take()
+    }
+
+    /// Remembers why a builtin's call is denied; returns it as the script is told.
+    pub(super) fn deny(&self, builtin: &str, why: &str) -> String {
+        let told = format!("`{builtin}` {why}");
+        self.denied.replace(Some(told.clone()));
+        told
+    }
+
+    /// Whether a failure with these words is that the script asked for what it may not have.
+    pub(super) fn is_denial(&self, words: &str) -> bool {
+        self.denied.borrow().as_deref() == Some(words)
+    }
+
+    /// The health slot of `check`, if the script's zone may have it probed.
+    ///
+    /// A slot that is never probed stands in for one it may not have, and the builtin's call fails.
     pub(super) fn slot(&self, check: &Check) -> Arc<Slot> {
+        let refusal = self.policy().refuses_probe(check);
+        match refusal {
+            None => self.granted_slot(check),
+            Some(why) => {
+                self.refuse(why);
+                // A full table gives unlisted slots.
+                Table::new(0).slot(check)
+            }
+        }
+    }
+
+    /// The health slot of a check that is known to be allowed; asking for it keeps it alive, and makes it if it is new.
+    pub(super) fn granted_slot(&self, check: &Check) -> Arc<Slot> {
         if let Some(discovery) = self.discovery.borrow_mut().as_mut() {
             discovery.checks.push(check.clone());
         }
@@ -467,7 +586,7 @@ mod tests {
             transport: Transport::Udp,
         };
         let subnet = ClientSubnet { family: 1, source_length: 24, address: subnet.parse().unwrap() };
-        let now = Now { unix_secs: 0, monotonic: std::time::Duration::ZERO };
+        let now = Now { unix_secs: 0, monotonic: Duration::ZERO };
         context.begin(&Query { subnet: Some(subnet), ..Query::plain(now, &client) });
         let answers = networks.iter().map(|network| context.client_is_in(network.parse().unwrap())).collect();
         (answers, context.consulted())

@@ -4,15 +4,19 @@ use std::rc::Rc;
 
 use mlua::{LuaString, Table, Value};
 
-use super::api;
+use super::api::{self, VARIABLES};
 use super::context::Context;
 use super::library::Library;
+use super::modules::Required;
 use super::sandbox::Sandbox;
 use crate::diagnostic::Diagnostic;
 
 /// A table of globals over the read-only base.
 #[derive(Clone)]
-pub(super) struct Environment(Table);
+pub(super) struct Environment {
+    table: Table,
+    required: Required,
+}
 
 impl Environment {
     /// Makes an empty environment over the builtins and the library; the variables appear in it as they are asked for.
@@ -23,11 +27,14 @@ impl Environment {
         library: &Library,
         context: &Rc<Context>,
     ) -> Result<(Self, Vec<String>), Diagnostic> {
+        // The library is not of any zone, and has none's modules.
+        context.set_required(None);
         let made = Self::over_base(sandbox, context);
         let (environment, base) = made.map_err(|error| Diagnostic::error(None, error.to_string()))?;
         let names = library.run(sandbox, &environment, &base)?;
         base.set_readonly(true);
-        Ok((Self(environment), names))
+        let required = Required::new(&base, &environment);
+        Ok((Self { table: environment, required }, names))
     }
 
     /// Makes an environment, and the table under it that is still to be made read-only.
@@ -40,7 +47,16 @@ impl Environment {
             if name.as_bytes() == b"_G" {
                 return Ok(Value::Table(within.clone()));
             }
-            let value = api::variable(lua, &context, &name.as_bytes())?;
+            let value = |lua| api::variable(lua, &context, &name.as_bytes());
+            // A module has globals of its own over the same base. It sees the record's variables, but nothing that a
+            // record puts in their place.
+            let known = within.raw_get::<Value>(&name)?;
+            if !known.is_nil() {
+                let is_variable =
+                    known.is_userdata() && VARIABLES.iter().any(|variable| *name.as_bytes() == *variable.as_bytes());
+                return if is_variable { Ok(known) } else { value(lua) };
+            }
+            let value = value(lua)?;
             if !value.is_nil() {
                 // Asked for again it is the same object, changes and all, until the run ends.
                 within.raw_set(name, value.clone())?;
@@ -65,16 +81,22 @@ impl Environment {
 
     /// The table that a script's functions take for their globals.
     pub(super) fn table(&self) -> &Table {
-        &self.0
+        &self.table
+    }
+
+    /// The modules it has loaded.
+    pub(super) fn required(&self) -> &Required {
+        &self.required
     }
 
     /// Takes out all that a run left.
     pub(super) fn empty(&self) -> mlua::Result<()> {
-        if self.0.is_empty() { Ok(()) } else { self.0.clear() }
+        self.required.empty();
+        if self.table.is_empty() { Ok(()) } else { self.table.clear() }
     }
 
     /// Takes out the variables of the last query, and leaves the globals that scripts have set.
     pub(super) fn renew(&self) -> mlua::Result<()> {
-        api::VARIABLES.iter().try_for_each(|name| self.0.raw_set(*name, Value::Nil))
+        VARIABLES.iter().try_for_each(|name| self.table.raw_set(*name, Value::Nil))
     }
 }

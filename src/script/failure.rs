@@ -34,6 +34,10 @@ pub enum FailureKind {
     Value,
     /// It needs a look-up that has not ended; no failure for anybody who can wait.
     Await,
+    /// It asked for what its zone may not do.
+    Denied,
+    /// It did not run: it rests after a run that used up its budget.
+    Resting,
 }
 
 /// As much of a message as is told.

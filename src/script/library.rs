@@ -3,6 +3,7 @@
 use mlua::{Table, Value};
 
 use super::failure::{describe, line_in};
+use super::policy::Policy;
 use super::sandbox::{Sandbox, compile};
 use crate::diagnostic::{Diagnostic, Position};
 
@@ -60,7 +61,7 @@ impl Library {
             };
             let outcome = run();
             if let Some((spent, _)) = sandbox.budget.close() {
-                return Err(fault(name, None, &format!("the library is stopped: {spent}")));
+                return Err(fault(name, None, &format!("the library is stopped: {}", spent.told(&Policy::default()))));
             }
             outcome.map_err(|error| {
                 let message = describe(&error).1;

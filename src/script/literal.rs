@@ -55,6 +55,63 @@ pub(super) fn calls(code: &[u8], names: &[&str]) -> Vec<Literal> {
     calls
 }
 
+/// The names of functions that a script's code calls, each with the octet at which it stands.
+///
+/// What stands in comments and strings is no call, nor is a field or method of something, nor a definition.
+pub(super) fn called(code: &[u8]) -> Vec<(usize, &str)> {
+    let code = std::str::from_utf8(code).unwrap_or_default();
+    let mut called = Vec::new();
+    let mut parser = Parser { rest: code, depth: 0 };
+    let mut is_other = false;
+    while let Some(character) = parser.rest.chars().next() {
+        let begin = parser.rest;
+        match character {
+            '-' if begin.starts_with("--") => parser.skip_comment(),
+            '[' if long_bracket(begin).is_some() => parser.skip_long_string(),
+            '\'' | '"' => parser.skip_string(character),
+            'a'..='z' | 'A'..='Z' | '_' => {
+                let name = parser.take_while(|character| character.is_ascii_alphanumeric() || character == '_');
+                let is_call = parser.rest.trim_start().starts_with(['(', '{', '\'', '"']);
+                if is_call && !is_other {
+                    called.push((code.len() - begin.len(), name));
+                }
+                is_other = name == "function";
+                continue;
+            }
+            blank if blank.is_ascii_whitespace() => {
+                parser.skip_blanks();
+                parser.rest = parser.rest.trim_start();
+                continue;
+            }
+            other => parser.rest = &begin[other.len_utf8()..],
+        }
+        is_other = matches!(character, '.' | ':');
+    }
+    called
+}
+
+/// The blanks of a code that stand outside its strings and comments, in their order.
+pub(super) fn blanks(code: &[u8]) -> Vec<usize> {
+    let code = std::str::from_utf8(code).unwrap_or_default();
+    let mut blanks = Vec::new();
+    let mut parser = Parser { rest: code, depth: 0 };
+    while let Some(character) = parser.rest.chars().next() {
+        let begin = parser.rest;
+        match character {
+            '-' if begin.starts_with("--") => parser.skip_comment(),
+            '[' if long_bracket(begin).is_some() => parser.skip_long_string(),
+            '\'' | '"' | '`' => parser.skip_string(character),
+            other => {
+                if matches!(other, ' ' | '\t') {
+                    blanks.push(code.len() - begin.len());
+                }
+                parser.rest = &begin[other.len_utf8()..];
+            }
+        }
+    }
+    blanks
+}
+
 /// What closes the long bracket that a text begins with: `]]` for `[[`, `]=]` for `[=[`.
 fn long_bracket(text: &str) -> Option<String> {
     let rest = text.strip_prefix('[')?;

@@ -2,11 +2,12 @@
 //!
 //! A LUA record becomes a `Program` when its zone is loaded (`program.rs`); each worker's `Vm` runs it for a query.
 //! Read `sandbox.rs` (what a script can reach and when it is stopped), `environment.rs` (its globals), `library.rs`
-//! (what an operator adds to them), `policy.rs` (what its zone allows), `context.rs` (what it may know of the query),
+//! (what an operator adds to them), `modules.rs` (what a zone does), `policy.rs` (what its zone allows), `rest.rs` (when
+//! it is not run at all), `context.rs` (what it may know of the query),
 //! `surroundings.rs` (what it may look up beside it), `lookups.rs` and `included.rs` (what it has of that), `api/` (the
 //! builtins), `value.rs` (what its result becomes), `failure.rs` (what comes of an error) and `note.rs` (what it tells
-//! the log). The simple and common case takes no VM at all:
-//! `literal.rs` reads it and `plan.rs` answers it. A script can read the query and the health
+//! the log). The simple and common case takes no VM at all: `literal.rs` reads it and `plan.rs` answers it.
+//! `schedule.rs` knows the calendar. A script can read the query and the health
 //! table; it can write nothing but its result. There is no file, no socket and no clock here, but for the one clock
 //! the `Vm` is handed to stop what takes too long.
 
@@ -18,11 +19,14 @@ mod included;
 mod library;
 mod literal;
 mod lookups;
+mod modules;
 mod note;
 mod plan;
 mod policy;
 mod program;
+mod rest;
 mod sandbox;
+mod schedule;
 mod surroundings;
 mod value;
 
@@ -38,10 +42,12 @@ use std::time::Duration;
 use mlua::{Function, Value};
 use smallvec::SmallVec;
 
+pub use api::{Builtin, builtins};
 pub use context::Query;
 pub use failure::{Failure, FailureKind};
 pub use library::Library;
 pub use lookups::Patience;
+pub use modules::Modules;
 pub use note::{Level, Note};
 pub use policy::Policy;
 pub use program::Program;
@@ -58,7 +64,8 @@ use api::lookup::constant_questions;
 use context::Context;
 use environment::Environment;
 use failure::{Place, bounded, describe};
-use sandbox::{CHUNK, Sandbox, is_memory_error};
+use rest::Resting;
+use sandbox::{CHUNK, Sandbox};
 use value::Made;
 
 /// What a VM is made of.
@@ -100,10 +107,14 @@ pub struct Vm {
     /// The environment of the run, emptied after each; with shared state, that of the zone.
     environment: Environment,
     shared: HashMap<Box<[u8]>, Environment>,
+    /// How much memory there may be in use with what lives on.
+    shared_max: usize,
     /// Whether plans stand in for the scripts that have one.
     plans: bool,
     /// The health slots of plans that have checks.
     planned: HashMap<u64, Planned>,
+    /// The programs that are not run for a while.
+    resting: Resting,
     /// Counts runs, to tell which scripts have not been used for the longest time.
     runs: u64,
 }
@@ -112,6 +123,8 @@ struct Loaded {
     function: Function,
     program: Weak<Program>,
     used: u64,
+    /// Whether a run of it ever gave an answer.
+    answered: bool,
 }
 
 /// The slots of a plan's checks, in their order.
@@ -141,9 +154,26 @@ impl Vm {
         let (environment, names) = Environment::new(&sandbox, &library, &context)?;
         // Globals that live on may hide a builtin as well as a library may.
         let plans = !limits.shared_state && !names.iter().any(|name| plan::BUILTINS.contains(&&**name));
+        context.set_required(Some(environment.required()));
         let planned = HashMap::new();
         context.included.turn_to(environment.table());
-        Ok(Self { sandbox, context, limits, library, loaded, environment, shared, plans, planned, runs: 0 })
+        let resting = Resting::new(limits.overrun_share);
+        let shared_max =
+            sandbox.lua.used_memory().saturating_add(limits.memory_limit.saturating_mul(SHARED_MEMORY_LIMITS));
+        Ok(Self {
+            sandbox,
+            context,
+            limits,
+            library,
+            loaded,
+            environment,
+            shared,
+            plans,
+            planned,
+            resting,
+            shared_max,
+            runs: 0,
+        })
     }
 
     /// Runs a program for a query.
@@ -162,8 +192,13 @@ impl Vm {
             };
         }
         self.context.begin(query);
+        if self.rests(program, query.now) {
+            let message = "it rests after it used up its budget".to_owned();
+            return Err(fail(program, 0, FailureKind::Resting, message, program.position_of_line(None)));
+        }
         self.context.enter(program, query);
         self.runs += 1;
+        let used_before = self.sandbox.lua.used_memory();
         let outcome = self.call(program, query);
         let spent = self.sandbox.budget.close();
         let scope = self.scope(query);
@@ -177,18 +212,45 @@ impl Vm {
             return Err(fail(FailureKind::Await, "it waits for a look-up".to_owned(), None));
         }
         if let Some((spent, place)) = spent {
-            // Whatever the run left behind is not to weigh on the next query.
-            self.sandbox.lua.gc_collect().ok();
             let place = place.or_else(|| describe(outcome.as_ref().err()?).0);
-            return Err(fail(FailureKind::Budget, spent.to_string(), place));
+            drop(outcome);
+            let rest = self.lay_to_rest(program, query.now, used_before);
+            return Err(fail(FailureKind::Budget, spent.told(&program.policy) + &rest, place));
         }
         let returned = outcome.map_err(|error| {
             let (place, message) = describe(&error);
-            fail(FailureKind::Error, message, place)
+            let is_denial = self.context.is_denial(&message);
+            fail(if is_denial { FailureKind::Denied } else { FailureKind::Error }, message, place)
         })?;
-        let Made { rdata, ttl, denial } = value::make(&self.sandbox.lua, &returned, program.script().covered)
-            .map_err(|error| fail(FailureKind::Value, error.to_string(), None))?;
+        let covered = program.script().covered;
+        let made = value::make(&self.sandbox.lua, &returned, covered, &program.policy).map_err(|error| {
+            let kind = if error.is_budget() { FailureKind::Budget } else { FailureKind::Value };
+            fail(kind, error.to_string(), None)
+        });
+        let Made { rdata, ttl, denial } = made?;
+        if let Some(loaded) = self.loaded.get_mut(&program.id) {
+            loaded.answered = true;
+        }
         Ok(Output { rdata: rdata.into_iter().map(Cow::Owned).collect(), ttl, denial, scope })
+    }
+
+    /// Whether a program is not to run now.
+    fn rests(&self, program: &Arc<Program>, now: Now) -> bool {
+        let answered = self.loaded.get(&program.id).is_some_and(|loaded| loaded.answered);
+        self.resting.holds(program.identity, zone_key(program), answered, now.monotonic)
+    }
+
+    /// Lays a program to rest after a run that spent its budget; says so, if the rest is worth a word.
+    fn lay_to_rest(&mut self, program: &Arc<Program>, now: Now, used_before: usize) -> String {
+        if self.sandbox.lua.used_memory().saturating_sub(used_before) > GARBAGE_MAX {
+            // Whatever the run left behind is not to weigh on the next query.
+            self.sandbox.lua.gc_collect().ok();
+        }
+        let rest = self.resting.lay(program.identity, zone_key(program), self.sandbox.budget.cost(), now.monotonic);
+        match rest.as_millis() {
+            0 => String::new(),
+            millis => format!("; it rests for {} s", millis as f64 / 1000.0),
+        }
     }
 
     /// What the last run waits for, if it ended in [`FailureKind::Await`].
@@ -198,7 +260,7 @@ impl Vm {
 
     /// Answers by the program's plan, if it has one that can tell.
     fn follow_plan<'p>(&mut self, program: &'p Arc<Program>, query: &Query<'_>) -> Option<plan::Made<'p>> {
-        let plan = program.plan.as_ref().filter(|plan| self.plans && plan.fits(program.policy.limits.exec_limit))?;
+        let plan = program.plan.as_ref().filter(|plan| self.plans && plan.fits(&program.policy.limits))?;
         if plan.asks_for_name() {
             self.context.enter(program, query);
         }
@@ -214,11 +276,22 @@ impl Vm {
         self.context.notes()
     }
 
+    /// Collects garbage, and tells how many octets of memory are in use after it.
+    pub fn collect(&mut self) -> usize {
+        // Twice, as what the first makes free may hold the last of something else.
+        self.sandbox.lua.gc_collect().ok();
+        self.sandbox.lua.gc_collect().ok();
+        self.sandbox.lua.used_memory()
+    }
+
     /// Takes up other surroundings, and lets go of programs that no zone has any more.
     pub fn turn_to(&mut self, surroundings: &Arc<Surroundings>) {
         self.context.turn_to(surroundings);
         self.loaded.retain(|_, loaded| loaded.program.strong_count() > 0);
         self.planned.retain(|_, planned| planned.program.strong_count() > 0);
+        for environment in self.shared.values().chain([&self.environment]) {
+            environment.required().forget_gone(self.limits.scripts_held_max);
+        }
     }
 
     /// Runs each program once, and tells which checks and names they ask for and what an operator should know of them.
@@ -230,25 +303,45 @@ impl Vm {
         let mut warnings = Vec::new();
         // A plan would say nothing of what is odd.
         let plans = std::mem::replace(&mut self.plans, false);
+        // Nor is a record to rest because another one like it spent its budget.
+        self.resting = Resting::new(1.0);
         self.context.discover();
+        let mut errors = Vec::new();
+        let mut trials = Duration::ZERO;
         for program in programs.iter().filter(|program| program.script().covered != Rtype::LUA) {
             let qname = program.script().owner.as_ref();
             let wildcard = qname.is_wildcard().then(|| qname.label_count() - 1);
             let query = Query { qname, zone, wildcard, ..Query::plain(now, &client) };
-            // What comes of a name that nobody has looked up yet says nothing.
-            if let Err(failure) = self.run(program, &query)
-                && !self.context.lookups.has_asked()
-            {
-                let message = format!("the script failed in a trial run: {}", failure.message);
-                warnings.push(
-                    Diagnostic::warning(failure.position, message)
-                        .help("queries it fails for are answered SERVFAIL; the trial asked as client 0.0.0.0"),
-                );
-            }
             let position = program.script().position();
+            let denials = denials(program);
+            if trials > TRIALS_TIME_MAX {
+                warnings.push(
+                    Diagnostic::warning(position, "the script was not tried: others of its zone took too long")
+                        .help("correct those that use up their budget in a trial run"),
+                );
+                errors.extend(denials);
+                continue;
+            }
+            match self.run(program, &query) {
+                Err(failure) if failure.kind == FailureKind::Denied => {
+                    errors.push(Diagnostic::error(failure.position, failure.message).help(DENIED_HELP));
+                }
+                outcome => {
+                    // What comes of a name that nobody has looked up yet says nothing.
+                    let failure = outcome.err().filter(|_| !self.context.lookups.has_asked());
+                    warnings.extend(failure.map(|failure| {
+                        trials += self.sandbox.budget.cost();
+                        let message = format!("the script failed in a trial run: {}", failure.message);
+                        Diagnostic::warning(failure.position, message)
+                            .help("queries it fails for are answered SERVFAIL; the trial asked as client 0.0.0.0")
+                    }));
+                    errors.extend(denials);
+                }
+            }
             warnings.extend(self.context.lints().into_iter().map(|lint| Diagnostic::warning(position.clone(), lint)));
         }
         self.plans = plans;
+        self.resting = Resting::new(self.limits.overrun_share);
         let mut names = self.context.lookups.discovered();
         names.extend(programs.iter().flat_map(|program| constant_questions(&program.script().code)));
         let mut seen = HashSet::new();
@@ -259,6 +352,7 @@ impl Vm {
         checks.extend(programs.iter().flat_map(|program| plan::constant_checks(&program.script().code)));
         let mut seen = HashSet::new();
         checks.retain(|check| seen.insert(check.clone()));
+        warnings.extend(errors);
         Discovery { checks, names, warnings }
     }
 
@@ -272,13 +366,30 @@ impl Vm {
         self.sandbox.lua.set_memory_limit(limit)?;
         let returned = function.call::<Value>(());
         self.sandbox.lua.set_memory_limit(0)?;
-        if returned.as_ref().is_err_and(is_memory_error) {
-            self.sandbox.budget.spend_memory();
+        if let Err(error) = &returned {
+            self.sandbox.budget.spend_by(error);
         }
-        if !self.limits.shared_state {
+        if self.limits.shared_state {
+            self.bound_shared(query);
+        } else {
             self.environment.empty()?;
         }
         returned
+    }
+
+    /// Drops the globals of the query's zone when what lives on has grown past its bound.
+    ///
+    /// Nobody can tell whose memory is whose. But a zone that grows is the likeliest to be the one that crosses the
+    /// bound; if it was another, the bound is crossed again until the right one is asked for.
+    fn bound_shared(&mut self, query: &Query<'_>) {
+        let lua = &self.sandbox.lua;
+        if lua.used_memory() <= self.shared_max {
+            return;
+        }
+        lua.gc_collect().ok();
+        if lua.used_memory() > self.shared_max {
+            self.shared.remove(&query.zone.to_lowercase_wire());
+        }
     }
 
     /// The program as a function, loaded at its first use.
@@ -304,7 +415,7 @@ impl Vm {
         let function = self.sandbox.load(&program.bytecode, CHUNK, self.environment.table())?;
         self.loaded.insert(
             program.id,
-            Loaded { function: function.clone(), program: Arc::downgrade(program), used: self.runs },
+            Loaded { function: function.clone(), program: Arc::downgrade(program), used: self.runs, answered: false },
         );
         Ok(function)
     }
@@ -315,13 +426,16 @@ impl Vm {
         if let Some(environment) = self.shared.get(&apex) {
             self.environment = environment.clone();
         } else {
-            // The library runs anew, on a budget of its own.
+            // The library runs anew, on a budget of its own and as the operator's, whatever the zone may do.
             self.sandbox.budget.open(&self.limits);
-            let (environment, _) = Environment::new(&self.sandbox, &self.library, &self.context)
-                .map_err(|error| mlua::Error::runtime(error.message))?;
+            let of_zone = self.context.replace_policy(Arc::default());
+            let made = Environment::new(&self.sandbox, &self.library, &self.context);
+            self.context.replace_policy(of_zone);
+            let (environment, _) = made.map_err(|error| mlua::Error::runtime(error.message))?;
             self.shared.insert(apex, environment.clone());
             self.environment = environment;
         }
+        self.context.set_required(Some(self.environment.required()));
         self.context.included.turn_to(self.environment.table());
         self.environment.renew()
     }
@@ -333,6 +447,40 @@ impl Vm {
             config::Scope::Source => query.subnet.map_or(0, |subnet| subnet.source_length),
         }
     }
+}
+
+/// How many times `lua.memory-limit` the globals of all zones together may come to where they live on.
+const SHARED_MEMORY_LIMITS: usize = 8;
+/// How much more memory a run that spent its budget may leave for the collector to find in its own time.
+const GARBAGE_MAX: usize = 256 << 10;
+/// How much time trial runs of a zone may take that fail; those after it are not made.
+const TRIALS_TIME_MAX: Duration = Duration::from_secs(1);
+/// What to do when a script asks for what its zone may not do.
+const DENIED_HELP: &str = "let the zone do so in its `[[zone]]`, or have the record answer in another way";
+
+/// Tells zones apart by what their scripts share.
+fn zone_key(program: &Program) -> usize {
+    Arc::as_ptr(&program.policy).addr()
+}
+
+/// What the code of a script shows it to ask for that its zone may not do, whichever branch it stands in.
+fn denials(program: &Program) -> Vec<Diagnostic> {
+    let (script, policy) = (program.script(), &program.policy);
+    let called = literal::called(&script.code).into_iter().filter_map(|(at, name)| {
+        let why = policy.refuses_call(name)?;
+        Some(Diagnostic::warning(script.position_at(at), format!("`{name}` {why}")).help(DENIED_HELP))
+    });
+    let probed = plan::constant_checks(&script.code).into_iter().filter_map(|check| {
+        let why = policy.refuses_probe(&check)?;
+        let target = check.target().map(|target| target.to_string()).unwrap_or_default();
+        let at = script.code.windows(target.len().max(1)).position(|text| text == target.as_bytes()).unwrap_or(0);
+        Some(Diagnostic::error(script.position_at(at), format!("the script {why}")).help(DENIED_HELP))
+    });
+    let asked = constant_questions(&script.code).into_iter().filter_map(|question| {
+        let why = policy.refuses_lookup(question.name.as_ref())?;
+        Some(Diagnostic::error(script.position(), format!("the script {why}")).help(DENIED_HELP))
+    });
+    called.chain(probed).chain(asked).collect()
 }
 
 /// A failure of a program at a place in its zone file.
@@ -347,7 +495,8 @@ fn slots_of<'s>(
     program: &Arc<Program>,
     checks: &[Check],
 ) -> &'s [Arc<Slot>] {
-    let ask = || checks.iter().map(|check| context.slot(check)).collect();
+    // A plan asks for nothing that its zone may not have.
+    let ask = || checks.iter().map(|check| context.granted_slot(check)).collect();
     let planned =
         planned.entry(program.id).or_insert_with(|| Planned { slots: ask(), program: Arc::downgrade(program) });
     if planned.slots.iter().any(|slot| slot.is_retired()) {
@@ -363,6 +512,6 @@ pub struct Discovery {
     pub checks: Vec<Check>,
     /// The names they look up, each once.
     pub names: Vec<Question>,
-    /// What an operator should know.
+    /// What an operator should know; errors among it, when scripts ask for what their zone may not do.
     pub warnings: Vec<Diagnostic>,
 }

@@ -21,7 +21,8 @@ use super::api::pick::{draw, draw_sample, shares};
 use super::api::ring::{Entry, Fingerprint};
 use super::context::Context;
 use super::literal::{Literal, calls};
-use super::value::{RECORDS_MAX, one_to_rdata};
+use super::value::one_to_rdata;
+use crate::config::{self, RECORDS_MAX};
 use crate::dns::Rtype;
 use crate::health::table::Slot;
 use crate::health::{Check, Kind};
@@ -155,7 +156,7 @@ impl Plan {
         let literal = Literal::parse(code)?;
         let mut compiler = Compiler::new(covered);
         let root = compiler.root(&literal)?;
-        if root.most() > RECORDS_MAX {
+        if root.records_max() > RECORDS_MAX {
             return None;
         }
         let Compiler { leaves, checks, calls, asks_for_name, .. } = compiler;
@@ -173,9 +174,10 @@ impl Plan {
         self.asks_for_name
     }
 
-    /// Whether a run of the VM would stay within a limit of steps, 0 being none.
-    pub(super) fn fits(&self, exec_limit: usize) -> bool {
-        exec_limit == 0 || exec_limit > STEPS_BESIDE_CALLS + self.calls
+    /// Whether a run of the VM would stay within limits.
+    pub(super) fn fits(&self, limits: &config::Lua) -> bool {
+        let has_steps = limits.exec_limit == 0 || limits.exec_limit > STEPS_BESIDE_CALLS + self.calls;
+        has_steps && self.root.records_max() <= limits.result_max
     }
 
     /// Runs it; `slots` are those of its checks.
@@ -214,11 +216,11 @@ pub(super) fn constant_checks(code: &[u8]) -> Vec<Check> {
 }
 
 impl Root {
-    /// The most values it can come to.
-    fn most(&self) -> usize {
+    /// How many records it can come to.
+    fn records_max(&self) -> usize {
         match self {
-            Self::One(node) => node.most(),
-            Self::Many(values) => values.nodes.iter().map(Node::most).sum(),
+            Self::One(node) => node.records_max(),
+            Self::Many(values) => values.nodes.iter().map(Node::records_max).sum(),
             Self::Targets(targets) => targets.groups.iter().map(Vec::len).max().unwrap_or(0),
         }
     }
@@ -286,9 +288,9 @@ impl Node {
         }
     }
 
-    /// The most values it can come to.
-    fn most(&self) -> usize {
-        let most_of = |values: &Values| values.nodes.iter().map(Self::most).max().unwrap_or(1);
+    /// How many records it can come to.
+    fn records_max(&self) -> usize {
+        let most_of = |values: &Values| values.nodes.iter().map(Self::records_max).max().unwrap_or(1);
         match self {
             Self::Leaf(_) | Self::Closest(..) => 1,
             Self::Group(values) | Self::Sample(_, values) => values.nodes.len(),

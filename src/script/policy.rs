@@ -1,10 +1,119 @@
 //! What the scripts of one zone may do.
 
+use std::sync::Arc;
+
+use super::Modules;
+use super::api::{Builtin, builtins};
 use crate::config;
+use crate::dns::NameRef;
+use crate::health::Check;
 
 /// What the scripts of one zone may do: shared by its programs, never changed.
 #[derive(Clone, Debug, Default)]
 pub struct Policy {
-    /// What a run may use up.
+    /// What a run may use up and reach: what the server grants, with what its zone sets in place of it.
     pub limits: config::Lua,
+    /// What its scripts may require.
+    pub modules: Arc<Modules>,
+    /// The keys of `limits` that the zone sets, as they are called in `[lua]`.
+    of_zone: Vec<&'static str>,
+    /// The builtins that may not be called, each with the key that says so.
+    denied: Vec<(&'static str, &'static str)>,
+}
+
+impl Policy {
+    /// What a server grants, with what a zone's table sets in place of it.
+    pub fn new(server: &config::Lua, zone: Option<&config::Zone>) -> Self {
+        let mut limits = server.clone();
+        let mut of_zone = Vec::new();
+        if let Some(zone) = zone {
+            let mut set = |key, is_set| {
+                if is_set {
+                    of_zone.push(key);
+                }
+            };
+            set("exec-limit", put(&mut limits.exec_limit, zone.exec_limit.as_ref()));
+            set("time-limit", put(&mut limits.time_limit, zone.time_limit.as_ref()));
+            set("memory-limit", put(&mut limits.memory_limit, zone.memory_limit.as_ref()));
+            set("result-max", put(&mut limits.result_max, zone.result_max.as_ref()));
+            set("allow", put(&mut limits.allow, zone.lua_allow.as_ref()));
+            set("deny", put(&mut limits.deny, zone.lua_deny.as_ref()));
+            let (names, networks) = (zone.lookup_names.clone().map(Some), zone.probe_networks.clone().map(Some));
+            set("lookup-names", put(&mut limits.lookup_names, names.as_ref()));
+            set("probe-networks", put(&mut limits.probe_networks, networks.as_ref()));
+        }
+        let denied = denied(&limits.allow, &limits.deny);
+        Self { limits, modules: Arc::default(), of_zone, denied }
+    }
+
+    /// The same with modules.
+    #[must_use]
+    pub fn with_modules(self, modules: Modules) -> Self {
+        Self { modules: Arc::new(modules), ..self }
+    }
+
+    /// What the key that sets a limit is called, as the operator wrote it.
+    pub fn key(&self, key: &'static str) -> String {
+        match (self.of_zone.contains(&key), key) {
+            (false, key) => format!("`lua.{key}`"),
+            (true, "allow" | "deny") => format!("`zone.lua-{key}`"),
+            (true, key) => format!("`zone.{key}`"),
+        }
+    }
+
+    /// Why a builtin may not be called, if so; reads on from its name.
+    pub fn refuses_call(&self, builtin: &str) -> Option<String> {
+        let (_, key) = self.denied.iter().find(|(denied, _)| *denied == builtin)?;
+        Some(format!("is not allowed in this zone ({})", self.key(key)))
+    }
+
+    /// The builtins that may not be called.
+    pub(super) fn denied(&self) -> impl Iterator<Item = &'static str> {
+        self.denied.iter().map(|(builtin, _)| *builtin)
+    }
+
+    /// Why a check may not be made, if so; reads on from the name of the builtin that asks for it.
+    ///
+    /// Where only some networks may be probed, a check without an address of its own may not be: nobody knows where
+    /// the host it names is tomorrow.
+    pub fn refuses_probe(&self, check: &Check) -> Option<String> {
+        let networks = self.limits.probe_networks.as_ref()?;
+        let target = check.target();
+        if target.is_some_and(|target| networks.iter().any(|network| network.contains(&target))) {
+            return None;
+        }
+        let target = target.map_or_else(|| check.to_string(), |target| target.to_string());
+        Some(format!("may not have `{target}` probed in this zone ({})", self.key("probe-networks")))
+    }
+
+    /// Why a name may not be looked up, if so; reads on from the name of the builtin that asks for it.
+    pub fn refuses_lookup(&self, name: NameRef<'_>) -> Option<String> {
+        let names = self.limits.lookup_names.as_ref()?;
+        if names.iter().any(|above| name.is_in(above.as_ref())) {
+            return None;
+        }
+        Some(format!("may not look up `{name}` in this zone ({})", self.key("lookup-names")))
+    }
+}
+
+/// Puts a value that is given in the place of another; returns whether it was given.
+fn put<T: Clone>(field: &mut T, given: Option<&T>) -> bool {
+    given.is_some_and(|given| {
+        field.clone_from(given);
+        true
+    })
+}
+
+/// The builtins that two lists leave out, each with the key of the list that does.
+fn denied(allow: &[String], deny: &[String]) -> Vec<(&'static str, &'static str)> {
+    if allow.is_empty() && deny.is_empty() {
+        return Vec::new();
+    }
+    let is_in =
+        |list: &[String], builtin: &Builtin| list.iter().any(|word| *word == builtin.name || *word == builtin.family);
+    let key = |builtin: &Builtin| {
+        let is_left_out = !allow.is_empty() && !is_in(allow, builtin);
+        if is_in(deny, builtin) { Some("deny") } else { is_left_out.then_some("allow") }
+    };
+    builtins().iter().filter_map(|builtin| Some((builtin.name, key(builtin)?))).collect()
 }

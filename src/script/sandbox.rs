@@ -1,7 +1,6 @@
 //! What a script can reach, and when it is stopped: an allow-list of globals, and a budget no `pcall` can catch.
 
 use std::cell::Cell;
-use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -10,12 +9,13 @@ use mlua::{Function, Lua, LuaOptions, MultiValue, StdLib, Table, Value, VmState}
 
 use super::context::Context;
 use super::failure::{Place, place_in};
+use super::policy::Policy;
 use super::value;
 use crate::config;
 
 /// The globals of Lua a script sees; everything else of Luau's is left out.
 ///
-/// Absent on purpose: `loadstring`, `require`, `getfenv`, `setfenv`, `collectgarbage`, `newproxy`, `gcinfo`,
+/// Absent on purpose: `loadstring`, Luau's own `require`, `getfenv`, `setfenv`, `collectgarbage`, `newproxy`, `gcinfo`,
 /// `print`, `debug`, `buffer`, `vector`. `_G` is the script's own environment (see `environment.rs`).
 pub(super) const GLOBALS: [&str; 27] = [
     "_VERSION",
@@ -54,13 +54,25 @@ const STRING_OCTETS_MAX: usize = 1 << 20;
 const SUBJECT_OCTETS_MAX: usize = 65_536;
 /// The longest pattern of a search. A plain search costs at most subject times pattern, about a millisecond.
 const PATTERN_OCTETS_MAX: usize = 1024;
-/// The most entries a table may be made with in one call: sorting them stays near the time limit.
+/// The most a search may cost, in octets of the subject times octets of the pattern: some milliseconds. A set in a
+/// pattern is gone through for each octet of the subject, and no step is taken meanwhile.
+const SEARCH_MAX: usize = 4 << 20;
+/// The most entries of a table that one call may make, move or sort.
 const TABLE_ENTRIES_MAX: usize = 65_536;
+/// The most coroutines a run may make.
+const COROUTINES_MAX: usize = 1000;
+/// How deep calls may be nested: Luau's own bound.
+const CALLS_MAX: usize = 20_000;
+/// How deep calls may be nested that go by way of the library, such as the function of a `gsub`: Luau's own bound, so
+/// that a worker's stack never overflows.
+const CALLS_BY_LIBRARY_MAX: usize = 200;
 /// The clock is read once in so many steps. A step may be a library function that takes milliseconds for the largest
 /// it is given, a sort say, so there cannot be many between two readings.
 const STEPS_PER_CLOCK: usize = 4;
 /// The text Luau raises when it gets no memory.
 const MEMORY_ERROR: &str = "not enough memory";
+/// How the text ends that Luau raises when calls are nested too deep.
+pub(super) const RECURSION_ERROR: &str = "stack overflow";
 /// The name chunks of scripts have in Luau's messages.
 pub(super) const CHUNK: &str = "script";
 
@@ -73,20 +85,31 @@ pub(super) enum Spent {
     Time(Duration),
     /// Memory of the VM.
     Memory(usize),
+    /// The depth of calls.
+    Recursion,
+    /// Coroutines.
+    Coroutines,
     /// A bound on what a library function may be given.
     Size(String),
     /// Its turn: it needs something that is yet to come, and is run again then.
     Turn,
 }
 
-impl fmt::Display for Spent {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Spent {
+    /// What happened, for an operator: with the key that sets the limit, or the bound that nothing sets.
+    pub(super) fn told(&self, policy: &Policy) -> String {
         match self {
-            Self::Steps(limit) => write!(f, "it took {limit} steps, all that `lua.exec-limit` allows"),
-            Self::Time(limit) => write!(f, "it ran for {limit:?}, as long as `lua.time-limit` allows"),
-            Self::Memory(limit) => write!(f, "it needs more memory than the {limit} octets of `lua.memory-limit`"),
-            Self::Size(what) => write!(f, "it asked for {what}"),
-            Self::Turn => f.write_str("it waits for a look-up"),
+            Self::Steps(limit) => format!("it took {limit} steps, all that {} allows", policy.key("exec-limit")),
+            Self::Time(limit) => format!("it ran for {limit:?}, as long as {} allows", policy.key("time-limit")),
+            Self::Memory(limit) => {
+                format!("it needs more memory than the {limit} octets of {}", policy.key("memory-limit"))
+            }
+            Self::Recursion => format!(
+                "its recursion is too deep: more than {CALLS_MAX} calls, or {CALLS_BY_LIBRARY_MAX} by way of the library"
+            ),
+            Self::Coroutines => format!("it asked for more than {COROUTINES_MAX} coroutines"),
+            Self::Size(what) => format!("it asked for {what}"),
+            Self::Turn => "it waits for a look-up".to_owned(),
         }
     }
 }
@@ -95,6 +118,7 @@ impl fmt::Display for Spent {
 pub(super) struct Budget {
     steps: Cell<usize>,
     steps_max: Cell<usize>,
+    coroutines: Cell<usize>,
     memory_max: Cell<usize>,
     time_max: Cell<Duration>,
     /// When the run is to end; `None` until the clock is first read.
@@ -110,6 +134,7 @@ impl Budget {
         Self {
             steps: Cell::new(0),
             steps_max: Cell::new(0),
+            coroutines: Cell::new(0),
             memory_max: Cell::new(0),
             time_max: Cell::new(Duration::ZERO),
             deadline: Cell::new(None),
@@ -122,6 +147,7 @@ impl Budget {
     /// Grants a new run what `limits` say, and takes its first step; false when there is none to take.
     pub(super) fn open(&self, limits: &config::Lua) -> bool {
         self.steps.set(0);
+        self.coroutines.set(0);
         self.steps_max.set(if limits.exec_limit == 0 { usize::MAX } else { limits.exec_limit });
         self.memory_max.set(limits.memory_limit);
         self.time_max.set(limits.time_limit);
@@ -134,6 +160,15 @@ impl Budget {
     /// Ends the run; tells what it used up, if anything, and where in the script if that is known.
     pub(super) fn close(&self) -> Option<(Spent, Option<Place>)> {
         Some((self.spent.take()?, self.place.take()))
+    }
+
+    /// How much time the run has taken. A run that never read the clock took next to none.
+    ///
+    /// The clock may be late, and then one run is told as dearer and another as cheaper than it was; where they come
+    /// one after the other, it evens out.
+    pub(super) fn cost(&self) -> Duration {
+        let begun = self.deadline.get().and_then(|deadline| deadline.checked_sub(self.time_max.get()));
+        begun.map_or(Duration::ZERO, |begun| (self.clock)().saturating_sub(begun))
     }
 
     /// Takes a step; false when there is none left, then and ever after.
@@ -169,9 +204,36 @@ impl Budget {
         self.spent.set(Some(first));
     }
 
-    /// Notes that the VM got no memory.
-    pub(super) fn spend_memory(&self) {
-        self.spend(Spent::Memory(self.memory_max.get()));
+    /// Notes what an error tells of Luau's own bounds: that there is no memory, or that calls are nested too deep.
+    pub(super) fn spend_by(&self, error: &mlua::Error) {
+        if is_memory_error(error) {
+            self.spend(Spent::Memory(self.memory_max.get()));
+        } else if is_recursion_error(error) {
+            self.spend(Spent::Recursion);
+        }
+    }
+
+    /// The same, for what a script was given as the error it caught.
+    fn spend_by_caught(&self, problem: &Value) {
+        if let Some(text) = problem.as_string() {
+            let text = text.as_bytes();
+            if *text == *MEMORY_ERROR.as_bytes() {
+                self.spend(Spent::Memory(self.memory_max.get()));
+            } else if text.ends_with(RECURSION_ERROR.as_bytes()) {
+                self.spend(Spent::Recursion);
+            }
+        } else if let Some(error) = problem.as_error() {
+            self.spend_by(error);
+        }
+    }
+
+    /// Counts a coroutine; false when there may be no more.
+    fn take_coroutine(&self) -> bool {
+        self.coroutines.set(self.coroutines.get() + 1);
+        if self.coroutines.get() > COROUTINES_MAX {
+            self.spend(Spent::Coroutines);
+        }
+        !self.is_spent()
     }
 }
 
@@ -266,12 +328,15 @@ fn host_table(lua: &Lua, context: &Rc<Context>, budget: &Rc<Budget>) -> mlua::Re
     host.set(
         "spent",
         lua.create_function(move |_, problem: Value| {
-            if problem.as_string().is_some_and(|text| text.as_bytes() == MEMORY_ERROR.as_bytes())
-                || problem.as_error().is_some_and(is_memory_error)
-            {
-                spent.spend_memory();
-            }
+            spent.spend_by_caught(&problem);
             Ok(spent.is_spent())
+        })?,
+    )?;
+    let counter = Rc::clone(budget);
+    host.set(
+        "coroutine",
+        lua.create_function(move |_, ()| {
+            if counter.take_coroutine() { Ok(()) } else { Err(mlua::Error::runtime("the budget is spent")) }
         })?,
     )?;
     let clock = Rc::clone(context);
@@ -281,6 +346,7 @@ fn host_table(lua: &Lua, context: &Rc<Context>, budget: &Rc<Budget>) -> mlua::Re
     host.set("string_max", STRING_OCTETS_MAX)?;
     host.set("subject_max", SUBJECT_OCTETS_MAX)?;
     host.set("pattern_max", PATTERN_OCTETS_MAX)?;
+    host.set("search_max", SEARCH_MAX)?;
     host.set("table_max", TABLE_ENTRIES_MAX)?;
     Ok(host)
 }
@@ -290,6 +356,15 @@ pub(super) fn is_memory_error(error: &mlua::Error) -> bool {
     match error {
         mlua::Error::MemoryError(_) => true,
         mlua::Error::CallbackError { cause, .. } => is_memory_error(cause),
+        _ => false,
+    }
+}
+
+/// Whether an error is at bottom that calls are nested too deep.
+pub(super) fn is_recursion_error(error: &mlua::Error) -> bool {
+    match error {
+        mlua::Error::RuntimeError(text) => text.lines().next().is_some_and(|line| line.ends_with(RECURSION_ERROR)),
+        mlua::Error::CallbackError { cause, .. } => is_recursion_error(cause),
         _ => false,
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::Program;
 use crate::geo::Databases;
+use crate::networks::Maps;
 use crate::resolve::table::Table;
 use crate::zone::ZoneSet;
 
@@ -17,6 +18,8 @@ pub type Programs = Arc<[Arc<Program>]>;
 pub struct Surroundings {
     /// The zones and their scripts.
     pub zones: ZoneSet<Programs>,
+    /// Tables of networks, for `map`.
+    pub maps: Arc<Maps>,
     /// Where addresses are.
     pub geo: Arc<Databases>,
     /// What resolvers say. The one part that is live; by default it has room for no name.
@@ -26,6 +29,12 @@ pub struct Surroundings {
 impl Surroundings {
     /// The same with other zones.
     pub fn with_zones(&self, zones: ZoneSet<Programs>) -> Self {
-        Self { zones, geo: Arc::clone(&self.geo), names: Arc::clone(&self.names) }
+        let (geo, names, maps) = (Arc::clone(&self.geo), Arc::clone(&self.names), Arc::clone(&self.maps));
+        Self { zones, geo, names, maps }
+    }
+
+    /// The same with other maps, and without zones.
+    pub fn with_maps(&self, maps: Arc<Maps>) -> Self {
+        Self { maps, ..self.with_zones(ZoneSet::default()) }
     }
 }

@@ -5,11 +5,14 @@ use std::net::Ipv4Addr;
 use mlua::{Lua, Table, Value};
 
 use super::api::result::Denial;
+use super::policy::Policy;
 use crate::dns::{Rcode, Rtype, rdata};
 use crate::zone::lexer;
 
-/// The most records one run may make; a longer list is a mistake that no response could hold.
-pub(super) const RECORDS_MAX: usize = 1024;
+/// The most octets of texts one run may return: as many as RDATA of [`RDATA_OCTETS_MAX`] takes with every octet escaped.
+const TEXT_OCTETS_MAX: usize = 4 * RDATA_OCTETS_MAX;
+/// The most octets of RDATA one run may make; no message is longer.
+const RDATA_OCTETS_MAX: usize = 65_535;
 
 /// The longest TTL there is (RFC 2181 section 8).
 const TTL_MAX: u32 = 0x7fff_ffff;
@@ -46,8 +49,14 @@ pub(super) enum ValueError {
     #[error("it returned records together with `rcode={}`, which goes without", .0.0)]
     Contradiction(Rcode),
     /// Too many entries.
-    #[error("it returned more than {RECORDS_MAX} records")]
-    Count,
+    #[error("it returned more than {0} records, all that {1} allows")]
+    Count(usize, String),
+    /// Too long texts.
+    #[error("it returned texts of more than {TEXT_OCTETS_MAX} octets")]
+    Texts,
+    /// Too much RDATA.
+    #[error("it returned records of more than {RDATA_OCTETS_MAX} octets in all")]
+    Octets,
     /// A text that is no RDATA of the type.
     #[error("it returned `{text}`, which is no {rtype}: {why}")]
     Rdata {
@@ -60,22 +69,36 @@ pub(super) enum ValueError {
     },
 }
 
+impl ValueError {
+    /// Whether it is a bound on sizes that was met.
+    pub(super) fn is_budget(&self) -> bool {
+        match self {
+            Self::Count(..) | Self::Texts | Self::Octets => true,
+            Self::Kind(_) | Self::Entry(_) | Self::Field { .. } | Self::Contradiction(_) | Self::Rdata { .. } => false,
+        }
+    }
+}
+
 /// Reads what a script returned for type `covered`; an empty list means no records.
-pub(super) fn make(lua: &Lua, value: &Value, covered: Rtype) -> Result<Made, ValueError> {
+pub(super) fn make(lua: &Lua, value: &Value, covered: Rtype, policy: &Policy) -> Result<Made, ValueError> {
     let rdata = match value {
-        Value::Table(list) => return make_list(lua, list, covered),
+        Value::Table(list) => return make_list(lua, list, covered, policy),
+        Value::String(text) if text.as_bytes().len() > TEXT_OCTETS_MAX => return Err(ValueError::Texts),
         Value::UserData(object) => {
             let denial = object.borrow::<Denial>().map_err(|_| ValueError::Kind(kind(value)))?;
             return Ok(Made { rdata: Vec::new(), ttl: denial.ttl, denial: Some(denial.rcode) });
         }
         other => one_to_rdata(&text(lua, other).ok_or_else(|| ValueError::Kind(kind(other)))?, covered)?,
     };
+    if rdata.len() > RDATA_OCTETS_MAX {
+        return Err(ValueError::Octets);
+    }
     Ok(Made { rdata: vec![rdata], ttl: None, denial: None })
 }
 
 /// Reads a list whose keys are all numbers, or texts of numbers, in the order of `next`; fields may stand beside it.
-fn make_list(lua: &Lua, list: &Table, covered: Rtype) -> Result<Made, ValueError> {
-    let mut fields = None;
+fn make_list(lua: &Lua, list: &Table, covered: Rtype, policy: &Policy) -> Result<Made, ValueError> {
+    let (mut fields, mut text_octets) = (None, 0);
     let mut rdata = Vec::new();
     for pair in list.pairs::<Value, Value>() {
         let (key, value) = pair.map_err(|_| ValueError::Entry("an entry that cannot be read".to_owned()))?;
@@ -87,14 +110,22 @@ fn make_list(lua: &Lua, list: &Table, covered: Rtype) -> Result<Made, ValueError
             fields.get_or_insert(Fields::read(list)?);
             continue;
         }
-        if rdata.len() == RECORDS_MAX {
-            return Err(ValueError::Count);
+        if rdata.len() == policy.limits.result_max {
+            return Err(ValueError::Count(policy.limits.result_max, policy.key("result-max")));
+        }
+        // Before it is copied: a thousand entries may be one long text.
+        text_octets += value.as_string().map_or(0, |text| text.as_bytes().len());
+        if text_octets > TEXT_OCTETS_MAX {
+            return Err(ValueError::Texts);
         }
         rdata.push(text(lua, &value).ok_or_else(|| ValueError::Entry(kind(&value).to_owned()))?);
     }
     let Fields { ttl, rcode, raw } = fields.unwrap_or_default();
     let read = |text: &Vec<u8>| if raw { raw_to_rdata(text, covered) } else { one_to_rdata(text, covered) };
-    let rdata: Vec<_> = rdata.iter().map(read).collect::<Result<_, _>>()?;
+    let rdata: Vec<Vec<u8>> = rdata.iter().map(read).collect::<Result<_, _>>()?;
+    if rdata.iter().map(Vec::len).sum::<usize>() > RDATA_OCTETS_MAX {
+        return Err(ValueError::Octets);
+    }
     match rcode {
         Some(rcode) if rcode != Rcode::NOERROR && !rdata.is_empty() => Err(ValueError::Contradiction(rcode)),
         // Records with NOERROR are an answer like any other.

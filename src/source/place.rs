@@ -58,7 +58,8 @@ impl Places {
     pub(super) fn find(zones: &config::Zones, configured: &[config::Zone]) -> Self {
         let mut places = Self::default();
         for zone in configured {
-            let place = Place { path: zone.file.clone(), origin: Origin::Configured(zone.position.clone()) };
+            let Some(path) = zone.file.clone() else { continue };
+            let place = Place { path, origin: Origin::Configured(zone.position.clone()) };
             places.zones.entry(zone.name.clone()).or_default().push(place);
         }
         let directory = &zones.directory;
@@ -66,11 +67,23 @@ impl Places {
             places.directory_was_read = true;
         } else {
             match places.read_directory(directory) {
-                Ok(()) => places.directory_was_read = true,
+                Ok(()) => {
+                    places.directory_was_read = true;
+                    places.find_settings_of_none(configured);
+                }
                 Err(error) => places.diagnostics.push(unreadable(directory, &error, configured)),
             }
         }
         places
+    }
+
+    /// Warns of settings for a zone that is not there. It may still come: that is no reason not to serve the others.
+    fn find_settings_of_none(&mut self, configured: &[config::Zone]) {
+        for zone in configured.iter().filter(|zone| zone.file.is_none() && !self.zones.contains_key(&zone.name)) {
+            let message = format!("there is no zone `{}` for the settings of this `[[zone]]`", zone.name);
+            let help = format!("put it into `zones.directory` as `{}zone`, or say where it is with `file`", zone.name);
+            self.diagnostics.push(Diagnostic::warning(zone.position.clone(), message).help(help));
+        }
     }
 
     fn read_directory(&mut self, directory: &Path) -> io::Result<()> {
@@ -122,7 +135,7 @@ fn unreadable(directory: &Path, error: &io::Error, configured: &[config::Zone]) 
         kind => format!("the zones directory `{path}` cannot be read: {kind}"),
     };
     let help = "create it, or set `zones.directory`; `\"\"` stands for none";
-    if configured.is_empty() {
+    if configured.iter().all(|zone| zone.file.is_none()) {
         Diagnostic::error(None, message).help(help)
     } else {
         Diagnostic::warning(None, message).help(help)

@@ -41,6 +41,12 @@ pub enum ReadError {
     /// The zone would have more files than its bound.
     #[error("with `{0}`, the zone is made of more than {FILES_PER_ZONE_MAX} files")]
     TooMany(Arc<str>),
+    /// A symbolic link that may not be followed.
+    #[error("`{0}` is a link that leads out of its directory, or to a directory")]
+    Link(Arc<str>),
+    /// A directory in too many others.
+    #[error("`{0}` lies too deep among directories")]
+    TooDeep(Arc<str>),
     /// Anything the system said.
     #[error("`{0}` cannot be read: {kind}", kind = .1.kind())]
     System(Arc<str>, #[source] io::Error),
@@ -48,12 +54,14 @@ pub enum ReadError {
 
 impl ReadError {
     /// What to do about it.
-    pub(super) fn help(&self) -> &'static str {
+    pub fn help(&self) -> &'static str {
         match self {
             Self::Absent(_) => "create it, or correct its name",
             Self::NotAFile(..) => "put a file in its place",
             Self::TooLarge(..) => "raise `zones.size-max`, or split the zone",
             Self::TooMany(_) => "look for a file that includes itself",
+            Self::Link(_) => "put a file in its place, or a directory",
+            Self::TooDeep(_) => "move it up",
             Self::System(..) => "make it readable for the user that runs perigee",
         }
     }
@@ -78,12 +86,28 @@ impl ZoneReader {
         self.read(&path)
     }
 
+    /// Lists a directory, sorted; what comes and goes in it is watched with the zone.
+    pub(super) fn list(&mut self, path: &Path) -> Result<Vec<PathBuf>, ReadError> {
+        let file: Arc<str> = path.display().to_string().into();
+        if self.seen.len() == FILES_PER_ZONE_MAX {
+            return Err(ReadError::TooMany(file));
+        }
+        let (seen, _) = Seen::read(path, Arc::clone(&file), 0, SystemTime::now());
+        self.seen.push(seen);
+        let entries = entries(path).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => ReadError::Absent(Arc::clone(&file)),
+            _ => ReadError::System(Arc::clone(&file), error),
+        })?;
+        if entries.len() > FILES_PER_ZONE_MAX { Err(ReadError::TooMany(file)) } else { Ok(entries) }
+    }
+
     /// What was read, in its order.
     pub(super) fn into_seen(self) -> Vec<Seen> {
         self.seen
     }
 
-    fn read(&mut self, path: &Path) -> Result<Text, ReadError> {
+    /// Reads one more file of the zone.
+    pub(super) fn read(&mut self, path: &Path) -> Result<Text, ReadError> {
         let file: Arc<str> = path.display().to_string().into();
         if self.seen.len() == FILES_PER_ZONE_MAX {
             return Err(ReadError::TooMany(file));
@@ -115,8 +139,10 @@ pub(super) struct Seen {
     octets_max: usize,
     /// What the system said of it before it was opened; `None` if it was absent.
     stamp: Option<Stamp>,
-    /// Its contents; `None` if they could not be read.
+    /// Its contents, or the names in it if it is a directory; `None` if they could not be read.
     digest: Option<u64>,
+    /// Whether it is a directory that was listed.
+    is_directory: bool,
     /// Whether it had changed so lately that one more change could leave the same stamp.
     young: bool,
     /// The directory of what it points at, if it is a symbolic link.
@@ -129,12 +155,19 @@ impl Seen {
         // The stamp is taken first: should the file change before it is read, it is read once too often.
         let stamp = Stamp::of(path);
         let octets = read_regular(path, octets_max);
+        let is_directory = matches!(octets, Err(Refusal::NotAFile(DIRECTORY)));
+        // Where a link leads is said by no stamp of what it leads to.
+        let names = is_directory.then(|| entries(path).ok()).flatten().map(|entries| {
+            let links: Vec<Option<PathBuf>> = entries.iter().map(|entry| std::fs::read_link(entry).ok()).collect();
+            (entries, links)
+        });
         let seen = Self {
             path: path.into(),
             file,
             octets_max,
             stamp,
-            digest: octets.as_deref().ok().map(digest),
+            digest: octets.as_deref().ok().map(digest).or_else(|| names.map(|names| digest(&names))),
+            is_directory,
             young: stamp.is_some_and(|stamp| stamp.changed_within(ZONE_STAMP_COARSENESS, now)),
             target_directory: target_directory(path),
         };
@@ -170,7 +203,8 @@ impl Seen {
 
     /// The directories in which a change to the file would show.
     pub(super) fn directories(&self) -> impl Iterator<Item = &Path> {
-        self.path.parent().into_iter().chain(self.target_directory.as_deref())
+        let own = Some(&*self.path).filter(|_| self.is_directory);
+        self.path.parent().into_iter().chain(own).chain(self.target_directory.as_deref())
     }
 }
 
@@ -241,7 +275,7 @@ fn identity(_: &Metadata) -> (i64, i64, u64, u64) {
 }
 
 /// Why [`read_regular`] read nothing.
-enum Refusal {
+pub(super) enum Refusal {
     Absent,
     NotAFile(&'static str),
     TooLarge,
@@ -260,7 +294,7 @@ impl From<io::Error> for Refusal {
 /// Reads a regular file whole, if it has at most `octets_max` octets.
 ///
 /// Never waits for a writer: what is not a file is not opened, and what becomes a FIFO meanwhile is not waited for.
-fn read_regular(path: &Path, octets_max: usize) -> Result<Vec<u8>, Refusal> {
+pub(super) fn read_regular(path: &Path, octets_max: usize) -> Result<Vec<u8>, Refusal> {
     refuse_others(&std::fs::metadata(path)?)?;
     let file = open_without_waiting(path)?;
     let metadata = file.metadata()?;
@@ -290,13 +324,23 @@ fn refuse_others(metadata: &Metadata) -> Result<(), Refusal> {
     if metadata.is_file() { Ok(()) } else { Err(Refusal::NotAFile(kind(metadata))) }
 }
 
+/// What a directory is called.
+const DIRECTORY: &str = "a directory";
+
+/// The paths of what is in a directory, sorted.
+fn entries(path: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut entries = std::fs::read_dir(path)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
+    entries.sort();
+    Ok(entries)
+}
+
 /// What it is, if it is not a file.
 #[cfg(unix)]
 fn kind(metadata: &Metadata) -> &'static str {
     use std::os::unix::fs::FileTypeExt;
     let kind = metadata.file_type();
     if kind.is_dir() {
-        "a directory"
+        DIRECTORY
     } else if kind.is_fifo() {
         "a FIFO"
     } else if kind.is_socket() {
@@ -308,7 +352,7 @@ fn kind(metadata: &Metadata) -> &'static str {
 
 #[cfg(not(unix))]
 fn kind(metadata: &Metadata) -> &'static str {
-    if metadata.is_dir() { "a directory" } else { "a device" }
+    if metadata.is_dir() { DIRECTORY } else { "a device" }
 }
 
 /// The directory of what a symbolic link points at in the end; `None` if `path` is no link or leads nowhere.
@@ -319,7 +363,7 @@ fn target_directory(path: &Path) -> Option<PathBuf> {
 }
 
 /// A digest of contents; compared within one run only.
-fn digest(octets: &[u8]) -> u64 {
+fn digest<T: Hash + ?Sized>(octets: &T) -> u64 {
     let mut hasher = DefaultHasher::new();
     octets.hash(&mut hasher);
     hasher.finish()

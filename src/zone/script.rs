@@ -67,6 +67,11 @@ impl Script {
         position
     }
 
+    /// Where its pieces but the first begin in `code`.
+    pub fn seams(&self) -> impl Iterator<Item = usize> {
+        self.places.iter().skip(1).map(|(piece, _)| piece.start)
+    }
+
     /// The record's data in presentation form, less what joining leaves out.
     pub fn presentation(&self) -> String {
         let pieces = self

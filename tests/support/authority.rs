@@ -13,7 +13,7 @@ use perigee::dns::Name;
 use perigee::dns::wire::Limits;
 use perigee::geo::{Database, Databases};
 use perigee::health::table::Table;
-use perigee::script::{Program, Programs, Setup, Surroundings, Vm};
+use perigee::script::{Library, Program, Programs, Setup, Surroundings, Vm};
 use perigee::zone::parser::{self, Input, Options};
 use perigee::zone::{Zone, ZoneSet, check};
 
@@ -41,6 +41,16 @@ impl Authority {
         databases: &[Mmdb],
         zones: impl IntoIterator<Item = (&'t str, &'t str)>,
     ) -> Self {
+        Self::with_library(config, databases, &[], zones)
+    }
+
+    /// As [`Authority::with_databases`], with files of Lua that all records share.
+    pub(crate) fn with_library<'t>(
+        config: &str,
+        databases: &[Mmdb],
+        library: &[&str],
+        zones: impl IntoIterator<Item = (&'t str, &'t str)>,
+    ) -> Self {
         let config = match Config::parse(Some((Path::new("perigee.toml"), config)), []) {
             Ok((config, _)) => config,
             Err(diagnostics) => panic!("{}", told(&diagnostics)),
@@ -56,7 +66,11 @@ impl Authority {
             any_to_tcp: config.server.any_to_tcp,
         };
         // A clock that stands still never ends a run: how fast the machine is decides no test.
-        let (library, table) = (Arc::default(), Arc::new(Table::new(16)));
+        let read =
+            |file: &&str| ((*file).to_owned(), std::fs::read(file).unwrap_or_else(|error| panic!("{file}: {error}")));
+        let library: Vec<_> = library.iter().map(read).collect();
+        let library = Library::compile(&library).unwrap_or_else(|errors| panic!("{}", told(&errors)));
+        let (library, table) = (Arc::new(library), Arc::new(Table::new(16)));
         let vm = Vm::new(Setup { limits: config.lua, library, table, seed: 7, clock: Box::new(|| Duration::ZERO) });
         let vm = vm.unwrap_or_else(|error| panic!("{error}"));
         Self { responder: Responder::new(Arc::new(world), vm) }
@@ -91,7 +105,7 @@ fn load(config: &Config, apex: &str, text: &str) -> (Arc<Zone>, Programs) {
     assert!(!diagnostics.iter().any(Diagnostic::is_error), "{}", told(&diagnostics));
     let zone = Zone::build(&name, parsed.records, candidate::scripts_of(config, &name))
         .unwrap_or_else(|| panic!("`{apex}` has no SOA"));
-    let policy = candidate::policy_of(config);
+    let policy = candidate::policy_of(config, &name);
     let program = |script| match Program::compile(script, &policy) {
         Ok(program) => Arc::new(program),
         Err(diagnostic) => panic!("{diagnostic}"),

@@ -1,5 +1,6 @@
 //! How Lua values become a builtin's arguments: numbers pass for strings and texts of numbers for numbers.
 
+use std::cell::Cell;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use ipnet::IpNet;
@@ -15,6 +16,46 @@ pub(super) struct Arguments<'l> {
     lua: &'l Lua,
     values: MultiValue,
     taken: usize,
+}
+
+/// The most values of tables that one call may be given, over all its tables. Each takes time that no step counts.
+pub(in crate::script) const VALUES_MAX: usize = 16_384;
+/// The most octets of texts that one call may be given, over all of them: texts are copied, and one may be named
+/// thousands of times.
+pub(in crate::script) const TEXTS_OCTETS_MAX: usize = 1 << 20;
+
+/// What the arguments of a call may still hold.
+///
+/// It is the state's, as the rules that read values are handed nothing else.
+#[derive(Default)]
+pub(super) struct Allowance {
+    values: Cell<usize>,
+    octets: Cell<usize>,
+}
+
+impl Allowance {
+    fn renew(&self) {
+        self.values.set(VALUES_MAX);
+        self.octets.set(TEXTS_OCTETS_MAX);
+    }
+
+    /// What was too much, if anything; both are left at nothing then.
+    fn exceeded(&self) -> Option<String> {
+        if self.values.get() == 0 {
+            return Some(format!("more than {VALUES_MAX} values"));
+        }
+        (self.octets.get() == 0).then(|| format!("texts of more than {TEXTS_OCTETS_MAX} octets"))
+    }
+}
+
+/// Takes from what a call may still hold; false when there is not so much left.
+fn take(lua: &Lua, values: usize, octets: usize) -> bool {
+    let Some(allowance) = lua.app_data_ref::<Allowance>() else { return true };
+    let take = |left: &Cell<usize>, amount: usize| {
+        left.set(left.get().saturating_sub(amount));
+        left.get() > 0
+    };
+    take(&allowance.values, values) & take(&allowance.octets, octets)
 }
 
 /// An entry with a weight.
@@ -75,7 +116,15 @@ pub(in crate::script) enum Setting {
 
 impl<'l> Arguments<'l> {
     pub(super) fn new(lua: &'l Lua, values: MultiValue) -> Self {
+        if let Some(allowance) = lua.app_data_ref::<Allowance>() {
+            allowance.renew();
+        }
         Self { lua, values, taken: 0 }
+    }
+
+    /// What was more than a call may be given; reads on from `got`.
+    pub(super) fn exceeded(&self) -> Option<String> {
+        self.lua.app_data_ref::<Allowance>()?.exceeded()
     }
 
     pub(super) fn lua(&self) -> &'l Lua {
@@ -181,6 +230,13 @@ impl<'l> Arguments<'l> {
         list(self.lua, &value).ok_or_else(|| self.refuse("a list of strings", &value))
     }
 
+    /// Takes a string, or a list of strings.
+    pub(super) fn texts(&mut self) -> Result<Vec<LuaString>, CallError> {
+        let value = self.value();
+        let texts = string(self.lua, &value).map(|text| vec![text]).or_else(|| list(self.lua, &value));
+        texts.ok_or_else(|| self.refuse("a string or a list of strings", &value))
+    }
+
     /// Takes a list of strings, as one group, or a list of such lists.
     pub(super) fn groups(&mut self) -> Result<Vec<Vec<LuaString>>, CallError> {
         let value = self.value();
@@ -274,6 +330,9 @@ fn settings(lua: &Lua, table: &Table) -> Result<Vec<(String, Setting)>, CallErro
     let mut settings = Vec::new();
     for pair in table.pairs::<Value, Value>() {
         let (name, value) = pair?;
+        if !take(lua, 1, 0) {
+            return Err(CallError::refused("got too many options"));
+        }
         if let Value::String(name) = name {
             settings.push((name.to_string_lossy(), setting(lua, &value)));
         }
@@ -288,7 +347,7 @@ fn setting(lua: &Lua, value: &Value) -> Setting {
         Value::Boolean(boolean) => Setting::Boolean(*boolean),
         Value::Table(table) => {
             let texts = table.pairs::<Value, Value>().map(|pair| {
-                let (name, value) = pair.ok()?;
+                let (name, value) = pair.ok().filter(|_| take(lua, 1, 0))?;
                 Some((text(&name)?, text(&value)?))
             });
             texts.collect::<Option<_>>().map_or_else(|| Setting::Other(kind(value)), Setting::Texts)
@@ -371,7 +430,7 @@ impl Options {
 /// A string, or a number as its text.
 pub(super) fn string(lua: &Lua, value: &Value) -> Option<LuaString> {
     match value {
-        Value::String(text) => Some(text.clone()),
+        Value::String(text) => take(lua, 0, text.as_bytes().len()).then(|| text.clone()),
         Value::Integer(_) | Value::Number(_) => lua.coerce_string(value.clone()).ok()?,
         _ => None,
     }
@@ -386,14 +445,23 @@ fn number(lua: &Lua, value: &Value) -> Option<i64> {
 /// The values of a table whose keys are all numbers or texts of numbers, in the order of `next`.
 pub(super) fn entries(lua: &Lua, value: &Value) -> Option<Vec<Value>> {
     let Value::Table(table) = value else { return None };
+    if !take(lua, table.raw_len(), 0) {
+        return None;
+    }
     let mut values = Vec::with_capacity(table.raw_len());
     let mut all_numeric = true;
     let walked = table.for_each(|key: Value, value: Value| {
+        if values.len() >= VALUES_MAX {
+            take(lua, VALUES_MAX, 0);
+            return Err(mlua::Error::runtime("the table is too long"));
+        }
         all_numeric &= is_numeric(lua, &key);
         values.push(value);
         Ok(())
     });
-    (walked.is_ok() && all_numeric).then_some(values)
+    // What has no place in a sequence was not counted before.
+    let uncounted = values.len().saturating_sub(table.raw_len());
+    (walked.is_ok() && take(lua, uncounted, 0) && all_numeric).then_some(values)
 }
 
 /// A list of anything; numbers become their texts, as they do in PowerDNS.
@@ -418,6 +486,9 @@ fn pair(lua: &Lua, value: &Value) -> Option<(Value, Value)> {
     let Value::Table(table) = value else { return None };
     let (mut weight, mut value, mut all_numeric) = (Value::Nil, Value::Nil, true);
     let walked = table.for_each(|key: Value, entry: Value| {
+        if !take(lua, 1, 0) {
+            return Err(mlua::Error::runtime("the table is too long"));
+        }
         match lua.coerce_number(key)? {
             Some(1.0) => weight = entry,
             Some(2.0) => value = entry,
@@ -434,6 +505,9 @@ fn texts(lua: &Lua, value: &Value) -> Option<Vec<(LuaString, LuaString)>> {
     let Value::Table(table) = value else { return None };
     let mut texts = Vec::new();
     let walked = table.for_each(|key: Value, value: Value| {
+        if !take(lua, 1, 0) {
+            return Err(mlua::Error::runtime("the table is too long"));
+        }
         texts.push((string(lua, &key), string(lua, &value)));
         Ok(())
     });

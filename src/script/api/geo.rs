@@ -47,6 +47,7 @@ fn install(api: &mut Api<'_>) -> mlua::Result<()> {
     api.function("latlon", |context, _| Ok(latitude_longitude(client_place(context))))?;
     api.function("latlonloc", |context, _| Ok(loc(client_place(context))))?;
     api.function("latlonMagic", |context, _| Ok(named_place(context)))?;
+    api.function("distance", |context, arguments| distance(context, &arguments.text()?.to_string_lossy()))?;
     api.function("pickclosest", |context, arguments| {
         let candidates = read_candidates(&arguments.list()?)?;
         let unknown = Unknown::read(&arguments.options()?)?;
@@ -203,6 +204,30 @@ fn named_place(context: &Context) -> String {
 /// Reads a dotted quad.
 fn read_ipv4(text: &[u8]) -> Option<IpAddr> {
     std::str::from_utf8(text).ok()?.parse::<Ipv4Addr>().ok().map(IpAddr::V4)
+}
+
+/// How many kilometres it is from `bestwho` to an address or a place: the builtin `distance`.
+///
+/// A place is a text of latitude and longitude in degrees. Nothing where no database has a place for one of the two; for
+/// a client of which that is so, `geoip.unknown-location` stands in. Errors on what is neither address nor place.
+///
+/// ```lua
+/// www 60 IN LUA A "(distance('48.137 11.576') or 0) < 500 and '192.0.2.1' or '192.0.2.2'"
+/// ```
+fn distance(context: &Context, text: &str) -> Result<Option<f64>, CallError> {
+    let databases = databases(context);
+    let target = match (read_address(text), text.parse()) {
+        (Some(address), _) => databases.place(address.ip()).0,
+        (None, Ok(place)) => Some(place),
+        (None, Err(_)) => {
+            let why = "which is no address and no place; write a place as `48.137 11.576`";
+            return Err(CallError::refused(format!("got `{text}`, {why}")));
+        }
+    };
+    // Nobody's client is looked at for a target that is nowhere.
+    let Some(target) = target else { return Ok(None) };
+    let client = context.look_client_up(|address| databases.place(address)).or_else(|| databases.unknown_location());
+    Ok(client.map(|client| f64::from(client.metres_to(target)) / 1000.0))
 }
 
 /// Reads the addresses to choose among; a port is let go.

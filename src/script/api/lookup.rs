@@ -18,7 +18,7 @@ use crate::script::included::DEPTH_MAX;
 use crate::script::literal::{Literal, calls};
 use crate::script::lookups::{LOOKUPS_MAX, Lookup};
 use crate::script::program::Program;
-use crate::script::sandbox::{Spent, is_memory_error};
+use crate::script::sandbox::Spent;
 
 /// Builtins that look things up.
 pub(super) const FAMILY: Family = Family { install };
@@ -46,7 +46,11 @@ fn type_number(arguments: &mut Arguments<'_>) -> Result<Rtype, CallError> {
 }
 
 /// Whether the scripts of this zone may ask about a name.
-fn may_ask(_context: &Context, _name: &Name) -> Result<(), CallError> {
+fn may_ask(context: &Context, name: &Name) -> Result<(), CallError> {
+    if let Some(why) = context.policy().refuses_lookup(name.as_ref()) {
+        context.refuse(why);
+        return Err(CallError::refused("was refused"));
+    }
     Ok(())
 }
 
@@ -157,9 +161,7 @@ fn include(context: &Context, lua: &Lua, name: &LuaString) -> Result<(), CallErr
     }
     for program in programs {
         let Err(error) = context.included.run(lua, &program) else { continue };
-        if is_memory_error(&error) {
-            context.end_for_memory();
-        }
+        context.end_run_by(&error);
         if context.is_spent() {
             return Err(CallError::Lua(error));
         }

@@ -7,11 +7,14 @@
 //! - `constants.rs`: numbers by name
 //! - `pick.rs`: choosing among values
 //! - `view.rs`: choosing by the client's network
+//! - `map.rs`: choosing by the most specific of many networks
 //! - `synth.rs`: addresses out of names, and names out of addresses
 //! - `health.rs`: choosing among targets that are up
 //! - `geo.rs`: where clients and targets are, and what is closest
 //! - `lookup.rs`: names in the DNS, records of this server, code in other records
+//! - `require.rs`: modules of the zone
 //! - `result.rs`: results that say more than their records
+//! - `time.rs`: the time, and whether it is within a schedule
 //! - `log.rs`: what scripts tell the operator
 //!
 //! Under them, `arguments.rs` has the rules by which Lua values become arguments, the same for every builtin,
@@ -24,43 +27,77 @@ pub(super) mod hash;
 pub(super) mod health;
 mod log;
 pub(super) mod lookup;
+mod map;
 mod object;
 pub(super) mod pick;
+mod require;
 pub(super) mod result;
 pub(super) mod ring;
 mod synth;
+mod time;
 mod view;
 
 use std::rc::Rc;
+use std::sync::{Arc, LazyLock};
 
-use mlua::{IntoLuaMulti, Lua, MultiValue, Table};
+use mlua::{IntoLuaMulti, Lua, LuaOptions, MultiValue, StdLib, Table};
 
 use super::context::Context;
-use arguments::Arguments;
+use crate::health::table::Table as Slots;
+use arguments::{Allowance, Arguments};
 
 /// A family of builtins.
 struct Family {
     install: fn(&mut Api<'_>) -> mlua::Result<()>,
 }
 
-/// Every family, in reading order. One more is one more file and one more line.
-const FAMILIES: &[Family] = &[
-    object::FAMILY,
-    constants::FAMILY,
-    pick::FAMILY,
-    view::FAMILY,
-    synth::FAMILY,
-    health::FAMILY,
-    geo::FAMILY,
-    lookup::FAMILY,
-    result::FAMILY,
-    log::FAMILY,
+/// Every family with the name that capabilities call it by, in reading order. One more is one more file and one more
+/// line.
+const FAMILIES: &[(&str, Family)] = &[
+    ("object", object::FAMILY),
+    ("constants", constants::FAMILY),
+    ("pick", pick::FAMILY),
+    ("view", view::FAMILY),
+    ("map", map::FAMILY),
+    ("synth", synth::FAMILY),
+    ("health", health::FAMILY),
+    ("geo", geo::FAMILY),
+    ("lookup", lookup::FAMILY),
+    ("result", result::FAMILY),
+    ("time", time::FAMILY),
+    ("require", require::FAMILY),
+    ("log", log::FAMILY),
 ];
 
-/// Adds every builtin to `base`.
-pub(super) fn install(lua: &Lua, base: &Table, context: &Rc<Context>) -> mlua::Result<()> {
-    let mut api = Api { lua, base, context };
-    FAMILIES.iter().try_for_each(|family| (family.install)(&mut api))
+/// A builtin, as capabilities name it.
+#[derive(Clone, Copy, Debug)]
+pub struct Builtin {
+    /// What scripts call it.
+    pub name: &'static str,
+    /// The family it belongs to.
+    pub family: &'static str,
+}
+
+/// Adds every builtin to `base`; returns which there are.
+pub(super) fn install(lua: &Lua, base: &Table, context: &Rc<Context>) -> mlua::Result<Vec<Builtin>> {
+    lua.set_app_data(Allowance::default());
+    let mut builtins = Vec::new();
+    for (family, Family { install }) in FAMILIES {
+        install(&mut Api { lua, base, context, family, builtins: &mut builtins })?;
+    }
+    Ok(builtins)
+}
+
+/// Every builtin there is.
+pub fn builtins() -> &'static [Builtin] {
+    static BUILTINS: LazyLock<Vec<Builtin>> = LazyLock::new(|| {
+        let made = Lua::new_with(StdLib::NONE, LuaOptions::new()).and_then(|lua| {
+            let context = Rc::new(Context::new(Arc::new(Slots::new(0)), 0));
+            install(&lua, &lua.create_table()?, &context)
+        });
+        made.expect("a state that holds nothing but the builtins can be made wherever a worker's can")
+    });
+    &BUILTINS
 }
 
 pub(super) use object::{VARIABLES, variable};
@@ -70,12 +107,16 @@ struct Api<'a> {
     lua: &'a Lua,
     base: &'a Table,
     context: &'a Rc<Context>,
+    /// The family whose turn it is.
+    family: &'static str,
+    builtins: &'a mut Vec<Builtin>,
 }
 
 impl Api<'_> {
     /// Adds a builtin: `function` is handed the query's context and the arguments of a call.
     ///
     /// What it returns is made into Lua values after it. Its errors reach the script with the builtin's name in front.
+    /// Whether the script's zone may call it, and what it may ask for, is seen to here and nowhere else.
     fn function<R: IntoLuaMulti>(
         &mut self,
         name: &'static str,
@@ -83,10 +124,17 @@ impl Api<'_> {
     ) -> mlua::Result<()> {
         let context = Rc::clone(self.context);
         let binding = self.lua.create_function(move |lua, values: MultiValue| {
+            if let Some(why) = context.policy().refuses_call(name) {
+                return Err(mlua::Error::runtime(context.deny(name, &why)));
+            }
             let mut arguments = Arguments::new(lua, values);
             let returned = function(&context, &mut arguments);
+            if let Some(why) = context.take_refusal() {
+                return Err(mlua::Error::runtime(context.deny(name, &why)));
+            }
             conclude(name, &arguments, returned)
         })?;
+        self.builtins.push(Builtin { name, family: self.family });
         self.base.raw_set(name, binding)
     }
 
@@ -112,6 +160,9 @@ fn conclude<R>(name: &str, arguments: &Arguments<'_>, returned: Result<R, CallEr
         arguments.end()?;
         Ok(returned)
     });
+    if let Some(why) = arguments.exceeded() {
+        return Err(mlua::Error::runtime(format!("`{name}` got {why}")));
+    }
     returned.map_err(|error| match error {
         CallError::Lua(error) => error,
         CallError::Refused(why) => mlua::Error::runtime(format!("`{name}` {why}")),

@@ -16,8 +16,6 @@ pub(super) const FAMILY: Family = Family { install };
 
 /// How deep lists may be nested where `all` flattens them, and groups where `pickchashed` looks for their first text.
 const DEPTH_MAX: usize = 16;
-/// The most entries `all` looks at, lists included: tables may hold each other.
-const ENTRIES_MAX: usize = 65_536;
 
 fn install(api: &mut Api<'_>) -> mlua::Result<()> {
     api.function("pickrandom", |context, arguments| {
@@ -63,7 +61,7 @@ fn install(api: &mut Api<'_>) -> mlua::Result<()> {
     })?;
     api.function("all", |_, arguments| {
         let value = arguments.value();
-        let mut flat = Flat { lua: arguments.lua(), texts: Vec::new(), entries: 0 };
+        let mut flat = Flat { lua: arguments.lua(), texts: Vec::new() };
         if !matches!(value, Value::Table(_)) {
             return Err(arguments.refuse("a list", &value));
         }
@@ -86,16 +84,11 @@ fn empty() -> CallError {
 struct Flat<'l> {
     lua: &'l Lua,
     texts: Vec<LuaString>,
-    entries: usize,
 }
 
 impl Flat<'_> {
     /// Takes in a text, or a list of what can be taken in.
     fn take(&mut self, value: &Value, depth: usize) -> Result<(), CallError> {
-        self.entries += 1;
-        if self.entries > ENTRIES_MAX {
-            return Err(CallError::refused(format!("got more than {ENTRIES_MAX} entries")));
-        }
         if let Some(text) = string(self.lua, value) {
             self.texts.push(text);
             return Ok(());

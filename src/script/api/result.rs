@@ -3,10 +3,11 @@
 use mlua::{BString, Function, LuaString, UserData, Value};
 
 use super::{Api, CallError, Family};
+use crate::config::RECORDS_MAX;
 use crate::dns::Rcode;
 use crate::script::context::Context;
-use crate::script::sandbox::is_memory_error;
-use crate::script::value::{self, RECORDS_MAX};
+use crate::script::sandbox::{is_memory_error, is_recursion_error};
+use crate::script::value;
 
 /// Builtins that make results.
 pub(super) const FAMILY: Family = Family { install };
@@ -23,7 +24,7 @@ fn install(api: &mut Api<'_>) -> mlua::Result<()> {
         let (given, name) = (arguments.value(), arguments.optional_text()?);
         let name = name.map(|name| name.to_string_lossy()).unwrap_or_default();
         let value = match given {
-            Value::Function(function) => attempt(&function)?,
+            Value::Function(function) => attempt(context, &function)?,
             other => other,
         };
         let Some(texts) = texts(arguments.lua(), &value)? else { return Ok(value) };
@@ -53,10 +54,10 @@ impl UserData for Denial {}
 /// Calls a function; one that fails has no value.
 ///
 /// A budget that is spent is not saved by this: the run ends at its next step.
-fn attempt(function: &Function) -> Result<Value, CallError> {
-    match function.call(()) {
+fn attempt(context: &Context, function: &Function) -> Result<Value, CallError> {
+    match context.call(function) {
         Ok(value) => Ok(value),
-        Err(error) if is_memory_error(&error) => Err(CallError::Lua(error)),
+        Err(error) if is_memory_error(&error) || is_recursion_error(&error) => Err(CallError::Lua(error)),
         Err(_) => Ok(Value::Nil),
     }
 }
