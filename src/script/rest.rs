@@ -36,6 +36,11 @@ impl Resting {
         Self { share, programs: HashMap::new() }
     }
 
+    /// Whether no program was ever laid to rest: then there is nothing to ask.
+    pub(super) fn is_empty(&self) -> bool {
+        self.programs.is_empty()
+    }
+
     /// Whether a program is to rest at `now`; `answered` is whether it ever gave an answer.
     pub(super) fn holds(&self, program: u64, zone: usize, answered: bool, now: Duration) -> bool {
         if self.programs.get(&program).is_some_and(|rest| rest.until > now) {
