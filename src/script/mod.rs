@@ -236,6 +236,9 @@ impl Vm {
 
     /// Whether a program is not to run now.
     fn rests(&self, program: &Arc<Program>, now: Now) -> bool {
+        if self.resting.is_empty() {
+            return false;
+        }
         let answered = self.loaded.get(&program.id).is_some_and(|loaded| loaded.answered);
         self.resting.holds(program.identity, zone_key(program), answered, now.monotonic)
     }
