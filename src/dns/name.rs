@@ -80,8 +80,9 @@ impl Name {
         Ok(Self { wire: wire.into_boxed_slice() })
     }
 
-    /// Parses a name that is absolute whether or not it ends with a dot.
+    /// Parses a name that is absolute whether or not it ends with a dot; `@` stands for itself.
     pub fn parse_absolute(text: &[u8]) -> Result<Self, NameError> {
+        let text = if text == b"@" { b"@." } else { text };
         Self::parse(text, Some(NameRef::ROOT))
     }
 
@@ -465,6 +466,7 @@ mod tests {
             (long_label.as_str(), NameError::LabelTooLong),
             (long_name.as_str(), NameError::NameTooLong),
         ];
+        assert_eq!(Name::parse_absolute(b"@").map(|name| name.wire().to_vec()), Ok(b"\x01@\0".to_vec()));
         for (text, error) in cases {
             assert_eq!(Name::parse_absolute(text.as_bytes()), Err(error), "{text}");
         }

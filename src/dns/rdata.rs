@@ -82,7 +82,7 @@ pub fn read(
     wire: &mut Vec<u8>,
 ) -> Result<(), RdataError> {
     let start = wire.len();
-    let mut reader = Reader::new(rtype, fields, origin.unwrap_or(NameRef::ROOT), wire);
+    let mut reader = Reader::new(rtype, fields, origin, wire);
     match (fields.first(), layout(rtype)) {
         (Some(Field { text: b"\\#", quoted: false, .. }), _) => read_generic(rtype, &mut reader)?,
         (_, Some(parts)) => {

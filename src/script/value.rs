@@ -252,7 +252,7 @@ pub(super) fn one_to_rdata(text: &[u8], covered: Rtype) -> Result<Vec<u8>, Value
     } else {
         text
     };
-    let fields = lexer::fields(presentation).map_err(|error| refused(error.to_string()))?;
+    let fields = lexer::value_fields(presentation).map_err(|error| refused(error.to_string()))?;
     let mut wire = Vec::new();
     rdata::read(covered, &fields, None, &mut wire).map_err(|error| refused(error.to_string()))?;
     Ok(wire)
@@ -263,11 +263,11 @@ fn ipv4(text: &[u8]) -> Option<Ipv4Addr> {
     let mut octets = [0; 4];
     let mut parts = text.trim_ascii().split(|octet| *octet == b'.');
     for octet in &mut octets {
-        let digits = parts.next().filter(|digits| (1..=3).contains(&digits.len()))?;
-        let value = digits
-            .iter()
-            .try_fold(0u16, |value, digit| digit.is_ascii_digit().then(|| value * 10 + u16::from(digit - b'0')));
-        *octet = u8::try_from(value?).ok()?;
+        let digits = parts.next().filter(|digits| !digits.is_empty())?;
+        *octet = digits.iter().try_fold(0u8, |value, digit| {
+            let digit = digit.is_ascii_digit().then(|| digit - b'0')?;
+            value.checked_mul(10)?.checked_add(digit)
+        })?;
     }
     parts.next().is_none().then_some(octets.into())
 }

@@ -22,6 +22,8 @@ pub struct Lexer<'t> {
     at: usize,
     line: u32,
     line_start: usize,
+    /// Whether `;` begins a remark.
+    has_remarks: bool,
 }
 
 /// One entry: the fields of one line, or of several held together by parentheses.
@@ -98,7 +100,16 @@ impl LexFault {
 /// Blanks, quotes, comments and parentheses count as in a zone file; line ends may stand between quotes
 /// or parentheses. Positions count from line 1, column 1. No text is no fields.
 pub fn fields(text: &[u8]) -> Result<Vec<Field<'_>>, LexError> {
-    let mut lexer = Lexer { text, at: 0, line: 1, line_start: 0 };
+    cut(Lexer { text, at: 0, line: 1, line_start: 0, has_remarks: true })
+}
+
+/// Cuts the same where it is a value and no line of a file: `;` is a character like any other.
+pub fn value_fields(text: &[u8]) -> Result<Vec<Field<'_>>, LexError> {
+    cut(Lexer { text, at: 0, line: 1, line_start: 0, has_remarks: false })
+}
+
+/// Takes the only entry there may be.
+fn cut(mut lexer: Lexer<'_>) -> Result<Vec<Field<'_>>, LexError> {
     let mut entry = Entry::default();
     lexer.read_entry(&mut entry, |_| true)?;
     let (line, column) = (lexer.line, lexer.column_of(lexer.at));
@@ -117,7 +128,7 @@ impl<'t> Lexer<'t> {
     /// Begins at the start of `text`; a UTF-8 byte order mark is skipped.
     pub fn new(text: &'t [u8]) -> Self {
         let text = text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text);
-        Self { text, at: 0, line: 1, line_start: 0 }
+        Self { text, at: 0, line: 1, line_start: 0, has_remarks: true }
     }
 
     /// Reads the next entry that has a field into `entry`; returns whether there was one.
@@ -136,7 +147,7 @@ impl<'t> Lexer<'t> {
         let mut fresh = true;
         while let Some(&octet) = self.text.get(self.at) {
             let began = std::mem::replace(&mut fresh, false);
-            match KIND[usize::from(octet)] {
+            match self.kind(octet) {
                 Kind::Word | Kind::Escape => {
                     let field = self.word();
                     fault = fault.or_else(|| entry.push(field).err());
@@ -199,7 +210,7 @@ impl<'t> Lexer<'t> {
         let from = self.at;
         let mut at = from;
         while let Some(&octet) = self.text.get(at) {
-            match KIND[usize::from(octet)] {
+            match self.kind(octet) {
                 Kind::Word => at += 1,
                 // A backslash takes the next octet into the word, but not a line end: a word has one line.
                 Kind::Escape => {
@@ -262,6 +273,14 @@ impl<'t> Lexer<'t> {
         self.at += line_end_length(&self.text[self.at..]);
         self.line = self.line.saturating_add(1);
         self.line_start = self.at;
+    }
+
+    /// What an octet means outside quotes.
+    fn kind(&self, octet: u8) -> Kind {
+        match KIND[usize::from(octet)] {
+            Kind::Comment if !self.has_remarks => Kind::Word,
+            kind => kind,
+        }
     }
 
     /// An error that blames the octet about to be read.
@@ -507,6 +526,7 @@ mod tests {
                 expected.map(str::to_owned).map_err(|(fault, line, column)| LexError { fault, line, column });
             assert_eq!(found, expected, "{text:?}");
         }
+        assert_eq!(value_fields(b"a;b ; \";\"").map(|fields| words(&fields)), Ok("a;b|;|\";\"".to_owned()));
     }
 
     proptest! {
@@ -519,7 +539,7 @@ mod tests {
         #[test]
         fn octets_that_mean_something_are_cut_without_panic(text in r#"[ \t\r\n;()"\\aLUA]{0,60}"#) {
             entries(text.as_bytes());
-            let _ = fields(text.as_bytes());
+            let _ = (fields(text.as_bytes()), value_fields(text.as_bytes()));
         }
     }
 }

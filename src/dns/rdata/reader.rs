@@ -15,7 +15,8 @@ pub(super) struct Reader<'r> {
     fields: &'r [Field<'r>],
     /// How many fields have been taken.
     taken: usize,
-    origin: NameRef<'r>,
+    /// What completes relative names; without one names are absolute.
+    origin: Option<NameRef<'r>>,
     wire: &'r mut Vec<u8>,
     /// Where in `wire` the RDATA begins.
     start: usize,
@@ -23,7 +24,7 @@ pub(super) struct Reader<'r> {
 
 impl<'r> Reader<'r> {
     /// Starts before the first field.
-    pub(super) fn new(rtype: Rtype, fields: &'r [Field<'r>], origin: NameRef<'r>, wire: &'r mut Vec<u8>) -> Self {
+    pub(super) fn new(rtype: Rtype, fields: &'r [Field<'r>], origin: Option<NameRef<'r>>, wire: &'r mut Vec<u8>) -> Self {
         let start = wire.len();
         Self { rtype, fields, taken: 0, origin, wire, start }
     }
@@ -124,7 +125,11 @@ impl<'r> Reader<'r> {
     /// Takes a domain name and completes it.
     pub(super) fn name(&mut self, name: &str) -> Result<Name, RdataError> {
         let word = self.word(name)?;
-        Name::parse(word, Some(self.origin)).map_err(|error| {
+        let parsed = match self.origin {
+            Some(origin) => Name::parse(word, Some(origin)),
+            None => Name::parse_absolute(word),
+        };
+        parsed.map_err(|error| {
             let help = match error {
                 NameError::LabelTooLong | NameError::NameTooLong => "shorten it; labels end at dots",
                 NameError::EmptyLabel => "put one dot between labels, and none before the first",

@@ -531,7 +531,8 @@ fn read_weight(lua: &Lua, value: &Value) -> Result<u32, CallError> {
     }
     let text = string(lua, value).ok_or_else(|| CallError::refused(format!("got {} for a weight", kind(value))))?;
     let text = text.to_string_lossy();
-    let digits = text.trim_start().trim_start_matches('+');
+    let text_of_number = text.trim_start();
+    let digits = text_of_number.strip_prefix('+').unwrap_or(text_of_number);
     let end = digits.find(|character: char| !character.is_ascii_digit()).unwrap_or(digits.len());
     let weight = digits[..end].parse().ok().filter(|weight| *weight > 0);
     weight.ok_or_else(|| refusal(&text))
@@ -539,14 +540,13 @@ fn read_weight(lua: &Lua, value: &Value) -> Result<u32, CallError> {
 
 /// Reads an address, IPv6 with or without brackets, with or without a port.
 pub(in crate::script) fn read_address(text: &str) -> Option<SocketAddr> {
-    if let Ok(address) = text.parse::<IpAddr>() {
-        return Some(SocketAddr::new(address, 0));
-    }
+    read_portless(text).map(|address| SocketAddr::new(address, 0)).or_else(|| text.parse().ok())
+}
+
+/// Reads an address without a port, IPv6 with or without brackets.
+fn read_portless(text: &str) -> Option<IpAddr> {
     let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
-    if let Some(address) = bare.and_then(|text| text.parse::<Ipv6Addr>().ok()) {
-        return Some(SocketAddr::new(address.into(), 0));
-    }
-    text.parse().ok()
+    bare.map_or_else(|| text.parse().ok(), |text| text.parse::<Ipv6Addr>().ok().map(IpAddr::from))
 }
 
 /// Reads a network: `address/bits` with host bits cleared, or a bare address in full length.
@@ -554,9 +554,9 @@ pub(in crate::script) fn read_address(text: &str) -> Option<SocketAddr> {
 /// Returns `None` inside for a length past the family's, which PowerDNS accepts and lets match nothing.
 pub(in crate::script) fn read_network(text: &str) -> Option<Option<IpNet>> {
     let Some((address, bits)) = text.split_once('/') else {
-        return Some(Some(read_address(text)?.ip().into()));
+        return Some(Some(read_portless(text)?.into()));
     };
-    let address: IpAddr = address.parse().ok()?;
+    let address = read_portless(address)?;
     let bits: u8 = bits.parse().ok()?;
     Some(IpNet::new(address, bits).ok().map(|network| network.trunc()))
 }
@@ -587,6 +587,9 @@ mod tests {
         assert_eq!(read_network("192.168.1.9/16"), Some(Some("192.168.0.0/16".parse().unwrap())));
         assert_eq!(read_network("192.168.1.9"), Some(Some("192.168.1.9/32".parse().unwrap())));
         assert_eq!(read_network("192.168.1.9/33"), Some(None));
+        assert_eq!(read_network("[2001:db8::9]/32"), Some(Some("2001:db8::/32".parse().unwrap())));
+        assert_eq!(read_network("[2001:db8::9]"), Some(Some("2001:db8::9/128".parse().unwrap())));
+        assert_eq!(read_network("192.168.1.9:53"), None);
         assert_eq!(read_network("!192.168.1.9"), None);
         assert_eq!(read_network("192.168.1.9/x"), None);
     }

@@ -65,7 +65,7 @@ fn read_ttl(arguments: &mut Arguments<'_>) -> Result<u32, CallError> {
 /// Reads the presentation form of RDATA.
 fn read_rdata(rtype: Rtype, text: &LuaString) -> Result<Vec<u8>, CallError> {
     let octets = text.as_bytes();
-    let fields = lexer::fields(&octets).map_err(|error| refused(text, &error.to_string()))?;
+    let fields = lexer::value_fields(&octets).map_err(|error| refused(text, &error.to_string()))?;
     let mut wire = Vec::new();
     rdata::read(rtype, &fields, None, &mut wire)
         .map_err(|error| refused(text, &format!("it is no {rtype}: {error}")))?;
