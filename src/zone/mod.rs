@@ -56,7 +56,7 @@ pub struct Node {
 /// What becomes of the LUA records of a zone.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Scripts {
-    /// They are as if absent: a name that has nothing else does not exist.
+    /// They are as if absent: a name that has nothing else does not exist, but those above it do.
     LeftOut,
     /// Their pieces are joined with nothing in between.
     Joined,
@@ -85,7 +85,11 @@ impl Zone {
         let mut held: Vec<(u32, Record)> = Vec::with_capacity(records.len());
         for record in records {
             let is_out_of_zone = !record.owner.as_ref().is_in(apex.as_ref());
-            if is_out_of_zone || scripts == Scripts::LeftOut && matches!(record.data, Data::Lua(_)) {
+            if is_out_of_zone {
+                continue;
+            }
+            if scripts == Scripts::LeftOut && matches!(record.data, Data::Lua(_)) {
+                zone.insert_above(record.owner.as_ref());
                 continue;
             }
             let node = zone.node_or_insert(record.owner.as_ref());
@@ -176,6 +180,13 @@ impl Zone {
             }
         }
         index
+    }
+
+    /// Makes the empty non-terminals between `owner` and the apex: a name that is left out leaves those, as in PowerDNS.
+    fn insert_above(&mut self, owner: NameRef<'_>) {
+        if let Some(parent) = owner.parent().filter(|parent| parent.is_in(self.apex.as_ref())) {
+            self.node_or_insert(parent);
+        }
     }
 
     /// Gives a node its RRsets and scripts: `group` is all of its records, sorted by type.
