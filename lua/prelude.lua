@@ -36,12 +36,36 @@ end
 -- Library functions written in C run to their end, so what they are given is bounded instead.
 local repeat_text, text_length = string.rep, string.len
 
-function string.rep(text, count, ...)
+-- As in LuaJIT, a third argument stands between the repetitions.
+function string.rep(text, count, between)
   local times = tonumber(count)
-  if times and times > 0 and text_length(text) * times > host.string_max then
+  local is_joined = times ~= nil and times >= 2 and between ~= nil
+  if times and times > 0 and (text_length(text) + (is_joined and text_length(between) or 0)) * times > host.string_max then
     host.spend("a string longer than " .. host.string_max .. " octets")
   end
-  return repeat_text(text, count, ...)
+  if is_joined then return repeat_text(text .. between, times - 1) .. text end
+  return repeat_text(text, count)
+end
+
+-- As in LuaJIT, `%s` takes any value, as `tostring` writes it; Luau takes strings and numbers alone.
+local format_text = string.format
+
+local function with_texts(pattern, values, count)
+  local at = 0
+  for kind in string.gmatch(pattern, "%%[-+ #0]*%d*%.?%d*(.)") do
+    if kind ~= "%" then at = at + 1 end
+    if kind == "s" and at <= count then values[at] = tostring(values[at]) end
+  end
+  return format_text(pattern, unpack(values, 1, count))
+end
+
+function string.format(pattern, ...)
+  local values, count = { ... }, select("#", ...)
+  for at = 1, count do
+    local kind = type(values[at])
+    if kind ~= "string" and kind ~= "number" then return with_texts(pattern, values, count) end
+  end
+  return format_text(pattern, ...)
 end
 
 for _, name in { "find", "match", "gmatch", "gsub", "split" } do
