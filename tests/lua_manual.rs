@@ -6,9 +6,9 @@ use std::fs;
 use tempfile::TempDir;
 
 /// What stands before an example to make a zone of it.
-const HEAD: &str = "$TTL 60\n@ SOA ns hostmaster 1 3600 900 604800 60\n@ NS ns\nns A 192.0.2.53\n";
+pub(crate) const HEAD: &str = "$TTL 60\n@ SOA ns hostmaster 1 3600 900 604800 60\n@ NS ns\nns A 192.0.2.53\n";
 
-fn read(path: &str) -> String {
+pub(crate) fn read(path: &str) -> String {
     fs::read_to_string(path).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
@@ -27,7 +27,7 @@ fn builtins() -> BTreeSet<String> {
 }
 
 /// The fenced blocks of a language, each with the number of its first line.
-fn blocks(text: &str, language: &str, prefix: &str) -> Vec<(usize, String)> {
+pub(crate) fn blocks(text: &str, language: &str, prefix: &str) -> Vec<(usize, String)> {
     let mut blocks = Vec::new();
     let mut open: Option<(usize, String)> = None;
     for (number, line) in text.lines().enumerate() {

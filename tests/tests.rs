@@ -11,6 +11,7 @@ mod failover; // health to answers: right from the first one, following a fall a
 mod founding; // the story perigee was founded on
 mod health; // fake backends fail and recover: up, down, up
 mod interop; // what dig, kdig, drill and dnspython make of our responses
+mod lua_definitions; // the list for editors is what a type checker reads, and the examples keep to it
 mod lua_manual; // the manual of LUA records, its examples, and the list for editors
 mod lua_types; // what a script returns, for every type there is
 mod powerdns; // LUA records that PowerDNS answers in the same way
