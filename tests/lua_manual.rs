@@ -110,6 +110,35 @@ fn the_manual_and_the_list_for_editors_name_every_builtin_and_no_other() {
 }
 
 #[test]
+fn every_setting_of_powerdns_has_a_key_or_a_reason() {
+    const SETTINGS: [&str; 14] = [
+        "enable-lua-records",
+        "lua-records-exec-limit",
+        "lua-records-insert-whitespace",
+        "lua-health-checks-interval",
+        "lua-health-checks-expire-delay",
+        "lua-consistent-hashes-cleanup-interval",
+        "lua-consistent-hashes-expire-delay",
+        "lua-global-include-dir",
+        "enable-lua-record-updates",
+        "edns-subnet-processing",
+        "geoip-database-files",
+        "resolver",
+        "any-to-tcp",
+        "resolve-across-zones",
+    ];
+    let manual = read("docs/lua.md");
+    let keys: BTreeSet<String> = perigee::config::KEYS.iter().map(|key| key.path()).collect();
+    for setting in SETTINGS {
+        let row = manual.lines().find(|line| line.starts_with('|') && line.contains(&format!("`{setting}`")));
+        let (_, here) = row.and_then(|row| row[2..].split_once('|')).unwrap_or_else(|| panic!("no row for {setting}"));
+        let named: Vec<_> = here.split('`').skip(1).step_by(2).filter(|word| word.contains('.')).collect();
+        assert!(!named.is_empty() || here.contains("none: "), "{setting}: {here}");
+        named.iter().for_each(|key| assert!(keys.contains(*key), "{setting}: there is no key {key}"));
+    }
+}
+
+#[test]
 fn the_list_for_editors_names_every_method() {
     let list = read("lua/perigee.d.luau");
     let objects: Vec<_> = families().into_iter().filter(|(path, _)| path.contains("/object/")).collect();
