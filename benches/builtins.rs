@@ -11,10 +11,16 @@ use std::time::Duration;
 use divan::Bencher;
 use perigee::config;
 use perigee::dns::{Client, Name, Now, Transport};
+use perigee::geo::{Database, Databases};
 use perigee::health::table::Table;
-use perigee::script::{Policy, Program, Query, Setup, Vm};
+use perigee::networks::{Map, Maps};
+use perigee::script::{Modules, Patience, Policy, Program, Programs, Query, Setup, Surroundings, Vm};
 use perigee::zone::parser::{self, Input, Options};
-use perigee::zone::{Scripts, Zone};
+use perigee::zone::{Scripts, Zone, ZoneSet};
+use serde_json::json;
+
+#[path = "../tests/support/mmdb.rs"]
+mod mmdb;
 
 fn main() {
     divan::main();
@@ -37,6 +43,27 @@ const ROWS: &[(&str, &str, &str)] = &[
     ("ifurlup", "A", "ifurlup('http://www.example.com/', {'192.0.2.1', '192.0.2.2'}, {backupSelector='all'})"),
     ("ifurlextup", "A", "ifurlextup({{['192.0.2.1']='http://a.example/'}})"),
     ("pickselfweighted", "A", "pickselfweighted('http://www.example.com/', {'192.0.2.1', '192.0.2.2'})"),
+    ("country", "TXT", "country({'de', 'at', 'ch'}) and 'in' or 'out'"),
+    ("countryCode", "TXT", "countryCode()"),
+    ("continent", "TXT", "continent('EU') and 'in' or 'out'"),
+    ("continentCode", "TXT", "continentCode()"),
+    ("region", "TXT", "region('by') and 'in' or 'out'"),
+    ("regionCode", "TXT", "regionCode()"),
+    ("asnum", "TXT", "asnum({64496, 64497}) and 'in' or 'out'"),
+    ("geoiplookup", "TXT", "geoiplookup('10.0.0.1', GeoIPQueryAttribute.City)"),
+    ("latlon", "TXT", "latlon()"),
+    ("latlonloc", "LOC", "latlonloc()"),
+    ("latlonMagic", "TXT", "latlonMagic()"),
+    ("closestMagic", "A", "closestMagic()"),
+    ("pickclosest", "A", "pickclosest({'10.0.0.1', '10.1.0.1'})"),
+    ("distance", "TXT", "math.floor(distance('48.1 11.6'))"),
+    ("map", "A", "map{['10.0.0.0/8'] = '192.0.2.1', ['0.0.0.0/0'] = '192.0.2.2'}"),
+    ("map('sites')", "TXT", "map('sites')"),
+    ("now", "TXT", "now('Europe/Berlin').hour"),
+    ("during", "TXT", "during('Mon-Fri 09:00-17:30', 'Europe/Berlin') and 'open' or 'closed'"),
+    ("resolve", "TXT", ";local _, why = resolve('www.example.net', 1) return why"),
+    ("include", "TXT", ";include('conf') return 'a'"),
+    ("require", "TXT", "require('sites').one"),
     ("createForward", "A", "createForward()"),
     ("createForward(template)", "A", "createForward('%5%')"),
     ("createForward6", "AAAA", "createForward6()"),
@@ -112,18 +139,50 @@ fn by_plan(bencher: Bencher<'_, '_>, row: &Row) {
     run(bencher, row, &row.code);
 }
 
-/// The program of a record with this code.
-fn program(rtype: &str, code: &str) -> Arc<Program> {
+/// A zone with this code in its first script, another that it may include, and a module that it may require.
+fn zone(rtype: &str, code: &str) -> (Arc<Zone>, Programs) {
     // A piece has so many octets at the most when it is sent, and any number in a file.
-    let text = format!("$TTL 60\n@ SOA ns hostmaster 1 3600 900 604800 60\n@ NS ns\n* LUA {rtype} \"{code}\"\n");
+    let text = format!(
+        "$TTL 60\n@ SOA ns hostmaster 1 3600 900 604800 60\n@ NS ns\n* LUA {rtype} \"{code}\"\nconf LUA LUA \"x = 1\"\n"
+    );
     let apex: Name = "example.com".parse().expect("a name");
     let input = Input { file: "bench.zone".into(), text: text.as_bytes() };
     let parsed = parser::parse(&input, &Options::new(apex.clone()), &mut |_, _| Err("none".to_owned()));
     let zone = Zone::build(&apex, parsed.records, Scripts::Joined).expect("the zone has an SOA");
-    let policy = Arc::new(Policy::new(&config::Lua::default(), None));
-    Arc::new(
-        Program::compile(&zone.scripts()[0], &policy).unwrap_or_else(|problem| panic!("{code}: {}", problem.message)),
-    )
+    let module = [("sites.lua".into(), "sites.lua".into(), b"return { one = 'a' }".to_vec())];
+    let modules = Modules::compile(&module).unwrap_or_else(|_| panic!("the module does not compile"));
+    let policy = Arc::new(Policy::new(&config::Lua::default(), None).with_modules(modules));
+    let program = |script| match Program::compile(script, &policy) {
+        Ok(program) => Arc::new(program),
+        Err(problem) => panic!("{code}: {}", problem.message),
+    };
+    let programs = zone.scripts().iter().map(program).collect();
+    (Arc::new(zone), programs)
+}
+
+/// What scripts may look up: the zone, a database that knows the client, and a map.
+fn surroundings(zone: Arc<Zone>, programs: Programs) -> Arc<Surroundings> {
+    let entry = json!({
+        "autonomous_system_number": 64496,
+        "city": { "names": { "en": "Munich" } },
+        "continent": { "code": "EU" },
+        "country": { "iso_code": "DE" },
+        "location": { "accuracy_radius": 20, "latitude": 48.1, "longitude": 11.5 },
+        "subdivisions": [{ "iso_code": "BY" }],
+    });
+    let entries = ["10.0.0.0/16", "10.1.0.0/16", "127.0.0.0/8", "1.2.3.4/32", "4.3.2.1/32"];
+    let octets = mmdb::Mmdb::new("Bench-City", entries.map(|network| (network, entry.clone()))).octets();
+    let database = Database::new(octets).expect("a database");
+    let row = |value: &str| Box::from([Box::from(value)]);
+    let sites = [("127.0.0.0/8", "here"), ("10.0.0.0/8", "there")];
+    let sites = sites.map(|(network, site)| (network.parse().expect("a network"), row(site)));
+    let sites = Map::build(row("value"), sites).unwrap_or_else(|_| panic!("no network is given twice"));
+    Arc::new(Surroundings {
+        zones: ZoneSet::new([(zone, programs)]),
+        maps: Arc::new(Maps::from_iter([("sites".into(), Arc::new(sites))])),
+        geo: Arc::new(Databases::new(vec![Arc::new(database)], "en", None)),
+        ..Surroundings::default()
+    })
 }
 
 /// A name with what a row reads out of it.
@@ -137,17 +196,19 @@ fn qname(row: &Row) -> Name {
 }
 
 fn run(bencher: Bencher<'_, '_>, row: &Row, code: &str) {
-    let program = program(row.rtype, code);
+    let (zone, programs) = zone(row.rtype, code);
+    let program = programs[0].clone();
     let (library, table) = (Arc::default(), Arc::new(Table::new(16)));
     let clock = Box::new(|| Duration::ZERO);
     let setup = Setup { limits: config::Lua::default(), library, table, seed: 7, clock };
     let mut vm = Vm::new(setup).expect("a VM");
+    vm.turn_to(&surroundings(zone, programs));
     let address = SocketAddr::from(([127, 0, 0, 1], 5353));
     let client = Client { address, local: address, transport: Transport::Udp };
     let (qname, zone): (Name, Name) = (qname(row), "example.com".parse().expect("a name"));
     let now = Now { unix_secs: 0, monotonic: Duration::ZERO };
     let (qname, zone) = (qname.as_ref(), zone.as_ref());
-    let query = Query { qname, zone, wildcard: Some(2), ..Query::plain(now, &client) };
+    let query = Query { qname, zone, wildcard: Some(2), patience: Patience::Spent, ..Query::plain(now, &client) };
     if let Err(failure) = vm.run(&program, &query) {
         panic!("{code}: {}", failure.message);
     }

@@ -32,6 +32,7 @@ cases! {
     networks_decide "lua-13-view"
     scripts_write_lines_and_draw_numbers "lua-14-log-and-chance"
     objects_have_methods "lua-15-objects"
+    targets_are_chosen "lua-16-health"
     settings_hold "lua-17-settings"
     what_others_stumbled_over_is_sound "lua-19-pitfalls"
     decisions_of_ours_are_kept "lua-21-decisions"

@@ -247,7 +247,7 @@ fn capabilities_that_do_not_exist_are_errors_with_the_nearest_that_do() {
     perigee.toml:4:1: error: `zone.lua-deny` names `pickrandm`, which is neither a function for scripts nor a family of them
       help: did you mean `pickrandom`?
     perigee.toml:4:1: error: `zone.lua-deny` names `xyzzy`, which is neither a function for scripts nor a family of them
-      help: name a function of `docs/lua.md`, or a family: `object`, `pick`, `view`, `map`, `health`, `geo`, `lookup`, `result`, `time`, `require`
+      help: name a function of `docs/lua.md`, or a family: `object`, `pick`, `view`, `map`, `synth`, `health`, `geo`, `lookup`, `result`, `time`, `require`, `log`
     1 zone, 3 errors, 0 warnings
     ");
 }

@@ -29,6 +29,14 @@ fn no_file_and_no_environment_give_the_defaults() {
 }
 
 #[test]
+fn what_powerdns_has_a_setting_for_has_its_default() {
+    let config = Config::default();
+    assert_eq!((config.health.interval, config.health.forget), (Duration::from_secs(5), Duration::from_secs(3600)));
+    assert!(config.server.any_to_tcp && !config.lua.insert_whitespace && !config.lua.shared_state);
+    assert!(config.geoip.databases.is_empty() && config.resolver.servers.is_empty());
+}
+
+#[test]
 fn the_sample_has_every_key_at_its_default() {
     let text = include_str!("../perigee.toml");
     let (config, diagnostics) =

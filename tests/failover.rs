@@ -51,8 +51,8 @@ fn answers_follow_a_fall_and_a_return() {
     assert_eq!(perigee.answers(&www), ["127.0.0.1", "127.0.0.2"]);
     assert_eq!(perigee.answers(&tier), ["127.0.0.1"]);
     let address = first.stop();
-    let line = perigee.wait_for_log("to=down");
-    assert!(line.contains("connection refused") && line.contains("www.example.net"), "{line}");
+    // Several checks look at it, and a probe under way at the stop fails in another way than one after it.
+    while !perigee.wait_for_log("to=down").contains("www.example.net") {}
     perigee.wait_for_answers(&www, &["127.0.0.2"]);
     perigee.wait_for_answers(&tier, &["127.0.0.2"]);
     let _returned = Backend::start_on(address);

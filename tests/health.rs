@@ -65,6 +65,17 @@ async fn tcp_is_up_where_something_listens() {
 }
 
 #[tokio::test]
+async fn nothing_is_sent_to_a_port() {
+    let listener = tokio::net::TcpListener::bind((LOOPBACK, 0)).await.unwrap();
+    assert_eq!(probe(&check(Kind::Tcp(listener.local_addr().unwrap()))).await, "up");
+    let (mut stream, _) = listener.accept().await.unwrap();
+    let mut sent = Vec::new();
+    // It may be reset rather than closed.
+    let _ = tokio::io::AsyncReadExt::read_to_end(&mut stream, &mut sent).await;
+    assert_eq!(sent, b"");
+}
+
+#[tokio::test]
 async fn a_probe_comes_from_its_source() {
     // Only Linux has all of 127/8 on its loopback interface.
     let source = if cfg!(target_os = "linux") { "127.0.0.77" } else { "127.0.0.1" }.parse().unwrap();

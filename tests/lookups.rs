@@ -157,12 +157,15 @@ fn records_have_parts() {
 ns 60 IN A 192.0.2.53
 mx  60 LUA TXT ";local r = resolve('mail.example.net', 15)[1] return r:qname():toString() .. ' ' .. r:content() .. ' ' .. tostring(r:ttl() > 200)"
 txt 60 LUA TXT ";return (string.gsub(tostring(resolve('mail.example.net', 16)[1]), '%W', '_'))"
+all 60 LUA TXT ";local r = resolve('mail.example.net', 15)[1] return r:qtype() .. '/' .. r:qclass() .. '/' .. r:domainId() .. '/' .. r:signttl() .. '/' .. r:lastModified() .. '/' .. r:scopeMask() .. '/' .. r:wildcardName():countLabels() .. '/' .. tostring(r:auth()) .. '/' .. tostring(r:disabled()) .. '/' .. r:toString()"
 any 60 LUA TXT ";return tostring(pcall(resolve, 'mail.example.net', 255))"
 bad 60 LUA TXT ";return tostring(pcall(resolve, 'a..b', 1))"
 "#;
     let perigee = start(&resolver, zone, "timeout = '10s'");
     assert_eq!(perigee.answers(&Question::txt("mx.example.org")), ["mail.example.net. 10 mx.example.net. true"]);
     assert_eq!(perigee.answers(&Question::txt("txt.example.org")), ["_two_words_"]);
+    // The same object as one of `newDRR`.
+    assert_eq!(perigee.answers(&Question::txt("all.example.org")), ["15/1/-1/0/0/0/0/true/false/10 mx.example.net."]);
     assert_eq!(perigee.answers(&Question::txt("any.example.org")), ["false"]);
     assert_eq!(perigee.answers(&Question::txt("bad.example.org")), ["false"]);
 }

@@ -10,9 +10,9 @@ use crate::support::mmdb::Mmdb;
 use crate::support::sources::files_below;
 
 /// What stands before an example to make a zone of it.
-const HEAD: &str = "$TTL 60\n@ SOA ns hostmaster 1 3600 900 604800 60\n@ NS ns\nns A 192.0.2.53\n";
+pub(crate) const HEAD: &str = "$TTL 60\n@ SOA ns hostmaster 1 3600 900 604800 60\n@ NS ns\nns A 192.0.2.53\n";
 
-fn read(path: &str) -> String {
+pub(crate) fn read(path: &str) -> String {
     fs::read_to_string(path).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
@@ -29,7 +29,7 @@ fn builtins() -> BTreeSet<String> {
 }
 
 /// The fenced blocks of a language, each with the number of its first line.
-fn blocks(text: &str, language: &str, prefix: &str) -> Vec<(usize, String)> {
+pub(crate) fn blocks(text: &str, language: &str, prefix: &str) -> Vec<(usize, String)> {
     let mut blocks = Vec::new();
     let mut open: Option<(usize, String)> = None;
     for (number, line) in text.lines().enumerate() {
@@ -94,8 +94,9 @@ fn every_example_beside_a_builtin_works() {
 fn the_manual_and_the_list_for_editors_name_every_builtin_and_no_other() {
     let builtins = builtins();
     assert!(builtins.contains("pickrandom"), "{builtins:?}");
-    let list = read("lua/perigee.lua");
-    let listed = list.lines().filter_map(|line| Some(line.strip_prefix("function ")?.split_once('(')?.0.to_owned()));
+    let list = read("lua/perigee.d.luau");
+    let declared = |line: &str| Some(line.strip_prefix("declare function ")?.split_once('(')?.0.to_owned());
+    let listed = list.lines().filter_map(declared);
     assert_eq!(listed.collect::<BTreeSet<_>>(), builtins);
     let manual = read("docs/lua.md");
     let headed =
@@ -109,15 +110,44 @@ fn the_manual_and_the_list_for_editors_name_every_builtin_and_no_other() {
 }
 
 #[test]
+fn every_setting_of_powerdns_has_a_key_or_a_reason() {
+    const SETTINGS: [&str; 14] = [
+        "enable-lua-records",
+        "lua-records-exec-limit",
+        "lua-records-insert-whitespace",
+        "lua-health-checks-interval",
+        "lua-health-checks-expire-delay",
+        "lua-consistent-hashes-cleanup-interval",
+        "lua-consistent-hashes-expire-delay",
+        "lua-global-include-dir",
+        "enable-lua-record-updates",
+        "edns-subnet-processing",
+        "geoip-database-files",
+        "resolver",
+        "any-to-tcp",
+        "resolve-across-zones",
+    ];
+    let manual = read("docs/lua.md");
+    let keys: BTreeSet<String> = perigee::config::KEYS.iter().map(|key| key.path()).collect();
+    for setting in SETTINGS {
+        let row = manual.lines().find(|line| line.starts_with('|') && line.contains(&format!("`{setting}`")));
+        let (_, here) = row.and_then(|row| row[2..].split_once('|')).unwrap_or_else(|| panic!("no row for {setting}"));
+        let named: Vec<_> = here.split('`').skip(1).step_by(2).filter(|word| word.contains('.')).collect();
+        assert!(!named.is_empty() || here.contains("none: "), "{setting}: {here}");
+        named.iter().for_each(|key| assert!(keys.contains(*key), "{setting}: there is no key {key}"));
+    }
+}
+
+#[test]
 fn the_list_for_editors_names_every_method() {
-    let list = read("lua/perigee.lua");
+    let list = read("lua/perigee.d.luau");
     let objects: Vec<_> = families().into_iter().filter(|(path, _)| path.contains("/object/")).collect();
     let mut methods = 0;
     for (path, source) in objects {
         let names = source.split("method(methods, \"").chain(source.split("method_mut(methods, \"")).skip(1);
         for name in names.filter_map(|rest| Some(rest.split_once("\", ")?.0)).filter(|name| !name.contains('\n')) {
             methods += 1;
-            assert!(list.contains(&format!("---@field {name} fun(self")), "{path}: {name}");
+            assert!(list.contains(&format!("\tfunction {name}(self")), "{path}: {name}");
         }
     }
     assert!(methods > 40, "only {methods} methods");

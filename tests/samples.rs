@@ -121,3 +121,22 @@ two   LUA A \"sticky({'192.0.2.13', '192.0.2.11'})\"
     // The clients are always the same ones, so this comes out one way for ever.
     assert!(counts.len() == 3 && counts.values().all(|count| (240..=360).contains(count)), "{counts:?}");
 }
+
+#[test]
+fn the_files_of_a_library_are_run_in_the_order_of_their_names() {
+    let zone = "\
+@ 60 IN SOA ns hostmaster 1 3600 900 604800 60
+@ 60 IN NS ns
+ns 60 IN A 192.0.2.53
+www LUA TXT \"order\"
+";
+    let adds = |word: &str| format!("order = (order or '') .. '{word}'\n");
+    let (b, a, other) = (adds("b"), adds("a"), adds("never"));
+    let perigee = Perigee::start(&[
+        ("zones/example.net.zone", zone),
+        ("lua/lib/20-b.lua", &b),
+        ("lua/lib/10-a.lua", &a),
+        ("lua/lib/30-c.txt", &other),
+    ]);
+    assert_eq!(perigee.answers(&Question::txt("www.example.net")), ["ab"]);
+}

@@ -15,6 +15,7 @@ mod geo; // databases of places: what is read of them, and files that change
 mod health; // fake backends fail and recover: up, down, up
 mod interop; // what dig, kdig, drill and dnspython make of our responses
 mod lookups; // names that scripts look up, and the queries that wait for them
+mod lua_definitions; // the list for editors is what a type checker reads, and the examples keep to it
 mod lua_manual; // the manual of LUA records, its examples, and the list for editors
 mod lua_types; // what a script returns, for every type there is
 mod maps; // map files under a running server: looked up, swapped whole, kept when they break

@@ -407,12 +407,14 @@ impl Context {
 
     /// Looks `bestwho` up; `look` tells what it finds and how many bits of the address it went by, which then count as
     /// looked at.
+    ///
+    /// Never none, for the reason at [`Context::client_is_in`]: that no bit decides it is so for one family.
     pub(super) fn look_client_up<T>(&self, look: impl FnOnce(IpAddr) -> (T, u8)) -> T {
         let facts = self.facts.get();
         let client = facts.subnet.map_or_else(|| facts.sender.ip(), |subnet| subnet.address);
         let (found, bits) = look(client);
         if facts.subnet.is_some() {
-            self.consult(bits);
+            self.consult(bits.max(1));
         }
         found
     }

@@ -32,27 +32,10 @@ impl Literal {
 ///
 /// What stands in comments and strings is no call. Code that is not text holds none.
 pub(super) fn calls(code: &[u8], names: &[&str]) -> Vec<Literal> {
-    let mut calls = Vec::new();
-    let mut parser = Parser { rest: std::str::from_utf8(code).unwrap_or_default(), depth: 0 };
-    let mut is_field = false;
-    while let Some(character) = parser.rest.chars().next() {
-        let begin = parser.rest;
-        match character {
-            '-' if begin.starts_with("--") => parser.skip_comment(),
-            '[' if long_bracket(begin).is_some() => parser.skip_long_string(),
-            '\'' | '"' => parser.skip_string(character),
-            'a'..='z' | 'A'..='Z' | '_' => {
-                let name = parser.take_while(|character| character.is_ascii_alphanumeric() || character == '_');
-                if !is_field && names.contains(&name) {
-                    let call = Parser { rest: begin, depth: 0 }.expression();
-                    calls.extend(call.filter(|call| matches!(call, Literal::Call(..))));
-                }
-            }
-            other => parser.rest = &begin[other.len_utf8()..],
-        }
-        is_field = matches!(character, '.' | ':');
-    }
-    calls
+    let text = std::str::from_utf8(code).unwrap_or_default();
+    let wanted = called(code).into_iter().filter(|(_, name)| names.contains(name));
+    let call = |(at, _): (usize, &str)| Parser { rest: &text[at..], depth: 0 }.expression();
+    wanted.filter_map(call).filter(|call| matches!(call, Literal::Call(..))).collect()
 }
 
 /// The names of functions that a script's code calls, each with the octet at which it stands.
@@ -81,6 +64,12 @@ pub(super) fn called(code: &[u8]) -> Vec<(usize, &str)> {
             blank if blank.is_ascii_whitespace() => {
                 parser.skip_blanks();
                 parser.rest = parser.rest.trim_start();
+                continue;
+            }
+            '.' if begin.starts_with("..") => {
+                // Texts are joined here; a single dot leads to a field.
+                parser.rest = begin.trim_start_matches('.');
+                is_other = false;
                 continue;
             }
             other => parser.rest = &begin[other.len_utf8()..],

@@ -102,12 +102,17 @@ fn serve(socket: &UdpSocket, desk: &Mutex<Desk>, tell: &Sender<String>) {
         let question = format!("{} {}", query.name().to_lowercase(), query.query_type());
         let mut desk = desk.lock().expect("no test panics here");
         let reply = desk.replies.get(&question).cloned().unwrap_or(Reply::Code(ResponseCode::NXDomain));
-        match reply {
-            Reply::Hold => desk.held.push((question.clone(), from, request)),
-            reply => send(socket, from, &request, &reply),
+        // Who hears of the question may ask at once what became of it: what is held is held by then, and a reply has
+        // not been sent before it was told.
+        let is_held = matches!(reply, Reply::Hold);
+        if is_held {
+            desk.held.push((question.clone(), from, request.clone()));
         }
         if tell.send(question).is_err() {
             return;
+        }
+        if !is_held {
+            send(socket, from, &request, &reply);
         }
     }
 }

@@ -476,7 +476,7 @@ fn values(lua: &Lua, value: &Value) -> Option<Vec<Value>> {
 /// A value that is no number: of one, its text.
 fn plain(lua: &Lua, value: Value) -> Option<Value> {
     match value {
-        Value::Integer(_) | Value::Number(_) => string(lua, &value).map(Value::String),
+        Value::String(_) | Value::Integer(_) | Value::Number(_) => string(lua, &value).map(Value::String),
         other => Some(other),
     }
 }

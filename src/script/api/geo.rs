@@ -44,8 +44,8 @@ fn install(api: &mut Api<'_>) -> mlua::Result<()> {
     })?;
     install_comparisons(api)?;
     install_codes(api)?;
-    api.function("latlon", |context, _| Ok(latitude_longitude(client_place(context))))?;
-    api.function("latlonloc", |context, _| Ok(loc(client_place(context))))?;
+    api.function("latlon", |context, _| Ok(latitude_longitude(client_place(context, &databases(context)))))?;
+    api.function("latlonloc", |context, _| Ok(loc(client_place(context, &databases(context)))))?;
     api.function("latlonMagic", |context, _| Ok(named_place(context)))?;
     api.function("distance", |context, arguments| distance(context, &arguments.text()?.to_string_lossy()))?;
     api.function("pickclosest", |context, arguments| {
@@ -125,6 +125,9 @@ fn look_up(databases: &Databases, address: &str, attribute: i64) -> String {
 /// Hands what the databases have for `bestwho` to `then`.
 fn with_client<T>(context: &Context, attribute: Attribute, then: impl FnOnce(Option<Value<'_>>) -> T) -> T {
     let databases = databases(context);
+    if databases.is_empty() {
+        return then(None);
+    }
     context.look_client_up(|address| {
         let found = databases.look_up(address, attribute);
         (then(found.value), found.bits)
@@ -142,10 +145,9 @@ fn client_code(context: &Context, attribute: Attribute) -> String {
     with_client(context, attribute, |value| value.map_or_else(|| UNKNOWN_CODE.to_owned(), |value| value.to_string()))
 }
 
-/// Where `bestwho` is.
-fn client_place(context: &Context) -> Option<Place> {
-    let databases = databases(context);
-    context.look_client_up(|address| databases.place(address))
+/// Where `bestwho` is; nobody is looked at where there are no databases.
+fn client_place(context: &Context, databases: &Databases) -> Option<Place> {
+    if databases.is_empty() { None } else { context.look_client_up(|address| databases.place(address)) }
 }
 
 /// The client's latitude and longitude: the builtin `latlon`. Zeros where no database has them.
@@ -226,7 +228,7 @@ fn distance(context: &Context, text: &str) -> Result<Option<f64>, CallError> {
     };
     // Nobody's client is looked at for a target that is nowhere.
     let Some(target) = target else { return Ok(None) };
-    let client = context.look_client_up(|address| databases.place(address)).or_else(|| databases.unknown_location());
+    let client = client_place(context, &databases).or_else(|| databases.unknown_location());
     Ok(client.map(|client| f64::from(client.metres_to(target)) / 1000.0))
 }
 
@@ -317,7 +319,7 @@ pub(in crate::script) fn pick_closest<T: Copy>(
     if let [only] = candidates {
         return Some(*only);
     }
-    let known = if candidates.is_empty() { None } else { context.look_client_up(|address| databases.place(address)) };
+    let known = if candidates.is_empty() { None } else { client_place(context, &databases) };
     let place = known.or(match unknown {
         Unknown::Configured => databases.unknown_location(),
         Unknown::At(place) => Some(place),

@@ -6,6 +6,7 @@ use ipnet::IpNet;
 use mlua::{IntoLua, Lua, LuaString, Table, Value};
 
 use super::arguments::{read_address, read_network};
+use super::object::Address;
 use super::{Api, CallError, Family};
 use crate::networks::{Map, Maps};
 use crate::script::context::Context;
@@ -132,12 +133,14 @@ fn unknown(maps: &Maps, name: &LuaString) -> CallError {
 
 /// The address to look up: a text or an object; `None` for the client.
 fn address(value: &Value) -> Result<Option<IpAddr>, CallError> {
+    let refusal = || CallError::refused(format!("needs an address as argument 2, and got {}", kind(value)));
     let text = match value {
         Value::Nil => return Ok(None),
         Value::String(text) => text.to_string_lossy(),
-        // A ComboAddress tells its address as text; what another object tells is none.
-        Value::UserData(_) => value.to_string()?,
-        other => return Err(CallError::refused(format!("needs an address as argument 2, and got {}", kind(other)))),
+        Value::UserData(object) => {
+            return object.borrow::<Address>().map(|address| Some(address.0.ip())).map_err(|_| refusal());
+        }
+        _ => return Err(refusal()),
     };
     let address = read_address(&text).map(|address| address.ip());
     address.map(Some).ok_or_else(|| CallError::refused(format!("got `{text}`, which is no address")))

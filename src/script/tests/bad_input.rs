@@ -94,14 +94,14 @@ const HELPERS: &str = "
     })
 ";
 
-/// An object of each class of `lua/perigee.lua` that has methods.
+/// An object of each type of `lua/perigee.d.luau` that has methods.
 const OBJECTS: &[(&str, &str)] = &[
     ("ComboAddress", "newCA('192.0.2.1')"),
     ("ComboAddressSet", "newCAS()"),
+    ("DNSHeader", "dh"),
     ("DNSName", "newDN('www.example.com')"),
     ("DNSRecord", "newDR(newDN('a'), 'A', 60, '192.0.2.1', 1)"),
     ("DNSResourceRecord", "newDRR(newDN('a'), 'A', 60, '192.0.2.1')"),
-    ("Header", "dh"),
     ("Netmask", "newNetmask('10.0.0.0/8')"),
     ("NetmaskGroup", "newNMG({'10.0.0.0/8', '!10.1.0.0/16'})"),
     ("QType", "newQType('A')"),
@@ -141,14 +141,14 @@ fn functions(vm: &Vm) -> (Vec<String>, Vec<String>) {
     (builtins, library)
 }
 
-/// The methods that `lua/perigee.lua` lists, each with its class.
+/// The methods that `lua/perigee.d.luau` lists, each with its type.
 fn methods() -> Vec<(&'static str, &'static str)> {
     let (mut class, mut methods) = ("", Vec::new());
-    for line in include_str!("../../../lua/perigee.lua").lines() {
-        if let Some(name) = line.strip_prefix("---@class ") {
-            class = name.split(':').next().unwrap_or(name).trim();
-        } else if let Some((field, _)) = line.strip_prefix("---@field ").and_then(|rest| rest.split_once(" fun(self")) {
-            methods.push((class, field));
+    for line in include_str!("../../../lua/perigee.d.luau").lines() {
+        if let Some(name) = line.strip_prefix("declare extern type ") {
+            class = name.trim_end_matches(" with");
+        } else if let Some((method, _)) = line.strip_prefix("\tfunction ").and_then(|rest| rest.split_once("(self")) {
+            methods.push((class, method));
         }
     }
     methods

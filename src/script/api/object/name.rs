@@ -16,7 +16,8 @@ pub(super) fn install(api: &mut Api<'_>) -> mlua::Result<()> {
     })
 }
 
-/// A name. Without one inside it is what `makeRelative` makes of a name that is not part of the other.
+/// A name. Without one inside it is what `makeRelative` makes of a name that is not part of the other: it has no labels,
+/// and no text.
 #[derive(Clone)]
 pub(in crate::script::api) struct DnsName(Option<Name>);
 
@@ -27,6 +28,9 @@ impl From<Name> for DnsName {
 }
 
 impl DnsName {
+    /// What has no name inside.
+    pub(super) const NONE: Self = Self(None);
+
     /// The name; an error if it has none inside.
     pub(in crate::script::api) fn name(&self) -> Result<NameRef<'_>, CallError> {
         self.0.as_ref().map(Name::as_ref).ok_or_else(|| CallError::refused("got a name that is empty"))
@@ -62,13 +66,13 @@ impl UserData for DnsName {
             text.pop();
             Ok(text)
         });
-        method(methods, "countLabels", |this, _| Ok(this.name()?.label_count()));
+        method(methods, "countLabels", |this, _| Ok(this.0.as_ref().map_or(0, |name| name.as_ref().label_count())));
         for name in ["wireLength", "wirelength"] {
-            method(methods, name, |this, _| Ok(this.name()?.wire().len()));
+            method(methods, name, |this, _| Ok(this.0.as_ref().map_or(0, |name| name.wire().len())));
         }
         method(methods, "getRawLabels", |this, arguments| {
-            let labels = this.name()?.labels().map(|label| arguments.lua().create_string(label));
-            Ok(labels.collect::<mlua::Result<Vec<_>>>()?)
+            let labels = this.0.iter().flat_map(|name| name.as_ref().labels());
+            Ok(labels.map(|label| arguments.lua().create_string(label)).collect::<mlua::Result<Vec<_>>>()?)
         });
         method(methods, "isPartOf", |this, arguments| {
             Ok(this.name()?.is_in(arguments.object::<Self>("a DNSName")?.name()?))
@@ -79,7 +83,7 @@ impl UserData for DnsName {
             Ok(Self(relative))
         });
         method_mut(methods, "chopOff", |this, _| {
-            let parent = this.name()?.parent().map(NameRef::to_owned);
+            let parent = this.0.as_ref().and_then(|name| name.as_ref().parent()).map(NameRef::to_owned);
             let removed = parent.is_some();
             if removed {
                 this.0 = parent;
@@ -92,7 +96,8 @@ impl UserData for DnsName {
             Ok(this.0.as_ref() == Some(&other))
         });
         method(methods, "canonCompare", |this, arguments| {
-            Ok(this.name()? < arguments.object::<Self>("a DNSName")?.name()?)
+            // What has no name inside comes before the root.
+            Ok(this.0 < arguments.object::<Self>("a DNSName")?.0)
         });
     }
 }

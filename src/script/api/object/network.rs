@@ -16,8 +16,8 @@ pub(super) fn install(api: &mut Api<'_>) -> mlua::Result<()> {
     // A network: `newNetmask('192.0.2.0/24')`.
     api.function("newNetmask", |_, arguments| {
         let text = arguments.text()?;
-        let network = read_network(&text.to_string_lossy()).flatten();
-        network.map(Network::from).ok_or_else(|| refused(&text, "it is no network"))
+        // One with more bits than its family has is the empty one, and holds nobody.
+        read_network(&text.to_string_lossy()).map(Network).ok_or_else(|| refused(&text, "it is no network"))
     })?;
     // A group of networks: `newNMG({'192.0.2.0/24', '!192.0.2.7'})`; without a list, an empty one.
     api.function("newNMG", |_, arguments| {

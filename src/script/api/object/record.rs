@@ -114,7 +114,7 @@ impl UserData for ResourceRecord {
             method(methods, name, |this, arguments| Ok(arguments.lua().create_string(&this.content)?));
         }
         method(methods, "qname", |this, _| Ok(DnsName::from(this.name.clone())));
-        method(methods, "wildcardName", |_, _| Ok(DnsName::from(Name::root())));
+        method(methods, "wildcardName", |_, _| Ok(DnsName::NONE));
         method(methods, "ttl", |this, _| Ok(this.ttl));
         method(methods, "qtype", |this, _| Ok(this.rtype.0));
         method(methods, "qclass", |_, _| Ok(Class::IN.0));
