@@ -326,6 +326,28 @@ fn errors_point_into_the_zone_file() {
     }
 }
 
+#[test]
+fn what_is_neither_an_expression_nor_statements_behind_a_semicolon_does_not_compile() {
+    let refused = [
+        // A semicolon is the first character or none that counts.
+        " ;return 'x'",
+        "return 'x'",
+        "local a = 1 return a",
+        ";return 'x' 'y' z",
+        "'a' 'b'",
+        "'a",
+        ";goto out ::out:: return 'x'",
+        "1 & 3",
+        // Words that met where pieces did.
+        ";locala b return b",
+        "\u{1b}Lua",
+    ];
+    for code in refused {
+        let error = program(code, Rtype::TXT).err().unwrap_or_else(|| panic!("{code} compiles"));
+        assert!(error.message.starts_with("the script does not compile: "), "{code}: {}", error.message);
+    }
+}
+
 /// The failure of a script that fails.
 fn fail(code: &str) -> Failure {
     let program = program(code, Rtype::TXT).unwrap();

@@ -24,7 +24,12 @@ pub(super) struct Reader<'r> {
 
 impl<'r> Reader<'r> {
     /// Starts before the first field.
-    pub(super) fn new(rtype: Rtype, fields: &'r [Field<'r>], origin: Option<NameRef<'r>>, wire: &'r mut Vec<u8>) -> Self {
+    pub(super) fn new(
+        rtype: Rtype,
+        fields: &'r [Field<'r>],
+        origin: Option<NameRef<'r>>,
+        wire: &'r mut Vec<u8>,
+    ) -> Self {
         let start = wire.len();
         Self { rtype, fields, taken: 0, origin, wire, start }
     }
