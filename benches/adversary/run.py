@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Measures what a record waits for while scripts beside it spend their budgets. See ../README.md.
 
-One worker serves an innocent record and tests/data/adversary.zone. The innocent record is asked at a steady rate, first
-alone, then with every hostile record asked in turn beside it.
+One worker serves an innocent record and tests/data/adversary.zone. The innocent record is asked at a steady rate: alone,
+with another innocent record asked beside it, and with every hostile record asked in turn in the place of that.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 CORPUS = ROOT / "tests/data/adversary.zone"
 SOA = "$TTL 60\n@ SOA ns hostmaster 1 3600 900 604800 60\n@ NS ns\nns A 192.0.2.53\n"
-VICTIM = SOA + "www LUA TXT \";local t = {} for i = 1, 10 do t[i] = qname:toString() end return table.concat(t)\"\n"
+VICTIM = SOA + "other A 192.0.2.1\nwww LUA TXT \";local t = {} for i = 1, 10 do t[i] = qname:toString() end return table.concat(t)\"\n"
 PATIENCE = 1.0
 
 
@@ -37,9 +37,12 @@ def main():
     names = re.findall(r"(?m)^(\S+) +LUA TXT", CORPUS.read_text())
     with tempfile.TemporaryDirectory(prefix="adversary-") as directory, serve(options, Path(directory)) as address:
         hostile = [query(f"{name}.hostile.example") for name in names]
+        innocent = [query("other.victim.example")]
         rows = []
         for round_number in range(options.rounds):
-            rows.append(("quiet", ask_victim(address, options, options.seconds)))
+            rows.append(("alone", ask_victim(address, options, options.seconds)))
+            with asked_beside(address, innocent, options.hostile_rate):
+                rows.append(("crowded", ask_victim(address, options, options.seconds)))
             with asked_beside(address, hostile, options.hostile_rate):
                 # The first offence of each is over after this, and what rests rests.
                 time.sleep(options.warmup if round_number == 0 else 0.5)
@@ -163,15 +166,16 @@ def print_table(rows, count, options):
     print(f"{count} hostile records, {options.hostile_rate:g} questions a second for them, "
           f"{options.rate:g} for the innocent one; milliseconds\n")
     print("| | p50 | p99 | p99.9 | most | lost |\n|---|--:|--:|--:|--:|--:|")
-    figures = {"quiet": [], "attacked": []}
+    figures = {"alone": [], "crowded": [], "attacked": []}
     for name, (latencies, lost) in rows:
         cuts = statistics.quantiles(latencies, n=1000)
         row = [1000 * value for value in (cuts[499], cuts[989], cuts[998], max(latencies))]
         figures[name].append(row)
         print(f"| {name} | " + " | ".join(f"{value:.3f}" for value in row) + f" | {lost} |")
     median = {name: [statistics.median(column) for column in zip(*rows)] for name, rows in figures.items()}
-    ratios = [attacked / quiet for attacked, quiet in zip(median["attacked"], median["quiet"])]
-    print("| times, of medians | " + " | ".join(f"{ratio:.2f}" for ratio in ratios) + " | |")
+    for name in ("alone", "crowded"):
+        ratios = [attacked / other for attacked, other in zip(median["attacked"], median[name])]
+        print(f"| attacked, times {name} | " + " | ".join(f"{ratio:.2f}" for ratio in ratios) + " | |")
 
 
 if __name__ == "__main__":

@@ -348,7 +348,7 @@ impl Default for Lua {
             // More than that, no response could hold.
             result_max: RECORDS_MAX,
             // A record that spends 10 ms rests for two seconds: about as often as resolvers try again by themselves.
-            overrun_share: 0.005,
+            overrun_share: 0.002,
             allow: Vec::new(),
             deny: Vec::new(),
             lookup_names: None,

@@ -231,6 +231,9 @@ impl Vm {
         if let Some(loaded) = self.loaded.get_mut(&program.id) {
             loaded.answered = true;
         }
+        if !self.resting.is_empty() {
+            self.resting.forgive(program.identity);
+        }
         Ok(Output { rdata: rdata.into_iter().map(Cow::Owned).collect(), ttl, denial, scope })
     }
 
