@@ -7,6 +7,8 @@
 
 #[path = "../../tests/support/authority.rs"]
 mod authority;
+#[path = "../../tests/support/mmdb.rs"]
+mod mmdb;
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
