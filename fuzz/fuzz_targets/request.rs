@@ -7,6 +7,7 @@
 
 #[path = "../../tests/support/authority.rs"]
 mod authority;
+#[expect(dead_code, reason = "no target looks places up")]
 #[path = "../../tests/support/mmdb.rs"]
 mod mmdb;
 
