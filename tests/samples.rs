@@ -99,6 +99,21 @@ fn samples_pass_the_check() {
 }
 
 #[test]
+fn samples_probe_nothing_but_this_machine() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let here = env!("CARGO_MANIFEST_DIR");
+    let config = format!(
+        "zones.directory = \"{here}/zones\"\n[lua]\ninclude-dir = \"{here}/lua/lib\"\nmap-dir = \"{here}/lua/maps\"\n\
+         probe-networks = [\"127.0.0.0/8\", \"::1\"]\n"
+    );
+    let file = directory.path().join("perigee.toml");
+    fs::write(&file, config).expect("written");
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_perigee")).arg("check").arg(file).env_clear().output().expect("perigee runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+}
+
+#[test]
 fn sticky_moves_the_clients_of_the_entry_that_went_and_no_others() {
     let zone = "\
 @ 60 IN SOA ns hostmaster 1 3600 900 604800 60

@@ -70,7 +70,9 @@ def serve(options, directory):
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
         free.bind(("127.0.0.1", 0))
         address = free.getsockname()
-    config = f'[server]\nlisten = ["127.0.0.1:{address[1]}"]\nworkers = 1\n\n[health]\nwarmup = "0s"\n'
+    # What scripts want probed or looked up is of this machine, too: nothing leaves it.
+    config = (f'[server]\nlisten = ["127.0.0.1:{address[1]}"]\nworkers = 1\n\n[health]\nwarmup = "0s"\n'
+              '[resolver]\nservers = ["127.0.0.1:1"]\n')
     (directory / "perigee.toml").write_text(config)
     with open(directory / "log", "w") as log:
         server = subprocess.Popen([options.perigee.resolve(), "serve"], cwd=directory, stderr=log)
