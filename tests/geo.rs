@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use crate::support::authority::Authority;
 use crate::support::mmdb::Mmdb;
-use crate::support::process::{Perigee, Question, answers};
+use crate::support::process::{self, Perigee, Question, answers};
 
 const HEAD: &str = "$TTL 60\n@ SOA ns hostmaster 1 3600 900 604800 60\n@ NS ns\nns A 192.0.2.53\n";
 
@@ -274,13 +274,7 @@ fn check(records: &str, config: &str) -> String {
     write("perigee.toml", config.as_bytes());
     write("text.mmdb", b"text");
     write("country.mmdb", &country("AA"));
-    let output = std::process::Command::new(env!("CARGO_BIN_EXE_perigee"))
-        .arg("check")
-        .current_dir(directory.path())
-        .env_clear()
-        .output()
-        .expect("perigee runs");
-    String::from_utf8(output.stdout).expect("text")
+    process::check(directory.path())
 }
 
 #[test]

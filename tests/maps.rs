@@ -3,7 +3,7 @@
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::rdata::opt::{EdnsCode, EdnsOption};
 
-use crate::support::process::{Perigee, Question, answers, rcode};
+use crate::support::process::{self, Perigee, Question, answers, rcode};
 
 const ZONE: &str = "\
 @ 60 IN SOA ns hostmaster 1 3600 900 604800 60
@@ -60,13 +60,7 @@ fn check_tells_what_is_wrong_with_maps_and_tries_records_with_those_that_are_sou
     write("lua/maps/sites.csv", SITES);
     write("lua/maps/pops.csv", "network,name,weight\n10.0.0.0/8,icn\n");
     write("lua/maps/notes.txt", "no map");
-    let output = std::process::Command::new(env!("CARGO_BIN_EXE_perigee"))
-        .arg("check")
-        .current_dir(directory.path())
-        .env_clear()
-        .output()
-        .expect("perigee runs");
-    let report = String::from_utf8_lossy(&output.stdout);
+    let report = process::check(directory.path());
     let lines: Vec<&str> = report.lines().filter(|line| !line.starts_with("  help")).collect();
     let [map, record, sum] = lines[..] else { panic!("{report}") };
     assert_eq!(map, "lua/maps/pops.csv:2:1: error: the line has 2 values, and the first line 3");

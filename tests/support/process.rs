@@ -121,6 +121,13 @@ impl Perigee {
     }
 }
 
+/// What `perigee check` tells of the configuration in a directory, and of all it names.
+pub(crate) fn check(directory: &Path) -> String {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_perigee"));
+    let output = command.arg("check").current_dir(directory).env_clear().output().expect("perigee runs");
+    String::from_utf8(output.stdout).expect("text")
+}
+
 /// Finds a port that nobody has, below those that systems hand out.
 ///
 /// dig marks its sockets as sharing their ports, so Linux may hand it the port of a server that does so too. It then
