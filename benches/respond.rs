@@ -40,7 +40,7 @@ fn responder(apex: &str) -> Responder {
     });
     let limits = Limits { udp_payload_max: 1232, client_subnet: true };
     let surroundings = Arc::new(Surroundings::default().with_zones(ZoneSet::new(zones)));
-    let world = World { surroundings, limits, any_to_tcp: true };
+    let world = World { surroundings, limits, any_to_tcp: true, ttl_min_of_state: None };
     let (limits, library, table) = (config.lua.clone(), Arc::default(), Arc::new(Table::new(16)));
     let vm = Vm::new(Setup { limits, library, table, seed: 7, clock: Box::new(|| Duration::ZERO) }).expect("a VM");
     Responder::new(Arc::new(world), vm)

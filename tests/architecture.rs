@@ -34,7 +34,7 @@ const ROOMS: &[Room] = &[
         crates: &["data_encoding", "hashbrown", "strsim", "thiserror"],
     },
     Room { name: "networks", rooms: &[], crates: &["ipnet"] },
-    Room { name: "health", rooms: &[], crates: &[] },
+    Room { name: "health", rooms: &["dns"], crates: &["ipnet", "wildmatch"] },
     Room { name: "resolve", rooms: &["dns"], crates: &["arc_swap"] },
     Room {
         name: "script",
@@ -49,7 +49,8 @@ const ROOMS: &[Room] = &[
     },
     // The shell.
     Room { name: "geo::open", rooms: &["geo"], crates: &["maxminddb", "thiserror"] },
-    Room { name: "health::checker", rooms: &["health"], crates: &["tokio", "tracing"] },
+    Room { name: "health::checker", rooms: &["dns", "health"], crates: &["slab", "tokio", "tracing"] },
+    Room { name: "health::events", rooms: &["health", "health::checker"], crates: &["tracing"] },
     Room { name: "health::probe", rooms: &["health", "health::tls"], crates: &["reqwest", "rustls", "tokio"] },
     Room { name: "health::tls", rooms: &["health"], crates: &["rustls", "rustls_platform_verifier"] },
     Room { name: "resolve::asker", rooms: &["resolve"], crates: &["tokio", "tracing"] },
@@ -76,6 +77,7 @@ const ROOMS: &[Room] = &[
             "geo::open",
             "health",
             "health::checker",
+            "health::events",
             "health::probe",
             "networks",
             "resolve",

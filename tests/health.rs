@@ -1,15 +1,16 @@
 //! Fake backends fail and recover: up, down, up.
 
-use std::collections::BTreeMap;
 use std::future;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use perigee::health::checker::{Checker, Settings};
+use perigee::dns::Now;
+use perigee::health::check::Handshake;
+use perigee::health::checker::{Checker, Outcome, Parts, Settings};
 use perigee::health::probe::{BODY_OCTETS_DEFAULT, Prober};
 use perigee::health::table::{Slot, Table};
-use perigee::health::{Check, Http, Kind, REDIRECTS_MAX, State, Tls, Verdict};
+use perigee::health::{Check, Host, Http, Kind, State, Tls, Verdict};
 
 use crate::support::backend::{Backend, Reply};
 
@@ -21,25 +22,16 @@ const IMPATIENCE: Duration = Duration::from_millis(200);
 const LOOPBACK: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
 fn check(kind: Kind) -> Check {
-    Check { kind, source: None, timeout: PATIENCE, interval: None, minimum_failures: 1 }
+    Check { timeout: PATIENCE, ..Check::new(kind) }
 }
 
 fn request(url: String) -> Http {
-    Http {
-        url,
-        stringmatch: None,
-        httpcode: Some(200),
-        useragent: None,
-        byteslimit: 0,
-        headers: BTreeMap::new(),
-        tls: Tls::AcceptAny,
-        redirects: REDIRECTS_MAX,
-    }
+    Http::get(url)
 }
 
 /// A check of `request` at the loopback address.
 fn http(request: Http) -> Check {
-    check(Kind::Http { address: Some(LOOPBACK), request: Arc::new(request) })
+    check(Kind::Http { address: Some(Host::Address(LOOPBACK)), request: Arc::new(request) })
 }
 
 /// Probes once; says the verdict as `up`, `up with weight N` or the reason.
@@ -58,7 +50,7 @@ fn said(verdict: Verdict) -> String {
 #[tokio::test]
 async fn tcp_is_up_where_something_listens() {
     let backend = Backend::start();
-    let check = check(Kind::Tcp(backend.address));
+    let check = check(Kind::tcp(backend.address));
     assert_eq!(probe(&check).await, "up");
     backend.stop();
     assert_eq!(probe(&check).await, "connection refused");
@@ -67,7 +59,7 @@ async fn tcp_is_up_where_something_listens() {
 #[tokio::test]
 async fn nothing_is_sent_to_a_port() {
     let listener = tokio::net::TcpListener::bind((LOOPBACK, 0)).await.unwrap();
-    assert_eq!(probe(&check(Kind::Tcp(listener.local_addr().unwrap()))).await, "up");
+    assert_eq!(probe(&check(Kind::tcp(listener.local_addr().unwrap()))).await, "up");
     let (mut stream, _) = listener.accept().await.unwrap();
     let mut sent = Vec::new();
     // It may be reset rather than closed.
@@ -83,21 +75,24 @@ async fn a_probe_comes_from_its_source() {
     let check = Check { source: Some(source), ..http(request(backend.url("www.example.com", "/"))) };
     assert_eq!(probe(&check).await, "up");
     assert_eq!(backend.requests.recv().await.unwrap().from, source);
-    assert_eq!(probe(&Check { kind: Kind::Tcp(backend.address), ..check }).await, "up");
+    assert_eq!(probe(&Check { kind: Kind::tcp(backend.address), ..check }).await, "up");
 }
 
 #[tokio::test]
 async fn a_source_that_cannot_be_used_is_named() {
     let backend = Backend::start();
     let kinds = [
-        Kind::Tcp(backend.address),
-        Kind::Http { address: Some(LOOPBACK), request: Arc::new(request(backend.url("www.example.com", "/"))) },
+        Kind::tcp(backend.address),
+        Kind::Http {
+            address: Some(Host::Address(LOOPBACK)),
+            request: Arc::new(request(backend.url("www.example.com", "/"))),
+        },
     ];
     for kind in kinds {
         let check = Check { source: Some("::1".parse().unwrap()), ..check(kind) };
         assert_eq!(probe(&check).await, "cannot probe `127.0.0.1` from `::1`: not of one address family");
     }
-    let check = Check { source: Some("192.0.2.1".parse().unwrap()), ..check(Kind::Tcp(backend.address)) };
+    let check = Check { source: Some("192.0.2.1".parse().unwrap()), ..check(Kind::tcp(backend.address)) };
     assert_eq!(probe(&check).await, "cannot probe from `192.0.2.1`: address not available");
 }
 
@@ -111,7 +106,7 @@ async fn a_tcp_connection_nobody_takes_times_out() {
     let target = socket.local_addr().unwrap().as_socket().unwrap();
     // A queue of no length has room for one.
     let _first = std::net::TcpStream::connect(target).unwrap();
-    let check = Check { timeout: IMPATIENCE, ..check(Kind::Tcp(target)) };
+    let check = Check { timeout: IMPATIENCE, ..check(Kind::tcp(target)) };
     assert_eq!(probe(&check).await, "timed out after 200ms");
 }
 
@@ -207,7 +202,8 @@ async fn the_status_must_be_the_expected_one() {
     ];
     for (status, httpcode, verdict) in rows {
         backend.reply(Reply::status(status));
-        let check = http(Http { httpcode, ..request(backend.url("www.example.com", "/")) });
+        let statuses = httpcode.into_iter().map(|code| code..=code).collect();
+        let check = http(Http { statuses, ..request(backend.url("www.example.com", "/")) });
         assert_eq!(probe(&check).await, verdict);
     }
 }
@@ -287,7 +283,7 @@ async fn a_target_that_hangs_times_out() {
 #[tokio::test]
 async fn without_time_every_probe_fails() {
     let backend = Backend::start();
-    for kind in [Kind::Tcp(backend.address), http(request(backend.url("www.example.com", "/"))).kind] {
+    for kind in [Kind::tcp(backend.address), http(request(backend.url("www.example.com", "/"))).kind] {
         let check = Check { timeout: Duration::ZERO, ..check(kind) };
         assert_eq!(probe(&check).await, "timed out after 0ns");
     }
@@ -314,7 +310,7 @@ async fn redirects_are_followed_and_the_final_status_counts() {
         assert_eq!(asked.path, path);
         assert!(asked.headers["host"].starts_with("www.example.com:"));
     }
-    let check = http(Http { httpcode: Some(302), ..request(url) });
+    let check = http(Http { statuses: vec![302..=302], ..request(url) });
     assert_eq!(probe(&check).await, "status 200, expected 302");
 }
 
@@ -324,9 +320,9 @@ async fn a_redirect_that_is_not_followed_is_judged_itself() {
     backend.reply_at("/old", Reply::redirect("/new"));
     backend.reply_at("/new", Reply::redirect("/newest"));
     let url = backend.url("www.example.com", "/old");
-    let moved = Http { httpcode: Some(302), redirects: 0, ..request(url.clone()) };
+    let moved = Http { statuses: vec![302..=302], redirects: 0, ..request(url.clone()) };
     assert_eq!(probe(&http(moved.clone())).await, "up");
-    assert_eq!(probe(&http(Http { httpcode: Some(200), ..moved.clone() })).await, "status 302, expected 200");
+    assert_eq!(probe(&http(Http { statuses: vec![200..=200], ..moved.clone() })).await, "status 302, expected 200");
     assert_eq!(probe(&http(Http { redirects: 1, ..moved })).await, "still redirected after 1 redirects");
 }
 
@@ -406,7 +402,10 @@ async fn a_verified_certificate_must_be_trusted_and_of_that_name() {
     ];
     for (host, trusted, beginning) in rows {
         let roots = if trusted { vec![certificate.clone()] } else { vec![other_certificate()] };
-        let check = http(Http { tls: Tls::Verify, ..request(backend.url(host, "/")) });
+        let check = http(Http {
+            handshake: Handshake { tls: Tls::Verify, ..Handshake::default() },
+            ..request(backend.url(host, "/"))
+        });
         let verdict = said(Prober::new(roots).probe(&check).await);
         assert!(verdict.starts_with(beginning), "{verdict}");
     }
@@ -430,13 +429,20 @@ async fn a_target_goes_down_and_comes_back_with_its_backend() {
     let mut backend = Backend::start();
     let table = Arc::new(Table::new(10));
     let prober = Arc::new(Prober::new(Vec::new()));
-    let settings = Settings { interval: Duration::from_millis(100), forget: Duration::from_secs(60), concurrency: 10 };
+    let settings = Settings {
+        interval: Duration::from_millis(100),
+        jitter: 0.0,
+        forget: Duration::from_secs(60),
+        concurrency: 10,
+    };
     let probe = move |slot: Arc<Slot>| {
         let prober = Arc::clone(&prober);
         async move { prober.probe(slot.check()).await }
     };
-    let checker = Checker::spawn(Arc::clone(&table), settings, probe, future::pending());
-    let claims = table.claim(&[http(request(backend.url("www.example.com", "/")))]);
+    let clock = || Now { unix_secs: 0, monotonic: Duration::ZERO };
+    let parts = Parts { probe, clock, observe: |_: &Outcome| () };
+    let checker = Checker::spawn(Arc::clone(&table), settings, parts, future::pending());
+    let claims = table.claim(vec![http(request(backend.url("www.example.com", "/"))).into()]);
     let slot = &claims.slots()[0];
 
     assert_eq!(checker.warm(claims.slots(), PATIENCE).await, 0);

@@ -9,6 +9,7 @@ mod query;
 mod synthesize;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bumpalo::Bump;
 
@@ -27,6 +28,8 @@ pub struct World {
     pub limits: Limits,
     /// Whether a query for ANY over UDP is sent to TCP.
     pub any_to_tcp: bool,
+    /// The least TTL that the health of targets may bring an answer down to; `None` if health has no say in TTLs.
+    pub ttl_min_of_state: Option<Duration>,
 }
 
 /// What is to be done with a request.

@@ -1,6 +1,7 @@
 //! A LUA RRset to an ordinary RRset, by running its scripts.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use bumpalo::Bump;
 use bumpalo::collections::Vec as ArenaVec;
@@ -24,6 +25,7 @@ pub(super) struct Synthesizer<'s, 'z> {
     subnet: Option<ClientSubnet>,
     header: Header,
     edns: Option<Edns>,
+    ttl_min_of_state: Option<Duration>,
     /// The zone looked into now, its programs, and the name looked for in it.
     place: Option<(&'z Zone, &'z Programs, NameRef<'z>)>,
     scope: u8,
@@ -47,8 +49,8 @@ impl<'s, 'z> Synthesizer<'s, 'z> {
         world: &World,
     ) -> Self {
         let subnet = request.edns.and_then(|edns| edns.client_subnet).filter(|_| world.limits.client_subnet);
-        let (header, edns) = (request.header, request.edns);
-        Self { vm, arena, now, patience, client, subnet, header, edns, place: None, scope: 0 }
+        let (header, edns, ttl_min_of_state) = (request.header, request.edns, world.ttl_min_of_state);
+        Self { vm, arena, now, patience, client, subnet, header, edns, ttl_min_of_state, place: None, scope: 0 }
     }
 
     /// Turns to a zone, in which `name` is looked for.
@@ -118,9 +120,10 @@ impl<'s, 'z> Synthesizer<'s, 'z> {
             self.scope = self.scope.max(outcome.as_ref().map_or_else(|failure| failure.scope, |output| output.scope));
             let output = outcome.map_err(Refrain::Failed)?;
             if let Some(rcode) = output.denial {
-                return Err(Refrain::Denied(rcode, output.ttl));
+                return Err(Refrain::Denied(rcode, output.ttl.map(|ttl| self.capped(ttl, output.until))));
             }
-            ttl = ttl.min(output.ttl.unwrap_or_else(|| zone.scripts()[index].ttl));
+            let own_ttl = output.ttl.unwrap_or_else(|| zone.scripts()[index].ttl);
+            ttl = ttl.min(self.capped(own_ttl, output.until));
             for made in output.rdata {
                 let known = rdata.contains(&made) || own.is_some_and(|own| own.rdata().any(|rdata| *rdata == *made));
                 if !known {
@@ -138,6 +141,13 @@ impl<'s, 'z> Synthesizer<'s, 'z> {
             all.truncate(1);
         }
         Ok(Some(self.hold(rtype, ttl, &all)))
+    }
+
+    /// A TTL that does not outlast the state of targets: no longer than until it could change, nor shorter than the floor.
+    fn capped(&self, ttl: u32, until: Option<Duration>) -> u32 {
+        let (Some(until), Some(least)) = (until, self.ttl_min_of_state) else { return ttl };
+        let left = until.saturating_sub(self.now.monotonic).max(least);
+        ttl.min(u32::try_from(left.as_secs()).unwrap_or(u32::MAX))
     }
 
     /// The same records with another TTL.

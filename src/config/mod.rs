@@ -375,6 +375,12 @@ pub enum Scope {
 pub struct Health {
     /// How long after the begin of a check its next one begins.
     pub interval: Duration,
+    /// By which share of its interval a probe may come early.
+    pub jitter: f64,
+    /// Whether an answer's TTL ends when the state of its targets could change, if they wobble.
+    pub ttl_from_state: bool,
+    /// The least TTL that this brings an answer down to.
+    pub ttl_min: Duration,
     /// How long a check goes on that no script asks for.
     pub forget: Duration,
     /// How long a zone may wait for first verdicts before it is served.
@@ -389,6 +395,10 @@ impl Default for Health {
     fn default() -> Self {
         Self {
             interval: Duration::from_secs(5),
+            // Enough that what started together drifts apart, little enough that nobody notices.
+            jitter: 0.05,
+            ttl_from_state: true,
+            ttl_min: Duration::from_secs(1),
             forget: Duration::from_secs(3600),
             // One default timeout of a check (2s) and a little.
             warmup: Duration::from_secs(3),

@@ -7,8 +7,7 @@ use super::thread_clock;
 use crate::config::Config;
 use crate::diagnostic::{Diagnostic, Position};
 use crate::dns::{Name, Now};
-use crate::health::Check;
-use crate::health::table::Table;
+use crate::health::table::{Named, Table};
 use crate::resolve::Question;
 use crate::script::{Discovery, Library, Modules, Policy, Program, Programs, Setup, Surroundings, Vm};
 use crate::source::{Loaded, Text, ZoneReader};
@@ -28,7 +27,7 @@ pub struct Candidate {
     /// Its scripts, compiled.
     pub programs: Programs,
     /// The checks they asked for in a trial run.
-    pub checks: Vec<Check>,
+    pub checks: Vec<Named>,
     /// The names they asked for in a trial run.
     pub names: Vec<Question>,
 }

@@ -22,13 +22,14 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 
-use crate::answer::{Awaited, Client, Now, Outcome, Patience, Responder, World};
+use crate::answer::{Awaited, Client, Now, Outcome as Answered, Patience, Responder, World};
 use crate::config::{Config, SOURCE_EVENTS_MAX};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::dns::Name;
 use crate::dns::wire::Limits;
 use crate::geo::Databases;
-use crate::health::checker::{Checker, Settings as CheckerSettings};
+use crate::health::checker::{Checker, Outcome, Parts, Settings as CheckerSettings};
+use crate::health::events;
 use crate::health::probe::Prober;
 use crate::health::table::{Claims, Table};
 use crate::networks::Maps;
@@ -76,8 +77,8 @@ async fn serve(
     log_diagnostics(listeners.warnings());
     let table = Arc::new(Table::new(config.health.checks_max));
     let stopping = Arc::new(Notify::new());
-    let checker = Arc::new(start_checker(config, &table, &stopping));
     let clock = Clock::start();
+    let checker = Arc::new(start_checker(config, &table, clock, &stopping));
     let names = start_asker(config, clock, &stopping);
     let (sources, mut stage) = read_all(config, &library, (places, names), &table, clock).await;
     tokio::select! {
@@ -287,7 +288,7 @@ impl<'c> Stage<'c> {
             Event::Changed { name, zone: Candidate { zone, programs, checks, names }, .. } => {
                 self.versions_seen += 1;
                 self.versions.insert(name.clone(), self.versions_seen);
-                let hosted = Hosted { zone, programs, claims: self.table.claim(&checks) };
+                let hosted = Hosted { zone, programs, claims: self.table.claim(checks) };
                 let lookups = self.beside.borrow().names.prepare(&names, self.clock.now().monotonic);
                 Some(Claimed { name, version: self.versions_seen, lookups, hosted })
             }
@@ -354,6 +355,7 @@ impl<'c> Stage<'c> {
                 client_subnet: self.config.edns.client_subnet,
             },
             any_to_tcp: self.config.server.any_to_tcp,
+            ttl_min_of_state: self.config.health.ttl_from_state.then_some(self.config.health.ttl_min),
         })
     }
 }
@@ -434,9 +436,10 @@ fn start_asker(config: &Config, clock: Clock, stopping: &Arc<Notify>) -> Arc<nam
     table
 }
 
-fn start_checker(config: &Config, table: &Arc<Table>, stopping: &Arc<Notify>) -> Checker {
+fn start_checker(config: &Config, table: &Arc<Table>, clock: Clock, stopping: &Arc<Notify>) -> Checker {
     let settings = CheckerSettings {
         interval: config.health.interval,
+        jitter: config.health.jitter,
         forget: config.health.forget,
         concurrency: config.health.concurrency,
     };
@@ -445,8 +448,11 @@ fn start_checker(config: &Config, table: &Arc<Table>, stopping: &Arc<Notify>) ->
         let prober = prober.clone();
         async move { prober.probe(slot.check()).await }
     };
+    let told = table.clone();
+    let observe = move |outcome: &Outcome| events::log(outcome, &told);
     let stopping = stopping.clone();
-    Checker::spawn(table.clone(), settings, probe, async move { stopping.notified().await })
+    let parts = Parts { probe, clock: move || clock.now(), observe };
+    Checker::spawn(table.clone(), settings, parts, async move { stopping.notified().await })
 }
 
 fn settings(config: &Config) -> server::Settings {
@@ -516,7 +522,7 @@ fn worker_factory(
 }
 
 /// A worker's way from requests to replies.
-type Respond = Box<dyn FnMut(Now, &Client, &[u8], Patience, &mut Vec<u8>) -> Outcome>;
+type Respond = Box<dyn FnMut(Now, &Client, &[u8], Patience, &mut Vec<u8>) -> Answered>;
 
 /// The signals the process heeds.
 struct Signals {

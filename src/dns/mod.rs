@@ -82,6 +82,37 @@ impl Rcode {
     pub const YXDOMAIN: Self = Self(6);
     /// An EDNS version the server does not speak (RFC 6891 section 6.1.3).
     pub const BADVERS: Self = Self(16);
+
+    /// The mnemonics of the registry (RFC 6895 section 2.3), for those who read and write them as text.
+    const MNEMONICS: [(Self, &'static str); 12] = [
+        (Self(0), "NOERROR"),
+        (Self(1), "FORMERR"),
+        (Self(2), "SERVFAIL"),
+        (Self(3), "NXDOMAIN"),
+        (Self(4), "NOTIMP"),
+        (Self(5), "REFUSED"),
+        (Self(6), "YXDOMAIN"),
+        (Self(7), "YXRRSET"),
+        (Self(8), "NXRRSET"),
+        (Self(9), "NOTAUTH"),
+        (Self(10), "NOTZONE"),
+        (Self(16), "BADVERS"),
+    ];
+
+    /// Reads a mnemonic, in any letter case, or a number.
+    pub fn parse(text: &str) -> Option<Self> {
+        let known = Self::MNEMONICS.iter().find(|(_, mnemonic)| mnemonic.eq_ignore_ascii_case(text));
+        known.map(|(rcode, _)| *rcode).or_else(|| text.parse().ok().map(Self))
+    }
+}
+
+impl std::fmt::Display for Rcode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match Self::MNEMONICS.iter().find(|(rcode, _)| rcode == self) {
+            Some((_, mnemonic)) => f.write_str(mnemonic),
+            None => write!(f, "{}", self.0),
+        }
+    }
 }
 
 /// What a request asks to be done (RFC 6895 section 2.2).

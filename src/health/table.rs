@@ -1,7 +1,7 @@
 //! The table of health slots: the one place where those who answer and the checker meet.
 
 use std::borrow::Borrow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{Hash, Hasher};
 use std::mem;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -9,7 +9,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use super::{Check, State};
+use super::hysteresis::Run;
+use super::overrides::{Action, Overrides};
+use super::{Check, Reason, Record, State};
 
 /// All slots, one for each distinct check.
 ///
@@ -29,6 +31,8 @@ use super::{Check, State};
 /// in between, and keeps its state over the reload.
 pub struct Table {
     inner: Mutex<Inner>,
+    /// How often what operators say has changed.
+    generation: AtomicU64,
     slots_max: usize,
     turned_away: AtomicU64,
 }
@@ -41,6 +45,7 @@ struct Inner {
     news: Vec<Arc<Slot>>,
     /// Who waits for news.
     checker: Option<Waker>,
+    overrides: Arc<Overrides>,
 }
 
 /// Why a slot stays, and until when.
@@ -48,6 +53,8 @@ struct Inner {
 struct Tenure {
     /// Zone versions that name the check, each as often as it names it.
     claims: usize,
+    /// The records of those zone versions, and some of those that queries have shown to name it.
+    records: Vec<Arc<Record>>,
     /// Whether it was claimed once.
     released: bool,
     /// When it goes if nobody asks; set by the sweep.
@@ -57,7 +64,7 @@ struct Tenure {
 impl Table {
     /// Creates an empty table for at most `slots_max` checks.
     pub fn new(slots_max: usize) -> Self {
-        Self { inner: Mutex::default(), slots_max, turned_away: AtomicU64::new(0) }
+        Self { inner: Mutex::default(), generation: AtomicU64::new(0), slots_max, turned_away: AtomicU64::new(0) }
     }
 
     /// Finds the slot of `check`; at its first sight makes one and announces it to the checker.
@@ -72,18 +79,58 @@ impl Table {
     ///
     /// A new version of a zone makes its claims before the old one lets go, so the checks they share keep their
     /// state.
-    pub fn claim(self: &Arc<Self>, checks: &[Check]) -> Claims {
+    pub fn claim(self: &Arc<Self>, checks: Vec<Named>) -> Claims {
         let mut inner = self.lock();
-        let claim = |check: &Check| match inner.slot(check, self.slots_max) {
-            Some(slot) => {
-                let tenure = inner.slots.get_mut(check).expect("a slot just found is in the table");
+        let claim = |Named { check, records }: Named| {
+            let Some(slot) = inner.slot(&check, self.slots_max) else { return (self.turn_away(&check), records) };
+            inner.change(&check, |tenure| {
                 tenure.claims += 1;
                 tenure.until = None;
-                slot
-            }
-            None => self.turn_away(check),
+                tenure.records.extend(records.iter().cloned());
+            });
+            (slot, records)
         };
-        Claims { slots: checks.iter().map(claim).collect(), table: Arc::clone(self) }
+        let (slots, records) = checks.into_iter().map(claim).unzip();
+        Claims { slots, records, table: Arc::clone(self) }
+    }
+
+    /// Notes that a query has shown a record to name a check.
+    pub fn name(&self, slot: &Slot, record: &Arc<Record>) {
+        self.lock().change(slot.check(), |tenure| {
+            if tenure.records.len() < RECORDS_SEEN_MAX && !tenure.records.contains(record) {
+                tenure.records.push(Arc::clone(record));
+            }
+        });
+    }
+
+    /// The records that name a check, each once.
+    pub fn records(&self, check: &Check) -> Vec<Arc<Record>> {
+        let mut records = self.lock().slots.get(check).map(|tenure| tenure.records.clone()).unwrap_or_default();
+        records.sort();
+        records.dedup();
+        records
+    }
+
+    /// Takes up what operators say from now on.
+    pub fn set_overrides(&self, overrides: Arc<Overrides>) {
+        let mut inner = self.lock();
+        inner.overrides = overrides;
+        let Inner { slots, overrides, .. } = &mut *inner;
+        for (ByCheck(slot), tenure) in slots {
+            slot.paused.store(is_paused(overrides, slot.check(), tenure), Ordering::Relaxed);
+        }
+        // Whoever sees the new number finds the new overrides behind the lock.
+        self.generation.fetch_add(1, Ordering::Release);
+    }
+
+    /// What operators say.
+    pub fn overrides(&self) -> Arc<Overrides> {
+        Arc::clone(&self.lock().overrides)
+    }
+
+    /// Changes whenever what operators say does; for those who keep a copy.
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
     }
 
     /// Hands new slots to the checker, or keeps its waker until there are some.
@@ -158,6 +205,45 @@ impl Inner {
         }
         Some(slot)
     }
+
+    /// Changes the tenure of a check, if it is in the table, and whether it is paused by that.
+    fn change(&mut self, check: &Check, change: impl FnOnce(&mut Tenure)) {
+        let Self { slots, overrides, .. } = self;
+        let Some((ByCheck(slot), _)) = slots.get_key_value(check) else { return };
+        let slot = Arc::clone(slot);
+        let Some(tenure) = slots.get_mut(check) else { return };
+        change(tenure);
+        slot.paused.store(is_paused(overrides, check, tenure), Ordering::Relaxed);
+    }
+}
+
+/// Whether every record that names a check is told to pause it.
+fn is_paused(overrides: &Overrides, check: &Check, tenure: &Tenure) -> bool {
+    let said = |record| overrides.said_of(check, record) == Some(Action::Pause);
+    match &tenure.records[..] {
+        _ if overrides.is_empty() => false,
+        [] => said(None),
+        records => records.iter().all(|record| said(Some(&**record))),
+    }
+}
+
+/// How many records are remembered of those that name a check and were shown only by queries.
+const RECORDS_SEEN_MAX: usize = 16;
+
+/// A check and the records that name it.
+#[derive(Clone, Debug)]
+pub struct Named {
+    /// The check.
+    pub check: Check,
+    /// The records.
+    pub records: Vec<Arc<Record>>,
+}
+
+impl From<Check> for Named {
+    /// A check that no record is known to name.
+    fn from(check: Check) -> Self {
+        Self { check, records: Vec::new() }
+    }
 }
 
 impl Tenure {
@@ -185,6 +271,8 @@ impl Tenure {
 /// Dropping it lets go of them all.
 pub struct Claims {
     slots: Vec<Arc<Slot>>,
+    /// The records that each is named by.
+    records: Vec<Vec<Arc<Record>>>,
     table: Arc<Table>,
 }
 
@@ -200,13 +288,17 @@ impl Drop for Claims {
         let mut inner = self.table.lock();
         // What is claimed is not retired, so a retired slot here is an unlisted one. The table may know its check
         // by now, but that is another's claim.
-        for slot in self.slots.iter().filter(|slot| !slot.is_retired()) {
-            let Some(tenure) = inner.slots.get_mut(slot.check()) else { continue };
-            tenure.claims -= 1;
-            if tenure.claims == 0 {
-                tenure.released = true;
-                slot.asked.store(false, Ordering::Relaxed);
-            }
+        let held = self.slots.iter().zip(&self.records).filter(|(slot, _)| !slot.is_retired());
+        for (slot, records) in held {
+            inner.change(slot.check(), |tenure| {
+                tenure.claims -= 1;
+                let mut gone: HashSet<_> = records.iter().map(Arc::as_ptr).collect();
+                tenure.records.retain(|record| !gone.remove(&Arc::as_ptr(record)));
+                if tenure.claims == 0 {
+                    tenure.released = true;
+                    slot.asked.store(false, Ordering::Relaxed);
+                }
+            });
         }
     }
 }
@@ -220,13 +312,36 @@ pub struct Slot {
     asked: AtomicBool,
     /// Whether the table has let go of it.
     retired: AtomicBool,
+    /// Whether it is not probed for now.
+    paused: AtomicBool,
+    /// Whether a probe has ended since the process began.
+    probed: AtomicBool,
+    last: Mutex<Last>,
+}
+
+/// What is known of a check beside what answers need.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Last {
+    /// The verdicts that count.
+    pub run: Run,
+    /// When the state was reached, in seconds since 1970.
+    pub since: u64,
+    /// When the last probe ended, in seconds since 1970.
+    pub at: u64,
+    /// How long it took.
+    pub took: Duration,
+    /// Why it failed, if it did.
+    pub reason: Option<Reason>,
 }
 
 impl Slot {
     fn new(check: Check) -> Self {
         Self {
             check,
-            word: AtomicU64::new(Reading { state: State::Unknown, weight: None }.pack()),
+            word: AtomicU64::new(Reading::from(State::Unknown).pack()),
+            paused: AtomicBool::new(false),
+            probed: AtomicBool::new(false),
+            last: Mutex::default(),
             asked: AtomicBool::new(false),
             retired: AtomicBool::new(false),
         }
@@ -270,15 +385,62 @@ impl Slot {
         self.retired.load(Ordering::Relaxed)
     }
 
+    /// Whether a probe has ended since the process began; a state may be known without.
+    pub fn was_probed(&self) -> bool {
+        self.probed.load(Ordering::Relaxed)
+    }
+
+    /// What is known beside what answers need.
+    pub fn last(&self) -> Last {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether an operator wants it not to be probed for now.
+    pub fn is_paused(&self) -> bool {
+        self.paused.load(Ordering::Relaxed)
+    }
+
     /// Says something without a checker, for tests of those who read it.
     #[cfg(test)]
     pub(crate) fn set(&self, reading: Reading) {
-        self.publish(reading);
+        self.word.store(reading.pack(), Ordering::Relaxed);
     }
 
-    /// Says what is now known; for the checker alone.
-    pub(super) fn publish(&self, reading: Reading) {
+    /// Says what a probe has made known; for the checker alone.
+    pub(super) fn publish(&self, reading: Reading, last: Last) {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = last;
         self.word.store(reading.pack(), Ordering::Relaxed);
+        self.probed.store(true, Ordering::Relaxed);
+    }
+}
+
+/// A slot as one record sees it: what is known of the target, and what an operator says of it.
+#[derive(Clone)]
+pub struct Seat {
+    slot: Arc<Slot>,
+    said: Option<Action>,
+}
+
+impl Seat {
+    /// A slot of which an operator says this.
+    pub fn new(slot: Arc<Slot>, said: Option<Action>) -> Self {
+        Self { slot, said }
+    }
+
+    /// The slot.
+    pub fn slot(&self) -> &Arc<Slot> {
+        &self.slot
+    }
+
+    /// What is to be held true of the target.
+    pub fn read(&self) -> Reading {
+        let reading = self.slot.read();
+        match self.said {
+            None | Some(Action::Pause) => reading,
+            Some(Action::Up) => Reading { weight: reading.weight, ..State::Up.into() },
+            Some(Action::Down) => State::Down.into(),
+            Some(Action::Drain) => Reading { drained: true, ..reading },
+        }
     }
 }
 
@@ -289,12 +451,20 @@ pub struct Reading {
     pub state: State,
     /// The weight it last gave itself.
     pub weight: Option<u32>,
+    /// When the state could change at the earliest, if it is wobbling: a time of the clock that queries are answered by.
+    pub until: Option<Duration>,
+    /// Whether an operator wants it chosen only when nothing else is up. Said by a [`Seat`], never by a slot.
+    pub drained: bool,
 }
 
-/// The bits of the state; the 29 between the weight's flag and the weight are free.
+/// The bits of the state.
 const STATE_MASK: u64 = 0b11;
 /// The flag of a known weight.
 const WEIGHT_KNOWN: u64 = 0b100;
+/// Where the 29 bits begin of the second at which the state could change, which is 0 if it does not wobble.
+const UNTIL_SHIFT: u32 = 3;
+/// The most seconds that fit: 17 years after the start.
+const UNTIL_MAX: u64 = (1 << 29) - 1;
 /// Where the 32 bits of the weight begin.
 const WEIGHT_SHIFT: u32 = 32;
 
@@ -305,7 +475,9 @@ impl Reading {
             State::Up => 1,
             State::Down => 2,
         };
-        state | self.weight.map_or(0, |weight| WEIGHT_KNOWN | u64::from(weight) << WEIGHT_SHIFT)
+        let until = self.until.map_or(0, |until| until.as_secs().clamp(1, UNTIL_MAX));
+        let weight = self.weight.map_or(0, |weight| WEIGHT_KNOWN | u64::from(weight) << WEIGHT_SHIFT);
+        state | until << UNTIL_SHIFT | weight
     }
 
     fn unpack(word: u64) -> Self {
@@ -315,7 +487,15 @@ impl Reading {
             _ => State::Unknown,
         };
         let weight = (word & WEIGHT_KNOWN != 0).then_some((word >> WEIGHT_SHIFT) as u32);
-        Self { state, weight }
+        let until = Some(word >> UNTIL_SHIFT & UNTIL_MAX).filter(|until| *until > 0).map(Duration::from_secs);
+        Self { state, weight, until, drained: false }
+    }
+}
+
+impl From<State> for Reading {
+    /// A state, and no more.
+    fn from(state: State) -> Self {
+        Self { state, weight: None, until: None, drained: false }
     }
 }
 
@@ -353,13 +533,12 @@ mod tests {
 
     /// A check of a target that no other number gives.
     fn check(number: u16) -> Check {
-        Check {
-            kind: Kind::Tcp(([192, 0, 2, 1], number).into()),
-            source: None,
-            timeout: Duration::from_secs(2),
-            interval: None,
-            minimum_failures: 1,
-        }
+        Check::new(Kind::tcp(([192, 0, 2, 1], number).into()))
+    }
+
+    /// Checks that no record names.
+    fn named<const N: usize>(checks: [Check; N]) -> Vec<Named> {
+        checks.into_iter().map(Named::from).collect()
     }
 
     fn table() -> Arc<Table> {
@@ -373,14 +552,14 @@ mod tests {
         }
     }
 
-    const UP: Reading = Reading { state: State::Up, weight: None };
+    const UP: Reading = Reading { state: State::Up, weight: None, until: None, drained: false };
 
     #[test]
     fn equal_checks_share_a_slot() {
         let table = table();
         let slot = table.slot(&check(1));
         assert!(Arc::ptr_eq(&slot, &table.slot(&check(1))));
-        assert!(Arc::ptr_eq(&slot, &table.claim(&[check(1)]).slots()[0]));
+        assert!(Arc::ptr_eq(&slot, &table.claim(named([check(1)])).slots()[0]));
         assert!(!Arc::ptr_eq(&slot, &table.slot(&check(2))));
         assert_eq!(table.len(), 2);
     }
@@ -388,9 +567,9 @@ mod tests {
     #[test]
     fn a_new_slot_is_unknown_until_its_first_verdict() {
         let slot = table().slot(&check(1));
-        assert_eq!(slot.read(), Reading { state: State::Unknown, weight: None });
+        assert_eq!(slot.read(), Reading::from(State::Unknown));
         assert!(!slot.has_verdict());
-        slot.publish(UP);
+        slot.publish(UP, Last::default());
         assert!(slot.has_verdict());
     }
 
@@ -398,7 +577,7 @@ mod tests {
     fn a_reading_survives_packing() {
         for state in [State::Unknown, State::Up, State::Down] {
             for weight in [None, Some(0), Some(1), Some(u32::MAX)] {
-                let reading = Reading { state, weight };
+                let reading = Reading { weight, ..state.into() };
                 assert_eq!(Reading::unpack(reading.pack()), reading);
             }
         }
@@ -443,7 +622,7 @@ mod tests {
     #[test]
     fn a_claimed_slot_stays_though_nobody_asks() {
         let table = table();
-        let claims = table.claim(&[check(1)]);
+        let claims = table.claim(named([check(1)]));
         sweep(&table, 0..=1000);
         assert!(!claims.slots()[0].is_retired());
     }
@@ -451,7 +630,7 @@ mod tests {
     #[test]
     fn a_slot_goes_promptly_with_its_last_claim() {
         let table = table();
-        let (one, other) = (table.claim(&[check(1), check(1)]), table.claim(&[check(1)]));
+        let (one, other) = (table.claim(named([check(1), check(1)])), table.claim(named([check(1)])));
         let slot = table.slot(&check(1));
         slot.touch();
         drop(one);
@@ -467,7 +646,7 @@ mod tests {
     #[test]
     fn a_released_slot_that_queries_still_ask_for_stays_until_idle() {
         let table = table();
-        let slot = Arc::clone(&table.claim(&[check(1)]).slots()[0]);
+        let slot = Arc::clone(&table.claim(named([check(1)])).slots()[0]);
         sweep(&table, 1..=1);
         slot.touch();
         sweep(&table, 2..=61);
@@ -479,9 +658,9 @@ mod tests {
     #[test]
     fn state_survives_a_reload_that_claims_before_it_lets_go() {
         let table = table();
-        let old = table.claim(&[check(1), check(2)]);
-        old.slots()[0].publish(UP);
-        let new = table.claim(&[check(1)]);
+        let old = table.claim(named([check(1), check(2)]));
+        old.slots()[0].publish(UP, Last::default());
+        let new = table.claim(named([check(1)]));
         let gone = Arc::clone(&old.slots()[1]);
         drop(old);
         sweep(&table, 1..=100);
@@ -504,11 +683,11 @@ mod tests {
     #[test]
     fn letting_go_of_an_unlisted_slot_leaves_the_claims_of_others() {
         let table = Arc::new(Table::new(1));
-        let first = table.claim(&[check(1)]);
-        let unlisted = table.claim(&[check(2)]);
+        let first = table.claim(named([check(1)]));
+        let unlisted = table.claim(named([check(2)]));
         drop(first);
         sweep(&table, 1..=2);
-        let claims = table.claim(&[check(2)]);
+        let claims = table.claim(named([check(2)]));
         drop(unlisted);
         sweep(&table, 3..=100);
         assert!(!claims.slots()[0].is_retired());

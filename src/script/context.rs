@@ -24,8 +24,9 @@ use super::surroundings::Surroundings;
 use crate::dns::edns::{ClientSubnet, Edns};
 use crate::dns::wire::Header;
 use crate::dns::{Client, Name, NameRef, Now, Transport};
-use crate::health::Check;
-use crate::health::table::{Slot, Table};
+use crate::health::overrides::{Action, Overrides};
+use crate::health::table::{Reading, Seat, Slot, Table};
+use crate::health::{Check, Record};
 use crate::resolve::Question;
 
 /// How many health slots a worker keeps before it ever looks for those it could let go of.
@@ -44,6 +45,9 @@ const REMEMBERED_SILENCE: Duration = Duration::from_secs(3600);
 ///
 /// Luau counts calls and not how much of the thread's stack each takes, and here one takes kilobytes.
 const FUNCTIONS_NESTED_MAX: usize = 16;
+
+/// For how many pairs of a program and a slot a worker remembers what operators say.
+const SAID_MAX: usize = 100_000;
 
 /// How many lines one run may write to the log.
 const NOTES_MAX: usize = 8;
@@ -104,6 +108,12 @@ pub(super) struct Context {
     table: Arc<Table>,
     /// The slots this worker has used: a builtin costs a local look-up and one atomic load.
     slots: RefCell<HashMap<Check, Arc<Slot>>>,
+    /// What operators say of them, if anything.
+    said: Said,
+    /// Slots that the run was the first to ask for.
+    fresh: RefCell<Vec<Arc<Slot>>>,
+    /// When what was read of targets could change at the earliest.
+    until: Cell<Option<Duration>>,
     /// How many slots are let stand before those of checks that are gone are looked for.
     slots_max: Cell<usize>,
     /// What scripts asked for and should be told, when somebody wants to know.
@@ -120,6 +130,47 @@ pub(super) struct Context {
     pub(super) included: Included,
     /// What the run may use up; there from when the sandbox is.
     budget: OnceCell<Rc<Budget>>,
+}
+
+/// What operators say of the targets of the program that runs.
+#[derive(Default)]
+struct Said {
+    /// Of what they say this is the copy.
+    generation: Cell<u64>,
+    overrides: RefCell<Arc<Overrides>>,
+    /// The record of the program that runs; only where anything is said.
+    record: RefCell<Option<Arc<Record>>>,
+    /// What was found for a program and a slot.
+    found: RefCell<HashMap<(u64, usize), Option<Action>>>,
+}
+
+impl Said {
+    /// Takes up what is said now, and of whom.
+    fn renew(&self, table: &Table, program: &Program, query: &Query<'_>) {
+        let generation = table.generation();
+        if generation != self.generation.get() {
+            *self.overrides.borrow_mut() = table.overrides();
+            self.found.borrow_mut().clear();
+            self.generation.set(generation);
+        }
+        if !self.overrides.borrow().is_empty() {
+            *self.record.borrow_mut() = Some(Arc::clone(program.record(query.zone)));
+        }
+    }
+
+    /// What is said of a slot, as the program asks for it.
+    fn of(&self, program: u64, slot: &Arc<Slot>) -> Option<Action> {
+        let overrides = self.overrides.borrow();
+        if overrides.is_empty() {
+            return None;
+        }
+        let mut found = self.found.borrow_mut();
+        if found.len() >= SAID_MAX {
+            found.clear();
+        }
+        let said = || overrides.said_of(slot.check(), self.record.borrow().as_deref());
+        *found.entry((program, Arc::as_ptr(slot).addr())).or_insert_with(said)
+    }
 }
 
 /// The texts of one answer.
@@ -192,6 +243,9 @@ impl Context {
             notes: RefCell::default(),
             table,
             slots: RefCell::default(),
+            said: Said::default(),
+            fresh: RefCell::default(),
+            until: Cell::new(None),
             slots_max: Cell::new(SLOTS_MIN),
             discovery: RefCell::new(None),
             nested: Cell::new(0),
@@ -231,6 +285,7 @@ impl Context {
     /// Takes up a query.
     pub(super) fn begin(&self, query: &Query<'_>) {
         self.consulted.set(0);
+        self.until.set(None);
         self.notes.borrow_mut().clear();
         self.denied.take();
         self.facts.set(Facts {
@@ -271,6 +326,7 @@ impl Context {
 
     /// Takes up what only a script that takes the VM can ask for: the query's names, and what it is allowed.
     pub(super) fn enter(&self, program: &Arc<Program>, query: &Query<'_>) {
+        self.hear(program, query);
         *self.names.borrow_mut() = (query.qname.to_owned(), query.zone.to_owned());
         self.program.set(program.identity);
         if !Arc::ptr_eq(&self.policy.borrow(), &program.policy) {
@@ -493,27 +549,57 @@ impl Context {
     /// The health slot of `check`, if the script's zone may have it probed.
     ///
     /// A slot that is never probed stands in for one it may not have, and the builtin's call fails.
-    pub(super) fn slot(&self, check: &Check) -> Arc<Slot> {
+    pub(super) fn slot(&self, check: &Check) -> Seat {
         let refusal = self.policy().refuses_probe(check);
         match refusal {
             None => self.granted_slot(check),
             Some(why) => {
                 self.refuse(why);
                 // A full table gives unlisted slots.
-                Table::new(0).slot(check)
+                Seat::new(Table::new(0).slot(check), None)
             }
         }
     }
 
     /// The health slot of a check that is known to be allowed; asking for it keeps it alive, and makes it if it is new.
-    pub(super) fn granted_slot(&self, check: &Check) -> Arc<Slot> {
+    pub(super) fn granted_slot(&self, check: &Check) -> Seat {
         if let Some(discovery) = self.discovery.borrow_mut().as_mut() {
             discovery.checks.push(check.clone());
         }
         let known = self.slots.borrow().get(check).filter(|slot| !slot.is_retired()).cloned();
         let slot = known.unwrap_or_else(|| self.first_sight(check));
         slot.touch();
-        slot
+        let said = self.said.of(self.program.get(), &slot);
+        Seat::new(slot, said)
+    }
+
+    /// Takes up what operators say of the targets of a program, if they say anything; and who it is that asks.
+    pub(super) fn hear(&self, program: &Program, query: &Query<'_>) {
+        self.program.set(program.identity);
+        self.said.renew(&self.table, program, query);
+    }
+
+    /// What operators have said, as a number that is another one when that changes.
+    pub(super) fn generation(&self) -> u64 {
+        self.said.generation.get()
+    }
+
+    /// Notes when what was read of a target could change.
+    pub(super) fn depends_on(&self, reading: Reading) {
+        let until = [self.until.get(), reading.until].into_iter().flatten().min();
+        self.until.set(until);
+    }
+
+    /// When what was read of targets could change at the earliest, if they wobble.
+    pub(super) fn until(&self) -> Option<Duration> {
+        self.until.get()
+    }
+
+    /// Tells the table which record the run's new slots are for.
+    pub(super) fn name_fresh(&self, program: &Program, zone: NameRef<'_>) {
+        for slot in self.fresh.take() {
+            self.table.name(&slot, program.record(zone));
+        }
     }
 
     /// Asks the table for the slot of a check this worker does not know, and keeps it if the table does.
@@ -527,6 +613,7 @@ impl Context {
         }
         if !slot.is_retired() {
             slots.insert(check.clone(), slot.clone());
+            self.fresh.borrow_mut().push(Arc::clone(&slot));
         }
         slot
     }
@@ -562,9 +649,14 @@ impl Context {
         self.discovery.borrow_mut().as_mut().map(|discovery| std::mem::take(&mut discovery.lints)).unwrap_or_default()
     }
 
-    /// Ends the collection; the checks asked for since [`Context::discover`].
+    /// The checks asked for since the last call.
     pub(super) fn discovered(&self) -> Vec<Check> {
-        self.discovery.take().map(|discovery| discovery.checks).unwrap_or_default()
+        self.discovery.borrow_mut().as_mut().map(|discovery| std::mem::take(&mut discovery.checks)).unwrap_or_default()
+    }
+
+    /// Ends the collection.
+    pub(super) fn end_discovery(&self) {
+        self.discovery.take();
     }
 }
 

@@ -57,7 +57,7 @@ use crate::config;
 use crate::diagnostic::{Diagnostic, Position};
 use crate::dns::{Client, NameRef, Now, Rcode, Rtype, Transport};
 use crate::health::Check;
-use crate::health::table::{Slot, Table};
+use crate::health::table::{Named, Seat, Table};
 use crate::resolve::Question;
 use crate::resolve::table::Awaited;
 use api::lookup::constant_questions;
@@ -95,6 +95,8 @@ pub struct Output<'p> {
     pub denial: Option<Rcode>,
     /// How many bits of the client subnet were looked at.
     pub scope: u8,
+    /// When what was read of targets could change at the earliest, if they wobble: a time of the clock of the query.
+    pub until: Option<Duration>,
 }
 
 /// A worker's Lua: one sandboxed state that runs every script, each in an environment of its own.
@@ -127,10 +129,12 @@ struct Loaded {
     answered: bool,
 }
 
-/// The slots of a plan's checks, in their order.
+/// The seats of a plan's checks, in their order.
 struct Planned {
-    slots: Vec<Arc<Slot>>,
+    seats: Vec<Seat>,
     program: Weak<Program>,
+    /// What operators said when the seats were made.
+    generation: u64,
 }
 
 impl Vm {
@@ -180,10 +184,11 @@ impl Vm {
     pub fn run<'p>(&mut self, program: &'p Arc<Program>, query: &Query<'_>) -> Result<Output<'p>, Failure> {
         self.context.begin(query);
         if let Some(made) = self.follow_plan(program, query) {
-            let scope = self.scope(query);
+            let (scope, until) = (self.scope(query), self.context.until());
             return match made {
                 Ok(rdata) => {
-                    Ok(Output { rdata: rdata.into_iter().map(Cow::Borrowed).collect(), ttl: None, denial: None, scope })
+                    let rdata = rdata.into_iter().map(Cow::Borrowed).collect();
+                    Ok(Output { rdata, ttl: None, denial: None, scope, until })
                 }
                 Err(why) => {
                     let position = program.position_of_line(None);
@@ -200,6 +205,7 @@ impl Vm {
         self.runs += 1;
         let used_before = self.sandbox.lua.used_memory();
         let outcome = self.call(program, query);
+        self.context.name_fresh(program, query.zone);
         let spent = self.sandbox.budget.close();
         let scope = self.scope(query);
         let context = self.context.clone();
@@ -234,7 +240,13 @@ impl Vm {
         if !self.resting.is_empty() {
             self.resting.forgive(program.identity);
         }
-        Ok(Output { rdata: rdata.into_iter().map(Cow::Owned).collect(), ttl, denial, scope })
+        Ok(Output {
+            rdata: rdata.into_iter().map(Cow::Owned).collect(),
+            ttl,
+            denial,
+            scope,
+            until: self.context.until(),
+        })
     }
 
     /// Whether a program is not to run now.
@@ -272,7 +284,7 @@ impl Vm {
         }
         let slots = match plan.checks() {
             [] => &[][..],
-            checks => slots_of(&mut self.planned, &self.context, program, checks),
+            checks => seats_of(&mut self.planned, &self.context, program, checks, query),
         };
         plan.run(&self.context, slots)
     }
@@ -314,6 +326,7 @@ impl Vm {
         self.context.discover();
         let mut errors = Vec::new();
         let mut trials = Duration::ZERO;
+        let mut asked = Vec::new();
         for program in programs.iter().filter(|program| program.script().covered != Rtype::LUA) {
             let qname = program.script().owner.as_ref();
             let wildcard = qname.is_wildcard().then(|| qname.label_count() - 1);
@@ -344,6 +357,7 @@ impl Vm {
                     errors.extend(denials);
                 }
             }
+            asked.extend(self.context.discovered().into_iter().map(|check| (check, Arc::clone(program))));
             warnings.extend(self.context.lints().into_iter().map(|lint| Diagnostic::warning(position.clone(), lint)));
         }
         self.plans = plans;
@@ -354,10 +368,12 @@ impl Vm {
         names.retain(|name| seen.insert(name.clone()));
         // A trial takes one branch. What the others check can be read where it is constant, and the rest is found
         // when a query first asks for it.
-        let mut checks = self.context.discovered();
-        checks.extend(programs.iter().flat_map(|program| plan::constant_checks(&program.script().code)));
-        let mut seen = HashSet::new();
-        checks.retain(|check| seen.insert(check.clone()));
+        self.context.end_discovery();
+        for program in programs {
+            let constant = plan::constant_checks(&program.script().code);
+            asked.extend(constant.into_iter().map(|check| (check, Arc::clone(program))));
+        }
+        let checks = named(asked, zone);
         warnings.extend(errors);
         Discovery { checks, names, warnings }
     }
@@ -494,28 +510,52 @@ fn fail(program: &Arc<Program>, scope: u8, kind: FailureKind, message: String, p
     Failure { program: Arc::clone(program), kind, message: bounded(message), position, scope }
 }
 
-/// The slots of a plan's checks; asked of the table at first sight, and when it has let go of one.
-fn slots_of<'s>(
+/// The seats of a plan's checks; made at first sight, when the table has let go of a slot, and when operators say
+/// something else.
+fn seats_of<'s>(
     planned: &'s mut HashMap<u64, Planned>,
     context: &Context,
     program: &Arc<Program>,
     checks: &[Check],
-) -> &'s [Arc<Slot>] {
+    query: &Query<'_>,
+) -> &'s [Seat] {
+    context.hear(program, query);
+    let generation = context.generation();
     // A plan asks for nothing that its zone may not have.
-    let ask = || checks.iter().map(|check| context.granted_slot(check)).collect();
-    let planned =
-        planned.entry(program.id).or_insert_with(|| Planned { slots: ask(), program: Arc::downgrade(program) });
-    if planned.slots.iter().any(|slot| slot.is_retired()) {
-        planned.slots = ask();
+    let ask = || {
+        let seats: Vec<Seat> = checks.iter().map(|check| context.granted_slot(check)).collect();
+        context.name_fresh(program, query.zone);
+        Planned { seats, program: Arc::downgrade(program), generation }
+    };
+    let planned = planned.entry(program.id).or_insert_with(ask);
+    if planned.generation != generation || planned.seats.iter().any(|seat| seat.slot().is_retired()) {
+        *planned = ask();
     }
-    &planned.slots
+    &planned.seats
+}
+
+/// Each check once, with the records that ask for it.
+fn named(checks: Vec<(Check, Arc<Program>)>, zone: NameRef<'_>) -> Vec<Named> {
+    let (mut places, mut named) = (HashMap::new(), Vec::<Named>::new());
+    for (check, program) in checks {
+        let at = *places.entry(check.clone()).or_insert_with(|| {
+            named.push(check.into());
+            named.len() - 1
+        });
+        let (records, record) = (&mut named[at].records, program.record(zone));
+        // Those of one program come in a row.
+        if records.last().is_none_or(|last| !Arc::ptr_eq(last, record)) {
+            records.push(Arc::clone(record));
+        }
+    }
+    named
 }
 
 /// What trial runs of a zone's scripts showed.
 #[derive(Default)]
 pub struct Discovery {
     /// The checks they ask for, each once.
-    pub checks: Vec<Check>,
+    pub checks: Vec<Named>,
     /// The names they look up, each once.
     pub names: Vec<Question>,
     /// What an operator should know; errors among it, when scripts ask for what their zone may not do.

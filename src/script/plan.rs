@@ -24,7 +24,7 @@ use super::literal::{Literal, calls};
 use super::value::one_to_rdata;
 use crate::config::{self, RECORDS_MAX};
 use crate::dns::Rtype;
-use crate::health::table::Slot;
+use crate::health::table::Seat;
 use crate::health::{Check, Kind};
 
 /// The most values a plan may hold; a longer list is left to the VM and its budget.
@@ -180,14 +180,14 @@ impl Plan {
         has_steps && self.root.records_max() <= limits.result_max
     }
 
-    /// Runs it; `slots` are those of its checks.
+    /// Runs it; `seats` are those of its checks.
     ///
     /// `None` if the VM is to tell what is wrong: only before anything was drawn, for the VM draws anew.
-    pub(super) fn run(&self, context: &Context, slots: &[Arc<Slot>]) -> Option<Made<'_>> {
+    pub(super) fn run(&self, context: &Context, seats: &[Seat]) -> Option<Made<'_>> {
         let chosen = match &self.root {
             Root::One(node) => node.evaluate(context),
             Root::Many(values) => values.evaluate(context),
-            Root::Targets(targets) => targets.choose(context, slots)?,
+            Root::Targets(targets) => targets.choose(context, seats)?,
         };
         Some(chosen.iter().map(|leaf| self.rdata(*leaf)).collect())
     }
@@ -350,12 +350,12 @@ fn view(context: &Context, rules: &[Rule]) -> Chosen {
 }
 
 impl Targets {
-    fn choose(&self, context: &Context, slots: &[Arc<Slot>]) -> Option<Chosen> {
-        let mut slots = slots.iter();
+    fn choose(&self, context: &Context, seats: &[Seat]) -> Option<Chosen> {
+        let mut seats = seats.iter();
         let mut candidate = |(leaf, address): &(u32, IpAddr)| {
-            let slot = slots.next()?;
-            slot.touch();
-            Some(Candidate::new(*leaf, *address, slot))
+            let seat = seats.next()?;
+            seat.slot().touch();
+            Some(Candidate::new(*leaf, *address, seat))
         };
         let mut candidates = |group: &Vec<_>| group.iter().map(&mut candidate).collect::<Option<Vec<_>>>();
         let groups: Vec<_> = self.groups.iter().map(&mut candidates).collect::<Option<_>>()?;

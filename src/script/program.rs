@@ -10,7 +10,8 @@ use super::plan::Plan;
 use super::policy::Policy;
 use super::sandbox::compile;
 use crate::diagnostic::{Diagnostic, Position};
-use crate::dns::Rtype;
+use crate::dns::{NameRef, Rtype};
+use crate::health::Record;
 use crate::zone::Script;
 
 /// The longest code of a script, in octets: what a message of 65,535 octets could carry and a little more.
@@ -34,6 +35,8 @@ pub struct Program {
     prefix: Prefix,
     /// The blanks of the code that are line ends for the compiler.
     breaks: Vec<usize>,
+    /// The record as those who tell of its checks know it. Made when that first happens.
+    record: OnceLock<Arc<Record>>,
     /// When a failure of it was last logged, in seconds since 1970.
     logged: AtomicU64,
     /// The same for what it says itself.
@@ -88,13 +91,23 @@ impl Program {
         });
         let (script, policy) = (script.clone(), policy.clone());
         let identity = identify(&script);
-        let (statements, logged, noted) = (OnceLock::new(), AtomicU64::new(0), AtomicU64::new(0));
-        Ok(Self { id, identity, script, policy, bytecode, statements, plan, prefix, breaks, logged, noted })
+        let (statements, record) = (OnceLock::new(), OnceLock::new());
+        let (logged, noted) = (AtomicU64::new(0), AtomicU64::new(0));
+        Ok(Self { id, identity, script, policy, bytecode, statements, plan, prefix, breaks, record, logged, noted })
     }
 
     /// The record it was compiled from.
     pub fn script(&self) -> &Script {
         &self.script
+    }
+
+    /// The record as those who tell of its checks know it.
+    pub fn record(&self, zone: NameRef<'_>) -> &Arc<Record> {
+        let bare = |name: NameRef<'_>| name.to_string().trim_end_matches('.').to_owned();
+        self.record.get_or_init(|| {
+            let name = format!("{}/{}", bare(self.script.owner.as_ref()), self.script.covered);
+            Arc::new(Record { zone: bare(zone), name, position: self.script.position().to_string() })
+        })
     }
 
     /// The code as another record includes it: statements as they stand; or why it cannot be.

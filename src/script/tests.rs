@@ -509,7 +509,7 @@ fn record_code() -> impl Strategy<Value = String> {
 fn reading() -> impl Strategy<Value = Reading> {
     let state = prop::sample::select(vec![State::Up, State::Up, State::Down, State::Unknown]);
     let weight = prop::sample::select(vec![None, Some(0), Some(1), Some(7), Some(0x7fff_ffff)]);
-    (state, weight).prop_map(|(state, weight)| Reading { state, weight })
+    (state, weight).prop_map(|(state, weight)| Reading { weight, ..state.into() })
 }
 
 proptest! {

@@ -64,6 +64,7 @@ impl Authority {
             }),
             limits: Limits { udp_payload_max: config.server.udp_payload_max, client_subnet: config.edns.client_subnet },
             any_to_tcp: config.server.any_to_tcp,
+            ttl_min_of_state: config.health.ttl_from_state.then_some(config.health.ttl_min),
         };
         // A clock that stands still never ends a run: how fast the machine is decides no test.
         let read =

@@ -14,15 +14,15 @@ use super::geo::{Unknown, databases, pick_closest};
 use super::hash::hash_address;
 use super::pick::{pick_hashed, pick_random};
 use super::{Api, CallError, Family};
-use crate::health::table::{Reading, Slot};
-use crate::health::{Check, Http, Kind, REDIRECTS_MAX, State, Tls};
+use crate::health::check::{Handshake, Reach, TIMEOUT_DEFAULT};
+use crate::health::hysteresis::Thresholds;
+use crate::health::table::{Reading, Seat};
+use crate::health::{Check, Host, Http, Kind, REDIRECTS_MAX, State, Tls};
 use crate::script::context::Context;
 
 /// Builtins that ask whether targets are up.
 pub(super) const FAMILY: Family = Family { install };
 
-/// How long a probe may take when the record does not say.
-const TIMEOUT_DEFAULT: Duration = Duration::from_secs(2);
 /// The longest timeout and interval a record may ask for; a mistyped number is not to keep a check for years.
 const SECONDS_MAX: f64 = 86_400.0;
 /// The most targets of one call, over all groups.
@@ -77,12 +77,12 @@ pub(in crate::script) fn clamp_port(port: i64) -> u16 {
 /// What `ifportup` asks of a target: its own port, or else the one of the call.
 pub(in crate::script) fn port_check(target: SocketAddr, port: u16) -> Kind {
     let port = if target.port() == 0 { port } else { target.port() };
-    Kind::Tcp(SocketAddr::new(target.ip(), port))
+    Kind::tcp(SocketAddr::new(target.ip(), port))
 }
 
 /// What `ifurlup` and `pickselfweighted` ask of a target: the URL has the port.
 pub(in crate::script) fn url_check(target: SocketAddr, request: &Arc<Http>) -> Kind {
-    Kind::Http { address: Some(target.ip()), request: Arc::clone(request) }
+    Kind::Http { address: Some(Host::Address(target.ip())), request: Arc::clone(request) }
 }
 
 /// What `ifurlextup` asks: the URL's own host, wherever that is.
@@ -245,9 +245,9 @@ pub(in crate::script) struct Candidate<T> {
 }
 
 impl<T> Candidate<T> {
-    /// A target with what its slot says now.
-    pub(in crate::script) fn new(value: T, address: IpAddr, slot: &Slot) -> Self {
-        Self { value, address, reading: slot.read() }
+    /// A target with what its seat says now.
+    pub(in crate::script) fn new(value: T, address: IpAddr, seat: &Seat) -> Self {
+        Self { value, address, reading: seat.read() }
     }
 
     /// The weight it gave itself; one that said none, or all too little, has 1.
@@ -270,7 +270,7 @@ pub(in crate::script) struct Choice {
     source: Option<IpAddr>,
     timeout: Duration,
     interval: Option<Duration>,
-    minimum_failures: u32,
+    thresholds: Thresholds,
     /// Why no probe can be carried out.
     fault: Option<Arc<str>>,
 }
@@ -305,7 +305,7 @@ impl Choice {
             // What cannot be read as a time leaves none, so that the target is down rather than the record broken.
             timeout: seconds(options, "timeout").unwrap_or(TIMEOUT_DEFAULT),
             interval: seconds(options, "interval").filter(|interval| !interval.is_zero()),
-            minimum_failures: failures.clamp(1.0, f64::from(u16::MAX)) as u32,
+            thresholds: Thresholds { fall: failures.clamp(1.0, f64::from(u16::MAX)) as u16, ..Thresholds::default() },
             fault: fault.map(Arc::from),
         })
     }
@@ -316,8 +316,15 @@ impl Choice {
         context: &Context,
         groups: &[Vec<Candidate<T>>],
     ) -> Result<SmallVec<[T; 4]>, Undecided> {
-        if let Some(up) = groups.iter().map(|group| self.up(group)).find(|up| !up.is_empty()) {
-            return Ok(self.selector.select(context, &up, self.weights));
+        // Drained targets of any group come after those of all groups that are not.
+        for drained in [false, true] {
+            for group in groups {
+                let up = self.up(group, drained);
+                group.iter().for_each(|candidate| context.depends_on(candidate.reading));
+                if !up.is_empty() {
+                    return Ok(self.selector.select(context, &up, self.weights));
+                }
+            }
         }
         let is_unknown = |candidate: &Candidate<T>| candidate.reading.state == State::Unknown;
         if self.fail_on_incomplete && groups.iter().flatten().all(is_unknown) {
@@ -333,10 +340,11 @@ impl Choice {
         [self.selector, self.backup].iter().any(|selector| matches!(selector, Selector::Closest(_)))
     }
 
-    /// The candidates that are up, without the drained ones if there are others.
-    fn up<T: Copy>(&self, group: &[Candidate<T>]) -> SmallVec<[Candidate<T>; 4]> {
-        let mut up: SmallVec<[_; 4]> =
-            group.iter().filter(|candidate| candidate.reading.state == State::Up).copied().collect();
+    /// The candidates that are up and drained by an operator or not, without those that drain themselves if there are
+    /// others.
+    fn up<T: Copy>(&self, group: &[Candidate<T>], drained: bool) -> SmallVec<[Candidate<T>; 4]> {
+        let is_up = |reading: Reading| reading.state == State::Up && reading.drained == drained;
+        let mut up: SmallVec<[_; 4]> = group.iter().filter(|candidate| is_up(candidate.reading)).copied().collect();
         if self.weights == Weights::Counted && !up.iter().all(Candidate::is_drained) {
             up.retain(|candidate| !candidate.is_drained());
         }
@@ -354,7 +362,8 @@ impl Choice {
             source: self.source,
             timeout: self.timeout,
             interval: self.interval,
-            minimum_failures: self.minimum_failures,
+            thresholds: self.thresholds,
+            reach: Arc::new(Reach::default()),
         }
     }
 }
@@ -437,18 +446,22 @@ pub(in crate::script) fn read_request(url: String, options: &Options) -> Http {
     let limit = options.number("byteslimit").flatten().unwrap_or(0.0);
     let verify = text("verify").as_deref() == Some("true");
     Http {
-        url,
         stringmatch: text("stringmatch"),
-        httpcode: code.filter(|code| (100.0..1000.0).contains(code)).map(|code| code as u16),
+        statuses: code
+            .filter(|code| (100.0..1000.0).contains(code))
+            .map(|code| code as u16..=code as u16)
+            .into_iter()
+            .collect(),
         useragent: text("useragent"),
         byteslimit: limit.max(0.0) as u64,
         headers: BTreeMap::from_iter(options.texts("headers")),
-        tls: if verify { Tls::Verify } else { Tls::AcceptAny },
+        handshake: Handshake { tls: if verify { Tls::Verify } else { Tls::AcceptAny }, ..Handshake::default() },
         redirects: match text("redirects").as_deref() {
             None | Some("true") => REDIRECTS_MAX,
             // What is neither a truth nor a number follows none: a target is down rather than judged by another page.
             Some(most) => most.trim().parse().unwrap_or(0).min(REDIRECTS_MAX),
         },
+        ..Http::get(url)
     }
 }
 
@@ -475,7 +488,7 @@ mod tests {
         let candidate = |(value, weight): (usize, &Option<u32>)| Candidate {
             value,
             address: [192, 0, 2, 1].into(),
-            reading: Reading { state: State::Up, weight: *weight },
+            reading: Reading { weight: *weight, ..State::Up.into() },
         };
         weights.iter().enumerate().map(candidate).collect()
     }

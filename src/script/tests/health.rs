@@ -3,8 +3,8 @@
 use super::*;
 use crate::health::Kind;
 
-const UP: Reading = Reading { state: State::Up, weight: None };
-const DOWN: Reading = Reading { state: State::Down, weight: None };
+const UP: Reading = Reading { state: State::Up, weight: None, until: None, drained: false };
+const DOWN: Reading = Reading { state: State::Down, weight: None, until: None, drained: false };
 
 fn weighing(weight: u32) -> Reading {
     Reading { weight: Some(weight), ..UP }
@@ -38,7 +38,7 @@ fn answered_by(code: &str, known: &[(&str, Reading)], plans: bool) -> Run {
     checks.retain(|check| seen.insert(check.clone()));
     for (text, reading) in known {
         for check in checks.iter().filter(|check| check.to_string().contains(text)) {
-            vm.context.slot(check).set(*reading);
+            vm.context.slot(check).slot().set(*reading);
         }
     }
     let outcome = run(&mut vm, code).map_err(|(_, message)| message);
@@ -135,7 +135,7 @@ fn families_may_be_mixed_and_the_wrong_one_is_no_record() {
         vm.context.discover();
         outcome(vm, &program, None).ok();
         for check in vm.context.discovered() {
-            vm.context.slot(&check).set(if check.target().unwrap().is_ipv4() { four } else { six });
+            vm.context.slot(&check).slot().set(if check.target().unwrap().is_ipv4() { four } else { six });
         }
         outcome(vm, &program, None).map(|(rdata, _)| rdata).map_err(|(kind, ..)| kind)
     };
@@ -177,7 +177,7 @@ fn shares(code: &str, known: &[(&str, Reading)]) -> Vec<(String, u32)> {
     run(&mut vm, code).ok();
     for check in vm.context.discovered() {
         let reading = known.iter().find(|(text, _)| check.to_string().contains(text));
-        vm.context.slot(&check).set(reading.map_or(DOWN, |(_, reading)| *reading));
+        vm.context.slot(&check).slot().set(reading.map_or(DOWN, |(_, reading)| *reading));
     }
     let mut counts = std::collections::BTreeMap::new();
     for _ in 0..1000 {
@@ -354,20 +354,20 @@ fn what_cannot_be_read_as_a_number_counts_as_powerdns_counts_it_or_as_down() {
     assert_eq!(check("interval=7").interval, Some(seconds(7.0)));
     assert_eq!(check("interval=0").interval, None);
     assert_eq!(check("interval='soon'").interval, None);
-    assert_eq!(check("minimumFailures='3'").minimum_failures, 3);
-    assert_eq!(check("minimumFailures=0").minimum_failures, 1);
-    assert_eq!(check("minimumFailures='many'").minimum_failures, 1);
+    assert_eq!(check("minimumFailures='3'").thresholds.fall, 3);
+    assert_eq!(check("minimumFailures=0").thresholds.fall, 1);
+    assert_eq!(check("minimumFailures='many'").thresholds.fall, 1);
     let http = |options: &str| match check(options).kind {
         Kind::Http { request, .. } => Arc::unwrap_or_clone(request),
         kind => panic!("{kind:?}"),
     };
-    assert_eq!(http("").httpcode, Some(200));
-    assert_eq!(http("httpcode='302'").httpcode, Some(302));
-    assert_eq!(http("httpcode='teapot'").httpcode, None);
+    assert_eq!(http("").statuses, [200..=200]);
+    assert_eq!(http("httpcode='302'").statuses, [302..=302]);
+    assert_eq!(http("httpcode='teapot'").statuses, []);
     assert_eq!(http("byteslimit='17'").byteslimit, 17);
     assert_eq!(http("byteslimit=-1").byteslimit, 0);
     assert_eq!(http("stringmatch=7").stringmatch.as_deref(), Some("7"));
     assert_eq!(http("useragent=true").useragent.as_deref(), Some("true"));
     assert_eq!(http("headers={X_A=1}").headers["X_A"], "1");
-    assert_eq!(http("verify=true").tls, crate::health::Tls::Verify);
+    assert_eq!(http("verify=true").handshake.tls, crate::health::Tls::Verify);
 }

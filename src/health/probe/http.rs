@@ -1,4 +1,4 @@
-//! One probe of each kind: HTTP(S) pinned to an address, TCP connect.
+//! HTTP and HTTPS: a request pinned to an address, and the reply that passes.
 
 use std::error::Error;
 use std::io;
@@ -6,64 +6,25 @@ use std::net::{IpAddr, SocketAddr};
 
 use reqwest::header::{ACCEPT, AUTHORIZATION, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue, LOCATION, USER_AGENT};
 use reqwest::{Client, Response, Url, redirect, retry};
-use rustls::pki_types::CertificateDer;
-use tokio::net::TcpSocket;
-use tokio::time;
 
-use super::tls::Trust;
-use super::{Check, Http, Kind, Reason, Verdict};
-
-/// Octets of a body that are read when a check sets no limit of its own.
-///
-/// A page that says whether a service is well is short; a download behind the URL must not fill the memory.
-pub const BODY_OCTETS_DEFAULT: u64 = 1 << 20;
-
-/// The highest limit a check can set: a record is not to fill the memory either.
-pub const BODY_OCTETS_MAX: u64 = 16 << 20;
+use super::{BODY_OCTETS_DEFAULT, BODY_OCTETS_MAX, Prober, in_words, not_connected, same_family};
+use crate::health::{Host, Http, Reason};
 
 /// The `User-Agent` of a check that names none.
 const USER_AGENT_DEFAULT: &str = concat!("perigee/", env!("CARGO_PKG_VERSION"));
 
-/// Carries out probes.
-pub struct Prober {
-    trust: Trust,
-}
-
 impl Prober {
-    /// Makes a prober that verifies certificates by the system's roots, read now, and by `extra_roots`.
-    pub fn new(extra_roots: Vec<CertificateDer<'static>>) -> Self {
-        Self { trust: Trust::new(extra_roots) }
-    }
-
-    /// Carries out one probe.
-    ///
-    /// Each has connections of its own: what passes is that the target accepts a new client.
-    pub async fn probe(&self, check: &Check) -> Verdict {
-        if check.timeout.is_zero() {
-            // A connection that is there at the first look would still pass.
-            return Verdict::Fail(Reason::TimedOut(check.timeout));
-        }
-        let outcome = match &check.kind {
-            Kind::Tcp(target) => time::timeout(check.timeout, connect(*target, check.source)).await,
-            Kind::Http { address, request } => {
-                time::timeout(check.timeout, self.get(*address, check.source, request)).await
-            }
-            Kind::Unusable { why, .. } => Ok(Err(Reason::Unusable(why.to_string()))),
-        };
-        match outcome {
-            Ok(Ok(weight)) => Verdict::Pass { weight },
-            Ok(Err(reason)) => Verdict::Fail(reason),
-            Err(_) => Verdict::Fail(Reason::TimedOut(check.timeout)),
-        }
-    }
-
     /// Sends the request, follows its redirects and judges the last reply; returns the weight in its body.
-    async fn get(
+    pub(super) async fn get(
         &self,
-        address: Option<IpAddr>,
+        address: Option<&Host>,
         source: Option<IpAddr>,
         request: &Http,
     ) -> Result<Option<u32>, Reason> {
+        let address = match address {
+            Some(host) => Some(host.address().ok_or_else(|| Reason::Unresolved(host.to_string()))?),
+            None => None,
+        };
         let first = parse_url(&request.url)?;
         let headers = headers(request)?;
         let client = self.client(&first, address, source, request, &headers)?;
@@ -111,35 +72,9 @@ impl Prober {
         } else {
             &["h2", "http/1.1"]
         };
-        let config = self.trust.client_config(request.tls, alpn).map_err(|error| Reason::Tls(error.to_string()))?;
+        let config =
+            self.trust.client_config(request.handshake.tls, alpn).map_err(|error| Reason::Tls(error.to_string()))?;
         builder.tls_backend_preconfigured(config).build().map_err(reason)
-    }
-}
-
-/// Makes a TCP connection and closes it.
-async fn connect(target: SocketAddr, source: Option<IpAddr>) -> Result<Option<u32>, Reason> {
-    same_family(Some(target.ip()), source)?;
-    let socket = if target.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
-    let socket = socket.map_err(|error| not_connected(&error))?;
-    if let Some(source) = source {
-        // Without this each local port could be taken only once in the minute after its last use, whatever the
-        // target: with some thousand checks they would run out.
-        socket.set_reuseaddr(true).map_err(|error| not_connected(&error))?;
-        socket
-            .bind(SocketAddr::new(source, 0))
-            .map_err(|error| Reason::Unusable(format!("cannot probe from `{source}`: {}", in_words(&error))))?;
-    }
-    socket.connect(target).await.map_err(|error| not_connected(&error))?;
-    Ok(None)
-}
-
-/// Refuses a source from which the target cannot be reached; hyper would probe from another, silently.
-fn same_family(target: Option<IpAddr>, source: Option<IpAddr>) -> Result<(), Reason> {
-    match (target, source) {
-        (Some(target), Some(source)) if target.is_ipv4() != source.is_ipv4() => {
-            Err(Reason::Unusable(format!("cannot probe `{target}` from `{source}`: not of one address family")))
-        }
-        (Some(_) | None, Some(_) | None) => Ok(()),
     }
 }
 
@@ -226,8 +161,8 @@ fn redirect(url: &Url, response: &Response) -> Result<Option<Url>, Reason> {
 /// Holds the final reply against what the check expects; returns the weight in its body.
 async fn judge(mut response: Response, request: &Http) -> Result<Option<u32>, Reason> {
     let got = response.status().as_u16();
-    if request.httpcode != Some(got) {
-        return Err(Reason::Status { got, expected: request.httpcode });
+    if !request.statuses.iter().any(|passing| passing.contains(&got)) {
+        return Err(Reason::Status { got, expected: request.statuses.clone() });
     }
     let limit = match request.byteslimit {
         0 => BODY_OCTETS_DEFAULT,
@@ -288,43 +223,16 @@ fn reason(error: reqwest::Error) -> Reason {
     }
 }
 
-/// Says why there is no connection.
-fn not_connected(error: &io::Error) -> Reason {
-    match error.kind() {
-        io::ErrorKind::ConnectionRefused => Reason::Refused,
-        _ => Reason::NotConnected(in_words(error)),
-    }
-}
-
-/// An error of the system in words, without its number where std has the words.
-fn in_words(error: &io::Error) -> String {
-    match error.kind() {
-        kind @ (io::ErrorKind::HostUnreachable
-        | io::ErrorKind::NetworkUnreachable
-        | io::ErrorKind::AddrNotAvailable
-        | io::ErrorKind::ConnectionReset
-        | io::ErrorKind::PermissionDenied) => kind.to_string(),
-        _ => error.to_string(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::health::{REDIRECTS_MAX, Tls};
 
     fn request(headers: &[(&str, &str)]) -> Http {
         Http {
-            url: "http://www.example.com/".to_owned(),
-            stringmatch: None,
-            httpcode: Some(200),
-            useragent: None,
-            byteslimit: 0,
             headers: headers.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect(),
-            tls: Tls::AcceptAny,
-            redirects: REDIRECTS_MAX,
+            ..Http::get("http://www.example.com/")
         }
     }
 

@@ -1,0 +1,101 @@
+//! What operators say of targets, whatever their probes say.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use wildmatch::WildMatch;
+
+use super::check::{Check, Record};
+
+/// What operators say of targets, in the order of their list. Never changed; swapped whole.
+#[derive(Clone, Debug, Default)]
+pub struct Overrides(Vec<Override>);
+
+/// One thing an operator says.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Override {
+    /// Of what it is said.
+    pub subject: Subject,
+    /// What is said.
+    pub action: Action,
+    /// When it ends, in seconds since 1970; `None` for when somebody takes it back.
+    pub until: Option<u64>,
+    /// Who says it.
+    pub author: Option<String>,
+    /// Why.
+    pub reason: Option<String>,
+}
+
+/// Of what something is said. Patterns have `*` for any text and `?` for any character, and know no letter case.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Subject {
+    /// Targets in a network.
+    Network(IpNet),
+    /// Targets whose address, with or without the port, is like this.
+    Target(WildMatch),
+    /// Checks that are written like this, as the log writes them.
+    Check(WildMatch),
+    /// All checks of the records of zones whose name is like this.
+    Zone(WildMatch),
+    /// All checks of records like this: `www.example.org/A`; without a type, of those of every type.
+    Record(WildMatch),
+}
+
+/// What is said of a target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// It is up.
+    Up,
+    /// It is down.
+    Down,
+    /// It is chosen only when no other target is up.
+    Drain,
+    /// It is probed no more, and its state stays what it is. Only where this is said of every record that names the
+    /// check.
+    Pause,
+}
+
+impl Overrides {
+    /// Overrides in the order of a list; of several that speak of one target, the last holds.
+    pub fn new(overrides: Vec<Override>) -> Self {
+        Self(overrides)
+    }
+
+    /// All of them.
+    pub fn as_slice(&self) -> &[Override] {
+        &self.0
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// What is said of a check as a record names it. Expired ones count as well: whoever publishes leaves them out.
+    pub fn said_of(&self, check: &Check, record: Option<&Record>) -> Option<Action> {
+        self.0.iter().rev().find(|said| said.subject.holds(check, record)).map(|said| said.action)
+    }
+}
+
+impl Subject {
+    /// Whether it speaks of a check, as a record names it.
+    fn holds(&self, check: &Check, record: Option<&Record>) -> bool {
+        match self {
+            Self::Network(network) => check.target().is_some_and(|target| contains(network, target)),
+            Self::Target(pattern) => {
+                check.kind.targets().iter().any(|target| pattern.matches(&target.to_ascii_lowercase()))
+            }
+            Self::Check(pattern) => pattern.matches(&check.to_string().to_ascii_lowercase()),
+            Self::Zone(pattern) => record.is_some_and(|record| pattern.matches(&record.zone.to_ascii_lowercase())),
+            Self::Record(pattern) => record.is_some_and(|record| {
+                let name = record.name.to_ascii_lowercase();
+                pattern.matches(&name) || name.rsplit_once('/').is_some_and(|(owner, _)| pattern.matches(owner))
+            }),
+        }
+    }
+}
+
+/// Whether a network holds an address.
+fn contains(network: &IpNet, address: IpAddr) -> bool {
+    network.contains(&address.to_canonical())
+}
