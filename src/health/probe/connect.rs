@@ -1,6 +1,7 @@
 //! Connections, for all kinds: the addresses that may be probed, and the first of them that takes a connection.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpSocket, TcpStream};
@@ -20,7 +21,7 @@ pub(super) struct Terms<'c> {
     /// The local address to probe from.
     pub(super) source: Option<IpAddr>,
     /// Where the probe may go.
-    pub(super) reach: &'c Reach,
+    pub(super) reach: &'c Arc<Reach>,
     /// When its time is over.
     pub(super) deadline: Instant,
 }

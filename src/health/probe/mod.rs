@@ -3,8 +3,11 @@
 //! Read [`Prober::probe`], which chooses among the files here; then `connect.rs` and `tls.rs`, on which the others build.
 
 mod connect; // for all kinds: where a probe may go, and a connection to there
-mod http; // a request pinned to an address, and the reply that passes
+mod http; // requests from hop to hop, and the reply that passes
+mod kept; // connections for more than one probe
+mod link; // HTTP over one connection
 mod pattern; // for all kinds: regular expressions
+mod request; // what an HTTP check sends, and to whom
 mod resolve; // for all kinds: the addresses of a name
 mod tcp; // a connection
 mod tls; // for all kinds: a handshake, and what is asked of the certificate
@@ -16,6 +19,7 @@ use rustls::pki_types::CertificateDer;
 use tokio::time;
 
 use self::connect::Terms;
+use self::kept::Kept;
 use self::pattern::Patterns;
 use self::resolve::Names;
 use super::tls::Trust;
@@ -43,18 +47,20 @@ pub struct Prober {
     trust: Trust,
     names: Names,
     patterns: Patterns,
+    kept: Kept,
 }
 
 impl Prober {
     /// Makes a prober; reads the system's root certificates.
     pub fn new(settings: Settings) -> Self {
         let (trust, names) = (Trust::new(settings.roots), Names::new(settings.servers));
-        Self { trust, names, patterns: Patterns::default() }
+        Self { trust, names, patterns: Patterns::default(), kept: Kept::default() }
     }
 
     /// Carries out one probe.
     ///
-    /// Each has connections of its own: what passes is that the target accepts a new client.
+    /// Each has connections of its own, but for HTTP checks that ask for another way: what passes is that the target
+    /// accepts a new client.
     pub async fn probe(&self, check: &Check) -> Verdict {
         if check.timeout.is_zero() {
             // A connection that is there at the first look would still pass.
@@ -73,7 +79,7 @@ impl Prober {
         match kind {
             Kind::Tcp { target, dialogue: None } => self.tcp(target, terms).await,
             Kind::Tls { target, handshake } => self.tls(target, handshake, terms).await,
-            Kind::Http { address, request } => self.get(address.as_ref(), terms.source, request).await,
+            Kind::Http { address, request } => self.get(address.as_ref(), request, terms).await,
             Kind::Tcp { .. }
             | Kind::Icmp(_)
             | Kind::Dns { .. }
@@ -86,7 +92,7 @@ impl Prober {
     }
 }
 
-/// Refuses a source from which the target cannot be reached; hyper would probe from another, silently.
+/// Refuses a source from which the target cannot be reached.
 fn same_family(target: Option<IpAddr>, source: Option<IpAddr>) -> Result<(), Reason> {
     match (target, source) {
         (Some(target), Some(source)) if target.is_ipv4() != source.is_ipv4() => {

@@ -20,8 +20,11 @@ pub(super) const SEARCHED_MAX: usize = 64 << 10;
 /// The expressions that checks use.
 #[derive(Default)]
 pub(super) struct Patterns {
-    compiled: Mutex<HashMap<Arc<str>, Result<Regex, Arc<str>>>>,
+    compiled: Mutex<HashMap<Arc<str>, Compiled>>,
 }
+
+/// A compiled expression, or why it is none.
+type Compiled = Result<Regex, Arc<str>>;
 
 impl Patterns {
     /// Whether what was read matches somewhere in its first [`SEARCHED_MAX`] octets.
@@ -53,7 +56,7 @@ fn searched(read: &[u8]) -> &[u8] {
     &read[..read.len().min(SEARCHED_MAX)]
 }
 
-fn compile(pattern: &str) -> Result<Regex, Arc<str>> {
+fn compile(pattern: &str) -> Compiled {
     let mut builder = RegexBuilder::new(pattern);
     let builder = builder.size_limit(PATTERN_SIZE_MAX).dfa_size_limit(PATTERN_SIZE_MAX);
     builder.build().map_err(|error| match error {
