@@ -100,6 +100,7 @@ const ROOMS: &[Room] = &[
             "health::checker",
             "health::events",
             "health::probe",
+            "health::tls",
             "networks",
             "resolve",
             "resolve::asker",

@@ -12,7 +12,7 @@ use serde_json::json;
 
 use crate::config::{self, Config};
 use crate::daemon::places::Places;
-use crate::daemon::{candidate, capability, library};
+use crate::daemon::{candidate, capability, library, roots};
 use crate::diagnostic::Diagnostic;
 use crate::dns::Name;
 use crate::source::{self, FileSource, MapSource};
@@ -160,6 +160,7 @@ impl Report {
             Ok(places) => places.surroundings(),
             Err(diagnostics) => return self.diagnostics.extend(diagnostics),
         };
+        self.diagnostics.extend(roots::read(&config).err().into_iter().flatten());
         let mut maps = MapSource::new(&config.lua.map_dir);
         self.diagnostics.extend(maps.read(&[]).diagnostics);
         let beside = places.with_maps(maps.maps());

@@ -2,13 +2,15 @@
 //!
 //! Read [`run`] for the life of the process and `Stage` for the way of a zone from its file to the workers:
 //! `candidate.rs` makes it of its text, its checks are claimed and probed, and only then it goes live. `library.rs`
-//! reads the Lua that all records share, `places.rs` the databases of places, and `capability.rs` checks what their
+//! reads the Lua that all records share, `places.rs` the databases of places, `roots.rs` the certificates that checks
+//! verify by, and `capability.rs` checks what their
 //! zones may call.
 
 pub mod candidate;
 pub mod capability;
 pub mod library;
 pub mod places;
+pub mod roots;
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};
@@ -61,9 +63,10 @@ pub fn run(config: &Config) -> Result<(), Vec<Diagnostic>> {
     }
     let library = library::load(config)?;
     let places = Places::open(config)?;
+    let probes = probe::Settings { roots: roots::read(config)?, servers: config.resolver.servers.clone() };
     let listeners = server::bind(&config.server.listen, workers)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(system("cannot start"))?;
-    runtime.block_on(serve(config, library, places, listeners))
+    runtime.block_on(serve(config, library, places, probes, listeners))
 }
 
 /// The life of a server: read, probe, serve and keep up with changes, stop.
@@ -71,6 +74,7 @@ async fn serve(
     config: &Config,
     library: Arc<Library>,
     places: Places,
+    probes: probe::Settings,
     listeners: server::Listeners,
 ) -> Result<(), Vec<Diagnostic>> {
     let mut signals = Signals::new().map_err(system("cannot listen for signals"))?;
@@ -78,7 +82,7 @@ async fn serve(
     let table = Arc::new(Table::new(config.health.checks_max));
     let stopping = Arc::new(Notify::new());
     let clock = Clock::start();
-    let checker = Arc::new(start_checker(config, &table, clock, &stopping));
+    let checker = Arc::new(start_checker(config, probes, &table, clock, &stopping));
     let names = start_asker(config, clock, &stopping);
     let (sources, mut stage) = read_all(config, &library, (places, names), &table, clock).await;
     tokio::select! {
@@ -436,15 +440,20 @@ fn start_asker(config: &Config, clock: Clock, stopping: &Arc<Notify>) -> Arc<nam
     table
 }
 
-fn start_checker(config: &Config, table: &Arc<Table>, clock: Clock, stopping: &Arc<Notify>) -> Checker {
+fn start_checker(
+    config: &Config,
+    probes: probe::Settings,
+    table: &Arc<Table>,
+    clock: Clock,
+    stopping: &Arc<Notify>,
+) -> Checker {
     let settings = CheckerSettings {
         interval: config.health.interval,
         jitter: config.health.jitter,
         forget: config.health.forget,
         concurrency: config.health.concurrency,
     };
-    let servers = config.resolver.servers.clone();
-    let prober = Arc::new(Prober::new(probe::Settings { servers, ..probe::Settings::default() }));
+    let prober = Arc::new(Prober::new(probes));
     let probe = move |slot: Arc<crate::health::table::Slot>| {
         let prober = prober.clone();
         async move { prober.probe(slot.check()).await }

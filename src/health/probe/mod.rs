@@ -15,14 +15,13 @@ mod tls; // for all kinds: a handshake, and what is asked of the certificate
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
-use rustls::pki_types::CertificateDer;
 use tokio::time;
 
 use self::connect::Terms;
 use self::kept::Kept;
 use self::pattern::Patterns;
 use self::resolve::Names;
-use super::tls::Trust;
+use super::tls::{Roots, Trust};
 use super::{Check, Kind, Reason, Verdict};
 
 /// Octets of a body that are read when a check sets no limit of its own.
@@ -37,7 +36,7 @@ pub const BODY_OCTETS_MAX: u64 = 16 << 20;
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
     /// The roots by which certificates are verified, beside those of the system.
-    pub roots: Vec<CertificateDer<'static>>,
+    pub roots: Roots,
     /// The resolvers that are asked for addresses; none for those of the system.
     pub servers: Vec<SocketAddr>,
 }
