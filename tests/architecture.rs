@@ -49,7 +49,7 @@ const ROOMS: &[Room] = &[
     },
     // The shell.
     Room { name: "geo::open", rooms: &["geo"], crates: &["maxminddb", "thiserror"] },
-    Room { name: "health::checker", rooms: &["dns", "health"], crates: &["slab", "tokio", "tracing"] },
+    Room { name: "health::checker", rooms: &["dns", "health", "metrics"], crates: &["slab", "tokio", "tracing"] },
     Room { name: "health::events", rooms: &["health", "health::checker"], crates: &["tracing"] },
     Room { name: "health::probe", rooms: &["health", "health::tls"], crates: &["reqwest", "rustls", "tokio"] },
     Room { name: "health::tls", rooms: &["health"], crates: &["rustls", "rustls_platform_verifier"] },
@@ -79,6 +79,7 @@ const ROOMS: &[Room] = &[
             "health::checker",
             "health::events",
             "health::probe",
+            "metrics",
             "networks",
             "resolve",
             "resolve::asker",

@@ -29,4 +29,5 @@ mod sandbox; // scripts that would take everything
 mod source; // zone files that come, change, break and go
 mod transport; // UDP, TCP pipelining, slow clients, octet noise
 mod waiting; // requests whose answer lacks something, and the others meanwhile
+mod wobbling; // answers live no longer than the state of their targets is sure to
 mod zonefile; // zone files good and bad, and the messages they earn

@@ -433,8 +433,16 @@ impl Seat {
     }
 
     /// What is to be held true of the target.
+    ///
+    /// An unknown state may change at any moment, as long as somebody probes; and no other one while nobody does.
     pub fn read(&self) -> Reading {
-        let reading = self.slot.read();
+        let mut reading = self.slot.read();
+        if reading.state == State::Unknown && !self.slot.is_retired() {
+            reading.until = Some(Duration::ZERO);
+        }
+        if reading.until.is_some() && self.slot.is_paused() {
+            reading.until = None;
+        }
         match self.said {
             None | Some(Action::Pause) => reading,
             Some(Action::Up) => Reading { weight: reading.weight, ..State::Up.into() },
