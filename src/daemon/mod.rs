@@ -31,7 +31,7 @@ use crate::dns::wire::Limits;
 use crate::geo::Databases;
 use crate::health::checker::{Checker, Outcome, Parts, Settings as CheckerSettings};
 use crate::health::events;
-use crate::health::probe::Prober;
+use crate::health::probe::{self, Prober};
 use crate::health::table::{Claims, Table};
 use crate::metrics;
 use crate::networks::Maps;
@@ -456,7 +456,8 @@ fn start_checker(
         forget: config.health.forget,
         concurrency: config.health.concurrency,
     };
-    let prober = Arc::new(Prober::new(Vec::new()));
+    let servers = config.resolver.servers.clone();
+    let prober = Arc::new(Prober::new(probe::Settings { servers, ..probe::Settings::default() }));
     let probe = move |slot: Arc<crate::health::table::Slot>| {
         let prober = prober.clone();
         async move { prober.probe(slot.check()).await }
