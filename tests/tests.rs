@@ -8,6 +8,7 @@ mod cases; // the files in tests/cases: zone in, question, answer in presentatio
 mod command_line; // what `perigee check` tells, and exit codes
 mod config; // what files and the environment may say, and the manual that tells it
 mod edns; // what the cases cannot say of EDNS
+mod events; // flips told in the log and to a webhook, which fails and recovers
 mod failover; // health to answers: right from the first one, following a fall and a return
 mod filters; // the chain of filters in lua/lib: who is kept, and how often
 mod founding; // the story perigee was founded on

@@ -2,11 +2,12 @@
 //!
 //! Read [`run`] for the life of the process and `Stage` for the way of a zone from its file to the workers:
 //! `candidate.rs` makes it of its text, its checks are claimed and probed, and only then it goes live. `library.rs`
-//! reads the Lua that all records share, `places.rs` the databases of places, and `capability.rs` checks what their
-//! zones may call.
+//! reads the Lua that all records share, `places.rs` the databases of places, `capability.rs` checks what their
+//! zones may call, and `hook.rs` who is told of flips.
 
 pub mod candidate;
 pub mod capability;
+pub mod hook;
 pub mod library;
 pub mod places;
 
@@ -32,6 +33,7 @@ use crate::health::checker::{Checker, Outcome, Parts, Settings as CheckerSetting
 use crate::health::events;
 use crate::health::probe::Prober;
 use crate::health::table::{Claims, Table};
+use crate::health::webhook::Queue;
 use crate::networks::Maps;
 use crate::resolve::upstream::Upstream;
 use crate::resolve::{Reason, Verdict, asker, table as names};
@@ -40,6 +42,7 @@ use crate::server::{self, Clock, Workers};
 use crate::source::{Event, FileSource, MapSource};
 use crate::zone::{Zone, ZoneSet};
 use candidate::Candidate;
+use hook::Hook;
 use places::{Places, Renewed};
 
 /// How much the clock that scripts are held against may be late.
@@ -55,9 +58,9 @@ pub fn run(config: &Config) -> Result<(), Vec<Diagnostic>> {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         workers => workers,
     };
-    let unknown = capability::check(config);
-    if !unknown.is_empty() {
-        return Err(unknown);
+    let faults = [capability::check(config), hook::check(config)].concat();
+    if !faults.is_empty() {
+        return Err(faults);
     }
     let library = library::load(config)?;
     let places = Places::open(config)?;
@@ -78,7 +81,8 @@ async fn serve(
     let table = Arc::new(Table::new(config.health.checks_max));
     let stopping = Arc::new(Notify::new());
     let clock = Clock::start();
-    let checker = Arc::new(start_checker(config, &table, clock, &stopping));
+    let hook = Hook::start(config, &stopping)?;
+    let checker = Arc::new(start_checker(config, (&table, hook.queue()), clock, &stopping));
     let names = start_asker(config, clock, &stopping);
     let (sources, mut stage) = read_all(config, &library, (places, names), &table, clock).await;
     tokio::select! {
@@ -100,6 +104,7 @@ async fn serve(
     stopping.notify_waiters();
     let joined = tokio::task::spawn_blocking(move || workers.join()).await;
     let joined = joined.expect("joining threads does not panic, and nothing stops the runtime meanwhile");
+    hook.ended().await;
     joined.map_err(|error| vec![Diagnostic::error(None, error.to_string())])
 }
 
@@ -436,7 +441,12 @@ fn start_asker(config: &Config, clock: Clock, stopping: &Arc<Notify>) -> Arc<nam
     table
 }
 
-fn start_checker(config: &Config, table: &Arc<Table>, clock: Clock, stopping: &Arc<Notify>) -> Checker {
+fn start_checker(
+    config: &Config,
+    (table, queue): (&Arc<Table>, Option<Arc<Queue>>),
+    clock: Clock,
+    stopping: &Arc<Notify>,
+) -> Checker {
     let settings = CheckerSettings {
         interval: config.health.interval,
         jitter: config.health.jitter,
@@ -449,7 +459,10 @@ fn start_checker(config: &Config, table: &Arc<Table>, clock: Clock, stopping: &A
         async move { prober.probe(slot.check()).await }
     };
     let told = table.clone();
-    let observe = move |outcome: &Outcome| events::log(outcome, &told);
+    let observe = move |outcome: &Outcome| {
+        let Some(event) = events::log(outcome, &told) else { return };
+        queue.iter().for_each(|queue| queue.tell(&event));
+    };
     let stopping = stopping.clone();
     let parts = Parts { probe, clock: move || clock.now(), observe };
     Checker::spawn(table.clone(), settings, parts, async move { stopping.notified().await })
