@@ -27,6 +27,7 @@ mod readme; // the console examples of README.md and docs/, run
 mod reload; // zones swapped under load: wholly old or wholly new, none lost
 mod samples; // zones/ and lua/ do what their headers promise
 mod sandbox; // scripts that would take everything
+mod scenarios; // stories of targets that rise, fall, wobble and come back, and bad input of every kind
 mod source; // zone files that come, change, break and go
 mod transport; // UDP, TCP pipelining, slow clients, octet noise
 mod waiting; // requests whose answer lacks something, and the others meanwhile
