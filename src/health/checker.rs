@@ -638,7 +638,7 @@ mod tests {
     fn parts<P>(probe: P, table: &Arc<Table>) -> Parts<P, impl Fn() -> Now + use<P>, impl FnMut(&Outcome) + use<P>> {
         let (start, table) = (Instant::now(), Arc::clone(table));
         let clock = move || Now { unix_secs: start.elapsed().as_secs(), monotonic: start.elapsed() };
-        let observe = move |outcome: &Outcome| events::log(outcome, &table);
+        let observe = move |outcome: &Outcome| drop(events::log(outcome, &table));
         Parts { probe, clock, observe, counters: Arc::default() }
     }
 
@@ -1094,7 +1094,7 @@ mod tests {
         let flip = " INFO target flips target=192.0.2.1 check=tcp 192.0.2.1:1";
         let expected = [
             format!("{flip} from=unknown to=up took_ms=0"),
-            format!("{flip} from=up to=down reason=connection refused took_ms=0"),
+            format!("{flip} from=up to=down cause=refused reason=connection refused took_ms=0"),
             format!("{flip} from=down to=up took_ms=0"),
         ];
         assert_eq!(log.lines().collect::<Vec<_>>(), expected);
