@@ -148,3 +148,65 @@ impl Subject {
 fn contains(network: &IpNet, address: IpAddr) -> bool {
     network.contains(&address.to_canonical())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::health::{Host, Http, Kind, sentence};
+
+    /// What is said of a check, as `www.example.org/A` of the zone `example.org` names it.
+    fn said(lines: &str, check: &Check) -> Option<Action> {
+        let overrides = lines.split(';').filter_map(|line| sentence::parse(line).unwrap());
+        let record = Record { zone: "example.org".into(), name: "www.example.org/A".into(), position: "z:1:1".into() };
+        Overrides::new(overrides.collect()).said_of(check, Some(&record))
+    }
+
+    #[test]
+    fn the_last_line_that_speaks_of_a_target_holds() {
+        let port = Check::new(Kind::tcp("192.0.2.1:443".parse().unwrap()));
+        let url = |address: Option<&str>| {
+            let address = address.map(|address| Host::Address(address.parse().unwrap()));
+            Check::new(Kind::Http { address, request: Arc::new(Http::get("https://Db.example.net/ready")) })
+        };
+        let (port6, url4, named) =
+            (Check::new(Kind::tcp("[2001:db8::1]:443".parse().unwrap())), url(Some("::ffff:192.0.2.1")), url(None));
+        let (up, down, drain, pause) = (Some(Action::Up), Some(Action::Down), Some(Action::Drain), Some(Action::Pause));
+        let rows = [
+            ("", &port, None),
+            ("target 192.0.2.1 => down", &port, down),
+            ("target 192.0.2.1 => down", &url4, down),
+            ("target 192.0.2.1 => down", &port6, None),
+            ("target 192.0.2.1 => down", &named, None),
+            ("target 192.0.2.0/24 => drain", &port, drain),
+            ("target 192.0.3.0/24 => drain", &port, None),
+            ("target 2001:db8::/32 => drain", &port6, drain),
+            ("target 192.0.2.1:443 => pause", &port, pause),
+            ("target 192.0.2.1:80 => pause", &port, None),
+            ("target 192.0.2.1:443 => pause", &url4, None),
+            ("target 192.0.2.* => up", &port, up),
+            ("target [2001:DB8::*]:443 => up", &port6, up),
+            ("check tcp 192.0.2.1:443 => up", &port, up),
+            ("check TCP * => up", &port, up),
+            ("check https://*/ready at * => up", &url4, up),
+            ("check https://*/ready => up", &url4, None),
+            ("check https://db.*/ready => up", &named, up),
+            ("zone example.org => up", &port, up),
+            ("zone EXAMPLE.org. => up", &port, up),
+            ("zone *.example.org => up", &port, None),
+            ("record www.example.org => up", &port, up),
+            ("record www.example.org/A => up", &port, up),
+            ("record www.example.org/AAAA => up", &port, None),
+            ("record *.example.org => up", &port, up),
+            ("record ???.example.org/* => up", &port, up),
+            ("record example.org => up", &port, None),
+            ("target 192.0.2.0/24 => down; target 192.0.2.1 => up", &port, up),
+            ("target 192.0.2.1 => up; target 192.0.2.0/24 => down", &port, down),
+            ("zone example.org => pause; target 192.0.2.9 => up", &port, pause),
+        ];
+        for (lines, check, expected) in rows {
+            assert_eq!(said(lines, check), expected, "{lines} of {check}");
+        }
+    }
+}
