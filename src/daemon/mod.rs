@@ -9,6 +9,7 @@ pub mod candidate;
 pub mod capability;
 pub mod library;
 pub mod places;
+pub mod replace;
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};
