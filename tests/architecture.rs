@@ -34,7 +34,11 @@ const ROOMS: &[Room] = &[
         crates: &["data_encoding", "hashbrown", "strsim", "thiserror"],
     },
     Room { name: "networks", rooms: &[], crates: &["ipnet"] },
-    Room { name: "health", rooms: &["dns"], crates: &["ipnet", "wildmatch"] },
+    Room {
+        name: "health",
+        rooms: &["diagnostic", "dns"],
+        crates: &["ipnet", "jiff", "serde_json", "thiserror", "wildmatch"],
+    },
     Room { name: "resolve", rooms: &["dns"], crates: &["arc_swap"] },
     Room {
         name: "script",

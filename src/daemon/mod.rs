@@ -10,6 +10,7 @@ pub mod capability;
 pub mod hook;
 pub mod library;
 pub mod places;
+pub mod replace;
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};

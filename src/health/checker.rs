@@ -111,7 +111,8 @@ impl Checker {
 
     /// Waits until each of `slots` was probed or `deadline` has passed; returns how many have no state even so.
     ///
-    /// Slots that a full table turned away, and those that are paused, are not waited for, but counted.
+    /// Slots that a full table turned away are not waited for, but counted; those on whose probes nothing hangs, by
+    /// what operators say, are neither.
     pub async fn warm(&self, slots: &[Arc<Slot>], deadline: Duration) -> usize {
         let all = async {
             for slot in slots {
@@ -120,7 +121,7 @@ impl Checker {
         };
         // The count says whether the deadline passed.
         let _ = time::timeout(deadline, all).await;
-        slots.iter().filter(|slot| !slot.has_verdict()).count()
+        slots.iter().filter(|slot| !slot.has_verdict() && !slot.is_moot()).count()
     }
 
     /// Has the checks probed at once that `which` picks, beside the probes that are due by their beat.
@@ -143,7 +144,7 @@ impl Checker {
         loop {
             // Made before the look at the slot: a verdict between the two still ends the wait.
             let verdict = self.first_verdicts.notified();
-            if slot.was_probed() || slot.is_retired() || slot.is_paused() {
+            if slot.was_probed() || slot.is_retired() || slot.is_moot() {
                 return;
             }
             verdict.await;
