@@ -3,13 +3,14 @@
 //! Read [`run`] for the life of the process and `Stage` for the way of a zone from its file to the workers:
 //! `candidate.rs` makes it of its text, its checks are claimed and probed, and only then it goes live. `library.rs`
 //! reads the Lua that all records share, `places.rs` the databases of places, `roots.rs` the certificates that checks
-//! verify by, and `capability.rs` checks what their
-//! zones may call.
+//! verify by, `capability.rs` checks what their zones may call, and `hook.rs` who is told of flips.
 
 pub mod candidate;
 pub mod capability;
+pub mod hook;
 pub mod library;
 pub mod places;
+pub mod replace;
 pub mod roots;
 
 use std::cell::Cell;
@@ -20,6 +21,7 @@ use std::time::{Duration, Instant};
 
 use rand::TryRng;
 use rand::rngs::SysRng;
+use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
@@ -34,6 +36,8 @@ use crate::health::checker::{Checker, Outcome, Parts, Settings as CheckerSetting
 use crate::health::events;
 use crate::health::probe::{self, Prober};
 use crate::health::table::{Claims, Table};
+use crate::health::webhook::Queue;
+use crate::metrics;
 use crate::networks::Maps;
 use crate::resolve::upstream::Upstream;
 use crate::resolve::{Reason, Verdict, asker, table as names};
@@ -42,6 +46,7 @@ use crate::server::{self, Clock, Workers};
 use crate::source::{Event, FileSource, MapSource};
 use crate::zone::{Zone, ZoneSet};
 use candidate::Candidate;
+use hook::Hook;
 use places::{Places, Renewed};
 
 /// How much the clock that scripts are held against may be late.
@@ -57,9 +62,9 @@ pub fn run(config: &Config) -> Result<(), Vec<Diagnostic>> {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         workers => workers,
     };
-    let unknown = capability::check(config);
-    if !unknown.is_empty() {
-        return Err(unknown);
+    let faults = [capability::check(config), hook::check(config)].concat();
+    if !faults.is_empty() {
+        return Err(faults);
     }
     let library = library::load(config)?;
     let places = Places::open(config)?;
@@ -82,7 +87,9 @@ async fn serve(
     let table = Arc::new(Table::new(config.health.checks_max));
     let stopping = Arc::new(Notify::new());
     let clock = Clock::start();
-    let checker = Arc::new(start_checker(config, probes, &table, clock, &stopping));
+    let probed = Arc::new(metrics::Health::default());
+    let hook = Hook::start(config, probes.roots.clone(), &stopping)?;
+    let checker = Arc::new(start_checker(config, probes, (&table, hook.queue()), clock, &stopping, &probed)?);
     let names = start_asker(config, clock, &stopping);
     let (sources, mut stage) = read_all(config, &library, (places, names), &table, clock).await;
     tokio::select! {
@@ -97,13 +104,15 @@ async fn serve(
     let workers = workers.map_err(|error| vec![Diagnostic::error(None, error.to_string())])?;
     tracing::info!(?addresses, zones = stage.live.len(), checks = stage.table.len(), "serving");
 
-    keep_up(stage, sources, &publish, &checker, &workers, &mut signals).await;
+    let count = || workers.counters().snapshot().and(probed.snapshot());
+    keep_up(stage, sources, &publish, &checker, (&workers, &count), &mut signals).await;
 
-    tracing::info!(counters = %workers.counters().snapshot(), "stopping");
+    tracing::info!(counters = %count(), "stopping");
     workers.stop().request();
     stopping.notify_waiters();
     let joined = tokio::task::spawn_blocking(move || workers.join()).await;
     let joined = joined.expect("joining threads does not panic, and nothing stops the runtime meanwhile");
+    hook.ended().await;
     joined.map_err(|error| vec![Diagnostic::error(None, error.to_string())])
 }
 
@@ -175,7 +184,7 @@ async fn keep_up(
     sources: Sources,
     publish: &watch::Sender<Arc<World>>,
     checker: &Arc<Checker>,
-    workers: &Workers,
+    (workers, count): (&Workers, &dyn Fn() -> metrics::Snapshot),
     signals: &mut Signals,
 ) {
     let (events_in, mut events) = mpsc::channel(SOURCE_EVENTS_MAX);
@@ -234,7 +243,7 @@ async fn keep_up(
                     reload.notify_one();
                     reopen.notify_one();
                 }
-                Order::Count => tracing::info!(counters = %workers.counters().snapshot(), "counted so far"),
+                Order::Count => tracing::info!(counters = %count(), "counted so far"),
             },
             () = stop.requested() => return,
         }
@@ -440,13 +449,17 @@ fn start_asker(config: &Config, clock: Clock, stopping: &Arc<Notify>) -> Arc<nam
     table
 }
 
+/// Starts the checker, on a thread of its own: it is to be on time while zones are taken in, and however many probes end.
 fn start_checker(
     config: &Config,
     probes: probe::Settings,
-    table: &Arc<Table>,
+    (table, queue): (&Arc<Table>, Option<Arc<Queue>>),
     clock: Clock,
     stopping: &Arc<Notify>,
-) -> Checker {
+    counters: &Arc<metrics::Health>,
+) -> Result<Checker, Vec<Diagnostic>> {
+    let thread = health_thread(stopping).map_err(system("cannot start"))?;
+    let _on_that = thread.enter();
     let settings = CheckerSettings {
         interval: config.health.interval,
         jitter: config.health.jitter,
@@ -459,10 +472,22 @@ fn start_checker(
         async move { prober.probe(slot.check()).await }
     };
     let told = table.clone();
-    let observe = move |outcome: &Outcome| events::log(outcome, &told);
+    let observe = move |outcome: &Outcome| {
+        let Some(event) = events::log(outcome, &told) else { return };
+        queue.iter().for_each(|queue| queue.tell(&event));
+    };
     let stopping = stopping.clone();
-    let parts = Parts { probe, clock: move || clock.now(), observe };
-    Checker::spawn(table.clone(), settings, parts, async move { stopping.notified().await })
+    let parts = Parts { probe, clock: move || clock.now(), observe, counters: counters.clone() };
+    Ok(Checker::spawn(table.clone(), settings, parts, async move { stopping.notified().await }))
+}
+
+/// Starts a thread that carries out tasks until the server stops.
+fn health_thread(stopping: &Arc<Notify>) -> io::Result<Handle> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (handle, stopping) = (runtime.handle().clone(), stopping.clone());
+    let work = move || runtime.block_on(stopping.notified());
+    std::thread::Builder::new().name("health".to_owned()).spawn(work)?;
+    Ok(handle)
 }
 
 fn settings(config: &Config) -> server::Settings {
