@@ -14,6 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::support::backend::{Backend, Reply};
 use crate::support::certificate::{Authority, self_signed};
+use crate::support::process::{self, Perigee, Question};
 use crate::support::resolver::{self, Resolver};
 
 /// Long enough for a loopback exchange on a busy machine.
@@ -63,7 +64,7 @@ async fn a_request_has_the_method_of_its_check() {
         assert_eq!(probe(&check).await, "up", "{method}");
         let asked = backend.requests.recv().await.unwrap();
         assert_eq!(asked.method, method);
-        assert_eq!(asked.headers.get("content-length").is_some(), method == "POST");
+        assert_eq!(asked.headers.contains_key("content-length"), method == "POST");
     }
     backend.reply(Reply::body("never sent"));
     let head = Http { method: "HEAD".to_owned(), ..Http::get(backend.url("www.example.com", "/")) };
@@ -501,4 +502,62 @@ async fn a_probe_whose_time_is_over_leaves_no_connection() {
     // It ends, since nobody holds the other end any more.
     tokio::io::AsyncReadExt::read_to_end(&mut stream, &mut sent).await.unwrap();
     assert!(sent.starts_with(b"GET / HTTP/1.1\r\n"));
+}
+
+/// A zone whose `www` verifies a certificate, and `any` does not.
+fn zone(port: u16) -> String {
+    let call = |verify: &str| {
+        format!(
+            "ifurlup('https://www.example.net:{port}/', {{'127.0.0.1'}}, {{{verify}, timeout=5, backupSelector='empty'}})"
+        )
+    };
+    let (verified, any) = (call("verify=true"), call("verify=false"));
+    format!(
+        "@ 1 IN SOA ns hostmaster 1 3600 900 604800 1\n@ 1 IN NS ns\nns 1 IN A 192.0.2.53\nwww 1 LUA A \"{verified}\"\nany 1 LUA A \"{any}\"\n"
+    )
+}
+
+#[test]
+fn a_file_of_roots_makes_a_private_authority_trusted() {
+    let authority = Authority::new();
+    let backend = Backend::start_tls_with(authority.issue("www.example.net", -1, 90));
+    let zone = zone(backend.address.port());
+    let (www, any) = (Question::a("www.example.net"), Question::a("any.example.net"));
+    let without = Perigee::start(&[("zones/example.net.zone", &zone)]);
+    assert_eq!(without.answers(&www), <[&str; 0]>::default());
+    assert_eq!(without.answers(&any), ["127.0.0.1"]);
+    let config = "health.ca-file = \"roots.pem\"\n".to_owned();
+    let roots = format!("# of the company\n{}{}", Authority::new().pem(), authority.pem());
+    let files = [("zones/example.net.zone", &zone), ("perigee.toml", &config), ("roots.pem", &roots)];
+    let with = Perigee::start(&files);
+    assert_eq!(with.answers(&www), ["127.0.0.1"]);
+    assert_eq!(with.answers(&any), ["127.0.0.1"]);
+}
+
+#[test]
+fn a_file_of_roots_that_cannot_be_read_is_told_with_its_line() {
+    let told = |roots: &str, name: &str| {
+        let directory = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| std::fs::write(directory.path().join(name), text).unwrap();
+        std::fs::create_dir(directory.path().join("zones")).unwrap();
+        write(
+            "zones/example.net.zone",
+            "@ 1 IN SOA ns hostmaster 1 3600 900 604800 1\n@ 1 IN NS ns\nns 1 IN A 192.0.2.53\n",
+        );
+        write("perigee.toml", &format!("health.ca-file = \"{name}\"\n"));
+        write("roots.pem", roots);
+        process::check(directory.path())
+    };
+    let bad = format!("{}-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", Authority::new().pem());
+    let line = bad.lines().count() - 2;
+    insta::assert_snapshot!(told(&bad, "roots.pem").replace(&format!("pem:{line}:"), "pem:LAST:"), @r"
+    roots.pem:LAST:1: error: what stands here is no certificate
+      help: `health.ca-file` holds root certificates in PEM form, one after the other
+    1 zone, 1 error, 0 warnings
+    ");
+    insta::assert_snapshot!(told("", "absent.pem"), @r"
+    error: `health.ca-file`: cannot read `absent.pem`: entity not found
+      help: name a file of certificates in PEM form
+    1 zone, 1 error, 0 warnings
+    ");
 }

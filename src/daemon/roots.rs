@@ -19,7 +19,7 @@ pub fn read(config: &Config) -> Result<Roots, Vec<Diagnostic>> {
         let message = format!("`health.ca-file`: cannot read `{}`: {why}", path.display());
         vec![Diagnostic::error(None, message).help("name a file of certificates in PEM form")]
     };
-    read.map_err(|error| unreadable(error.to_string()))?;
+    read.map_err(|error| unreadable(error.kind().to_string()))?;
     if octets.len() as u64 > ROOTS_OCTETS_MAX {
         return Err(unreadable(format!("it has more than {ROOTS_OCTETS_MAX} octets")));
     }

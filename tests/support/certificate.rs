@@ -45,7 +45,9 @@ impl Authority {
 
     /// The root as a file of roots has it.
     pub(crate) fn pem(&self) -> String {
-        pem(&self.root)
+        let text = data_encoding::BASE64.encode(&self.root);
+        let lines: Vec<_> = text.as_bytes().chunks(64).map(|line| str::from_utf8(line).unwrap()).collect();
+        format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n"))
     }
 }
 
@@ -56,13 +58,6 @@ pub(crate) fn self_signed(name: &str) -> (CertificateDer<'static>, Arc<ServerCon
     params.distinguished_name.push(DnType::CommonName, name);
     let certificate = params.self_signed(&key).unwrap().der().clone();
     (certificate.clone(), server_config(certificate, &key))
-}
-
-/// A certificate in the text form of files.
-pub(crate) fn pem(certificate: &[u8]) -> String {
-    let text = data_encoding::BASE64.encode(certificate);
-    let lines: Vec<_> = text.as_bytes().chunks(64).map(|line| str::from_utf8(line).unwrap()).collect();
-    format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n"))
 }
 
 fn server_config(certificate: CertificateDer<'static>, key: &KeyPair) -> Arc<ServerConfig> {
