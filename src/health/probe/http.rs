@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::Response;
 use http::header::LOCATION;
 use hyper::body::Incoming;
@@ -29,7 +30,7 @@ struct Exchange {
 
 /// What was read of a body.
 struct Body {
-    octets: Vec<u8>,
+    octets: Bytes,
     /// Whether there is no more of it.
     is_whole: bool,
 }
@@ -105,24 +106,26 @@ impl Prober {
             return (Err(Reason::Status { got, expected: request.statuses.clone() }), None);
         }
         match read(&mut aged.link, reply.body_mut(), request.byteslimit).await {
-            Ok(body) => (self.judge_body(&body.octets, request), body.is_whole.then_some(aged)),
+            Ok(body) => (self.judge_body(&body.octets, request).await, body.is_whole.then_some(aged)),
             Err(reason) => (Err(reason), None),
         }
     }
 
     /// Holds a body against what the check expects; returns the weight in it.
-    fn judge_body(&self, body: &[u8], request: &Http) -> Result<Option<u32>, Reason> {
+    async fn judge_body(&self, body: &Bytes, request: &Http) -> Result<Option<u32>, Reason> {
         if let Some(text) = request.stringmatch.as_ref().filter(|text| memmem::find(body, text.as_bytes()).is_none()) {
             return Err(Reason::BodyLacks(text.clone()));
         }
         if let Some(pattern) = &request.regex
-            && !self.patterns.is_match(pattern, body)?
+            && !self.patterns.matches(pattern, body).await?
         {
             return Err(Reason::NoMatch(pattern.0.to_string()));
         }
         match &request.weight {
             None => Ok(leading_number(body)),
-            Some(pattern) => Ok(self.patterns.first_group(pattern, body)?.and_then(leading_number)),
+            Some(pattern) => {
+                Ok(self.patterns.first_group(pattern, body).await?.and_then(|found| leading_number(&found)))
+            }
         }
     }
 }
@@ -144,10 +147,10 @@ async fn read(link: &mut Link, body: &mut Incoming, byteslimit: u64) -> Result<B
     while (octets.len() as u64) < limit {
         match link.piece(body).await? {
             Some(piece) => octets.extend_from_slice(&piece),
-            None => return Ok(Body { octets, is_whole: true }),
+            None => return Ok(Body { octets: octets.into(), is_whole: true }),
         }
     }
-    Ok(Body { octets, is_whole: false })
+    Ok(Body { octets: octets.into(), is_whole: false })
 }
 
 /// The whole number a body begins with, after white space: `12abc` is 12, `1.9` is 1.

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{AlertDescription, CertificateError};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -27,7 +28,9 @@ impl Prober {
         terms: &Terms<'_>,
     ) -> Result<Option<u32>, Reason> {
         let stream = self.connect(target, terms).await?;
-        self.handshake(stream, handshake, &target.host.to_string(), &[]).await?;
+        let mut stream = self.handshake(stream, handshake, &target.host.to_string(), &[]).await?;
+        // So that the server has no error to log.
+        let _ = stream.shutdown().await;
         Ok(None)
     }
 
