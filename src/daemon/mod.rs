@@ -2,13 +2,15 @@
 //!
 //! Read [`run`] for the life of the process and `Stage` for the way of a zone from its file to the workers:
 //! `candidate.rs` makes it of its text, its checks are claimed and probed, and only then it goes live. `library.rs`
-//! reads the Lua that all records share, `places.rs` the databases of places, and `capability.rs` checks what their
-//! zones may call.
+//! reads the Lua that all records share, `places.rs` the databases of places, `capability.rs` checks what their
+//! zones may call, and `hook.rs` who is told of flips.
 
 pub mod candidate;
 pub mod capability;
+pub mod hook;
 pub mod library;
 pub mod places;
+pub mod replace;
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};
@@ -31,8 +33,9 @@ use crate::dns::wire::Limits;
 use crate::geo::Databases;
 use crate::health::checker::{Checker, Outcome, Parts, Settings as CheckerSettings};
 use crate::health::events;
-use crate::health::probe::Prober;
+use crate::health::probe::{self, Prober};
 use crate::health::table::{Claims, Table};
+use crate::health::webhook::Queue;
 use crate::metrics;
 use crate::networks::Maps;
 use crate::resolve::upstream::Upstream;
@@ -42,6 +45,7 @@ use crate::server::{self, Clock, Workers};
 use crate::source::{Event, FileSource, MapSource};
 use crate::zone::{Zone, ZoneSet};
 use candidate::Candidate;
+use hook::Hook;
 use places::{Places, Renewed};
 
 /// How much the clock that scripts are held against may be late.
@@ -57,9 +61,9 @@ pub fn run(config: &Config) -> Result<(), Vec<Diagnostic>> {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         workers => workers,
     };
-    let unknown = capability::check(config);
-    if !unknown.is_empty() {
-        return Err(unknown);
+    let faults = [capability::check(config), hook::check(config)].concat();
+    if !faults.is_empty() {
+        return Err(faults);
     }
     let library = library::load(config)?;
     let places = Places::open(config)?;
@@ -81,7 +85,8 @@ async fn serve(
     let stopping = Arc::new(Notify::new());
     let clock = Clock::start();
     let probed = Arc::new(metrics::Health::default());
-    let checker = Arc::new(start_checker(config, &table, clock, &stopping, &probed)?);
+    let hook = Hook::start(config, &stopping)?;
+    let checker = Arc::new(start_checker(config, (&table, hook.queue()), clock, &stopping, &probed)?);
     let names = start_asker(config, clock, &stopping);
     let (sources, mut stage) = read_all(config, &library, (places, names), &table, clock).await;
     tokio::select! {
@@ -104,6 +109,7 @@ async fn serve(
     stopping.notify_waiters();
     let joined = tokio::task::spawn_blocking(move || workers.join()).await;
     let joined = joined.expect("joining threads does not panic, and nothing stops the runtime meanwhile");
+    hook.ended().await;
     joined.map_err(|error| vec![Diagnostic::error(None, error.to_string())])
 }
 
@@ -443,7 +449,7 @@ fn start_asker(config: &Config, clock: Clock, stopping: &Arc<Notify>) -> Arc<nam
 /// Starts the checker, on a thread of its own: it is to be on time while zones are taken in, and however many probes end.
 fn start_checker(
     config: &Config,
-    table: &Arc<Table>,
+    (table, queue): (&Arc<Table>, Option<Arc<Queue>>),
     clock: Clock,
     stopping: &Arc<Notify>,
     counters: &Arc<metrics::Health>,
@@ -456,13 +462,17 @@ fn start_checker(
         forget: config.health.forget,
         concurrency: config.health.concurrency,
     };
-    let prober = Arc::new(Prober::new(Vec::new()));
+    let servers = config.resolver.servers.clone();
+    let prober = Arc::new(Prober::new(probe::Settings { servers, ..probe::Settings::default() }));
     let probe = move |slot: Arc<crate::health::table::Slot>| {
         let prober = prober.clone();
         async move { prober.probe(slot.check()).await }
     };
     let told = table.clone();
-    let observe = move |outcome: &Outcome| events::log(outcome, &told);
+    let observe = move |outcome: &Outcome| {
+        let Some(event) = events::log(outcome, &told) else { return };
+        queue.iter().for_each(|queue| queue.tell(&event));
+    };
     let stopping = stopping.clone();
     let parts = Parts { probe, clock: move || clock.now(), observe, counters: counters.clone() };
     Ok(Checker::spawn(table.clone(), settings, parts, async move { stopping.notified().await }))

@@ -111,7 +111,8 @@ impl Checker {
 
     /// Waits until each of `slots` was probed or `deadline` has passed; returns how many have no state even so.
     ///
-    /// Slots that a full table turned away, and those that are paused, are not waited for, but counted.
+    /// Slots that a full table turned away are not waited for, but counted; those on whose probes nothing hangs, by
+    /// what operators say, are neither.
     pub async fn warm(&self, slots: &[Arc<Slot>], deadline: Duration) -> usize {
         let all = async {
             for slot in slots {
@@ -120,7 +121,7 @@ impl Checker {
         };
         // The count says whether the deadline passed.
         let _ = time::timeout(deadline, all).await;
-        slots.iter().filter(|slot| !slot.has_verdict()).count()
+        slots.iter().filter(|slot| !slot.has_verdict() && !slot.is_moot()).count()
     }
 
     /// Has the checks probed at once that `which` picks, beside the probes that are due by their beat.
@@ -143,7 +144,7 @@ impl Checker {
         loop {
             // Made before the look at the slot: a verdict between the two still ends the wait.
             let verdict = self.first_verdicts.notified();
-            if slot.was_probed() || slot.is_retired() || slot.is_paused() {
+            if slot.was_probed() || slot.is_retired() || slot.is_moot() {
                 return;
             }
             verdict.await;
@@ -638,7 +639,7 @@ mod tests {
     fn parts<P>(probe: P, table: &Arc<Table>) -> Parts<P, impl Fn() -> Now + use<P>, impl FnMut(&Outcome) + use<P>> {
         let (start, table) = (Instant::now(), Arc::clone(table));
         let clock = move || Now { unix_secs: start.elapsed().as_secs(), monotonic: start.elapsed() };
-        let observe = move |outcome: &Outcome| events::log(outcome, &table);
+        let observe = move |outcome: &Outcome| drop(events::log(outcome, &table));
         Parts { probe, clock, observe, counters: Arc::default() }
     }
 
@@ -1094,7 +1095,7 @@ mod tests {
         let flip = " INFO target flips target=192.0.2.1 check=tcp 192.0.2.1:1";
         let expected = [
             format!("{flip} from=unknown to=up took_ms=0"),
-            format!("{flip} from=up to=down reason=connection refused took_ms=0"),
+            format!("{flip} from=up to=down cause=refused reason=connection refused took_ms=0"),
             format!("{flip} from=down to=up took_ms=0"),
         ];
         assert_eq!(log.lines().collect::<Vec<_>>(), expected);
