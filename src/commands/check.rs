@@ -162,7 +162,7 @@ impl Report {
         };
         let mut maps = MapSource::new(&config.lua.map_dir);
         self.diagnostics.extend(maps.read(&[]).diagnostics);
-        let beside = places.with_maps(maps.maps());
+        let beside = places.with_maps(maps.held());
         let (zones, configured) = (config.zones.clone(), config.zone.clone());
         let mut source = FileSource::new(&zones, &configured, move |apex, text, reader| {
             candidate::load(&config, &library, &beside, apex, text, reader)

@@ -133,7 +133,7 @@ async fn read_all<'c>(
         (maps, looked)
     })
     .await;
-    stage.renew_maps(maps.maps(), &looked.diagnostics);
+    stage.renew_maps(maps.held(), &looked.diagnostics);
     let (zones, events) = blocking(move || {
         let events = zones.load_all();
         (zones, events)

@@ -11,6 +11,7 @@ pub mod events; // what is told of targets that flip
 pub mod hysteresis; // pure rule: a run of verdicts to a state
 pub mod overrides; // what operators say of targets
 pub mod probe; // one probe of each kind
+pub mod states; // what others say of targets, in files
 pub mod table; // the shared table of slots: scripts read, the checker writes
 mod tls; // whose certificates probes accept
 pub mod verdict; // what one probe said, and why it failed
