@@ -51,7 +51,12 @@ const ROOMS: &[Room] = &[
     Room { name: "geo::open", rooms: &["geo"], crates: &["maxminddb", "thiserror"] },
     Room { name: "health::checker", rooms: &["dns", "health"], crates: &["slab", "tokio", "tracing"] },
     Room { name: "health::events", rooms: &["health", "health::checker"], crates: &["tracing"] },
-    Room { name: "health::probe", rooms: &["health", "health::tls"], crates: &["reqwest", "rustls", "tokio"] },
+    Room {
+        name: "health::probe",
+        rooms: &["health", "health::probe::resolve", "health::tls"],
+        crates: &["regex", "reqwest", "rustls", "tokio", "tokio_rustls", "x509_parser"],
+    },
+    Room { name: "health::probe::resolve", rooms: &["health"], crates: &["hickory_resolver", "tokio"] },
     Room { name: "health::tls", rooms: &["health"], crates: &["rustls", "rustls_platform_verifier"] },
     Room { name: "resolve::asker", rooms: &["resolve"], crates: &["tokio", "tracing"] },
     Room { name: "resolve::upstream", rooms: &["dns", "resolve"], crates: &["hickory_resolver", "tokio"] },

@@ -30,7 +30,7 @@ use crate::dns::wire::Limits;
 use crate::geo::Databases;
 use crate::health::checker::{Checker, Outcome, Parts, Settings as CheckerSettings};
 use crate::health::events;
-use crate::health::probe::Prober;
+use crate::health::probe::{self, Prober};
 use crate::health::table::{Claims, Table};
 use crate::networks::Maps;
 use crate::resolve::upstream::Upstream;
@@ -443,7 +443,8 @@ fn start_checker(config: &Config, table: &Arc<Table>, clock: Clock, stopping: &A
         forget: config.health.forget,
         concurrency: config.health.concurrency,
     };
-    let prober = Arc::new(Prober::new(Vec::new()));
+    let servers = config.resolver.servers.clone();
+    let prober = Arc::new(Prober::new(probe::Settings { servers, ..probe::Settings::default() }));
     let probe = move |slot: Arc<crate::health::table::Slot>| {
         let prober = prober.clone();
         async move { prober.probe(slot.check()).await }

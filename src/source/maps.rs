@@ -15,14 +15,8 @@ use crate::networks::{self, Map, Row};
 const NETWORK: &str = "network";
 
 /// What a map file is.
-const FORM: &Form<Map> = &Form {
-    suffix: ".csv",
-    noun: "map",
-    key: "lua.map-dir",
-    files_max: MAPS_MAX,
-    octets_max: MAP_OCTETS_MAX,
-    parse,
-};
+const FORM: &Form<Map> =
+    &Form { suffix: ".csv", noun: "map", key: "lua.map-dir", files_max: MAPS_MAX, octets_max: MAP_OCTETS_MAX, parse };
 
 /// The maps of a directory, each as it was last found sound.
 pub type MapSource = Collection<Map>;

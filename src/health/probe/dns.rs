@@ -9,7 +9,6 @@ use tokio::net::UdpSocket;
 use tokio::time::{self, Instant};
 
 use super::connect::Terms;
-use super::pattern::compile;
 use super::{Prober, in_words, lost, not_connected, random};
 use crate::dns::probe::{Question, Reply};
 use crate::health::Reason;
@@ -28,13 +27,7 @@ const STRAY_MARGIN: Duration = Duration::from_millis(20);
 
 impl Prober {
     /// Asks the target and judges its response.
-    pub(super) async fn dns(
-        &self,
-        target: &Endpoint,
-        query: &Query,
-        terms: &Terms<'_>,
-    ) -> Result<Option<u32>, Reason> {
-        let pattern = query.answer.as_ref().map(compile).transpose()?;
+    pub(super) async fn dns(&self, target: &Endpoint, query: &Query, terms: &Terms<'_>) -> Result<Option<u32>, Reason> {
         let question = Question {
             id: random()? as u16,
             name: query.qname.as_ref(),
@@ -49,12 +42,13 @@ impl Prober {
         if reply.rcode != query.rcode {
             return Err(Reason::Rcode { got: reply.rcode, expected: query.rcode });
         }
-        match (pattern, &query.answer) {
-            (Some(pattern), Some(text)) if !reply.answer.iter().any(|rdata| pattern.is_match(rdata.as_bytes())) => {
-                Err(Reason::AnswerLacks(text.0.to_string()))
+        let Some(pattern) = &query.answer else { return Ok(None) };
+        for rdata in &reply.answer {
+            if self.patterns.is_match(pattern, rdata.as_bytes())? {
+                return Ok(None);
             }
-            _ => Ok(None),
         }
+        Err(Reason::AnswerLacks(pattern.0.to_string()))
     }
 
     /// Asks by UDP; `None` if the response did not fit.
@@ -92,12 +86,7 @@ impl Prober {
     }
 
     /// Asks by TCP (RFC 7766).
-    async fn over_tcp(
-        &self,
-        target: &Endpoint,
-        question: &Question<'_>,
-        terms: &Terms<'_>,
-    ) -> Result<Reply, Reason> {
+    async fn over_tcp(&self, target: &Endpoint, question: &Question<'_>, terms: &Terms<'_>) -> Result<Reply, Reason> {
         let mut stream = self.connect(target, terms).await?;
         let query = question.to_octets();
         let length = u16::try_from(query.len()).expect("a query has one question");
@@ -122,4 +111,3 @@ fn open(target: SocketAddr, source: Option<IpAddr>) -> Result<UdpSocket, Reason>
     let connected = socket.connect(target).and_then(|()| socket.set_nonblocking(true));
     connected.and_then(|()| UdpSocket::from_std(socket)).map_err(|error| not_connected(&error))
 }
-

@@ -54,12 +54,7 @@ const STATUSES: [&str; 17] = [
 
 impl Prober {
     /// Asks a server how it, or a service of its, is.
-    pub(super) async fn grpc(
-        &self,
-        target: &Endpoint,
-        call: &Grpc,
-        terms: &Terms<'_>,
-    ) -> Result<Option<u32>, Reason> {
+    pub(super) async fn grpc(&self, target: &Endpoint, call: &Grpc, terms: &Terms<'_>) -> Result<Option<u32>, Reason> {
         let scheme = if call.tls.is_some() { "https" } else { "http" };
         let request = request(scheme, target, call, terms)?;
         let stream = self.connect(target, terms).await?;
@@ -317,7 +312,11 @@ mod tests {
         let rows = [
             ("0", "", "ok"),
             ("5", "", "grpc: unknown service `a.B`, status 5 NOT_FOUND"),
-            ("12", "no%20such%0amethod", "grpc: the server has no health service, status 12 UNIMPLEMENTED: no suchmethod"),
+            (
+                "12",
+                "no%20such%0amethod",
+                "grpc: the server has no health service, status 12 UNIMPLEMENTED: no suchmethod",
+            ),
             ("14", "100%", "grpc: status 14 UNAVAILABLE: 100%"),
             ("99", "", "grpc: status 99"),
             ("x", "", "grpc: status `x`"),
