@@ -10,7 +10,7 @@ use clap::Args;
 
 use crate::config::Config;
 use crate::diagnostic::Diagnostic;
-use crate::dns::probe::{self, ProbeError, Question};
+use crate::dns::probe::{self, ProbeError};
 use crate::dns::{NameRef, Rtype};
 
 /// How often the question is sent; a busy server may lose a datagram and is well for all that.
@@ -72,7 +72,7 @@ fn ask(server: SocketAddr, patience: Duration) -> Result<(), Ailment> {
     socket.connect(server)?;
     socket.set_read_timeout(Some(patience))?;
     // The root is nobody's zone by accident, so most servers refuse this without a look at any data.
-    let question = Question { id: ID, name: NameRef::ROOT, rtype: Rtype::SOA, recursion: false }.to_octets();
+    let question = probe::question(ID, NameRef::ROOT, Rtype::SOA);
     let mut octets = [0; RESPONSE_OCTETS_MAX];
     for _ in 0..ATTEMPTS {
         socket.send(&question)?;

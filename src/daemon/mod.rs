@@ -2,13 +2,14 @@
 //!
 //! Read [`run`] for the life of the process and `Stage` for the way of a zone from its file to the workers:
 //! `candidate.rs` makes it of its text, its checks are claimed and probed, and only then it goes live. `library.rs`
-//! reads the Lua that all records share, `places.rs` the databases of places, and `capability.rs` checks what their
-//! zones may call.
+//! reads the Lua that all records share, `places.rs` the databases of places, `states.rs` the files of states,
+//! and `capability.rs` checks what their zones may call.
 
 pub mod candidate;
 pub mod capability;
 pub mod library;
 pub mod places;
+mod states;
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};
@@ -31,6 +32,7 @@ use crate::geo::Databases;
 use crate::health::checker::{Checker, Outcome, Parts, Settings as CheckerSettings};
 use crate::health::events;
 use crate::health::probe::{self, Prober};
+use crate::health::states::Files;
 use crate::health::table::{Claims, Table};
 use crate::networks::Maps;
 use crate::resolve::upstream::Upstream;
@@ -41,6 +43,7 @@ use crate::source::{Event, FileSource, MapSource};
 use crate::zone::{Zone, ZoneSet};
 use candidate::Candidate;
 use places::{Places, Renewed};
+use states::StateFiles;
 
 /// How much the clock that scripts are held against may be late.
 const THREAD_CLOCK_GRAIN: Duration = Duration::from_micros(250);
@@ -78,9 +81,10 @@ async fn serve(
     let table = Arc::new(Table::new(config.health.checks_max));
     let stopping = Arc::new(Notify::new());
     let clock = Clock::start();
-    let checker = Arc::new(start_checker(config, &table, clock, &stopping));
+    let states = StateFiles::read(config).await;
+    let checker = Arc::new(start_checker(config, (&table, states.said()), clock, &stopping));
     let names = start_asker(config, clock, &stopping);
-    let (sources, mut stage) = read_all(config, &library, (places, names), &table, clock).await;
+    let (sources, mut stage) = read_all(config, &library, (places, names, states), &table, clock).await;
     tokio::select! {
         () = warm_all(&mut stage, &checker) => {}
         () = signals.stop() => return Ok(()),
@@ -108,13 +112,14 @@ struct Sources {
     zones: FileSource<Candidate>,
     places: Places,
     maps: MapSource,
+    states: StateFiles,
 }
 
 /// Reads every map and zone there is and claims their checks; the sources are ready to be watched.
 async fn read_all<'c>(
     config: &'c Config,
     library: &Arc<Library>,
-    (places, names): (Places, Arc<names::Table>),
+    (places, names, states): (Places, Arc<names::Table>, StateFiles),
     table: &Arc<Table>,
     clock: Clock,
 ) -> (Sources, Stage<'c>) {
@@ -145,7 +150,7 @@ async fn read_all<'c>(
             stage.accept(claimed);
         }
     }
-    (Sources { zones, places, maps }, stage)
+    (Sources { zones, places, maps, states }, stage)
 }
 
 /// Reads files on a thread made for blocking.
@@ -178,12 +183,13 @@ async fn keep_up(
     let (ready_in, mut ready) = mpsc::channel(SOURCE_EVENTS_MAX);
     let (maps_in, mut maps_changed) = mpsc::channel(1);
     let (renewed_in, mut renewed) = mpsc::channel(1);
-    let [reload, reread, reopen] = std::array::from_fn(|_| Arc::new(Notify::new()));
-    let Sources { zones, places, maps } = sources;
+    let [reload, reread, reopen, renew] = std::array::from_fn(|_| Arc::new(Notify::new()));
+    let Sources { zones, places, maps, states } = sources;
     let mut watching = JoinSet::new();
     watching.spawn(zones.watch(events_in, reload.clone()));
     watching.spawn(maps.watch(stage.config.zones.reload_interval, maps_in, reread.clone()));
     watching.spawn(places.keep_up(renewed_in, reopen.clone()));
+    watching.spawn(states.keep_up(stage.config.zones.reload_interval, checker.clone(), renew.clone()));
     let stop = workers.stop();
     let mut retired = Retired::default();
     loop {
@@ -229,6 +235,7 @@ async fn keep_up(
                     reread.notify_one();
                     reload.notify_one();
                     reopen.notify_one();
+                    renew.notify_one();
                 }
                 Order::Count => tracing::info!(counters = %workers.counters().snapshot(), "counted so far"),
             },
@@ -436,7 +443,12 @@ fn start_asker(config: &Config, clock: Clock, stopping: &Arc<Notify>) -> Arc<nam
     table
 }
 
-fn start_checker(config: &Config, table: &Arc<Table>, clock: Clock, stopping: &Arc<Notify>) -> Checker {
+fn start_checker(
+    config: &Config,
+    (table, files): (&Arc<Table>, watch::Receiver<Arc<Files>>),
+    clock: Clock,
+    stopping: &Arc<Notify>,
+) -> Checker {
     let settings = CheckerSettings {
         interval: config.health.interval,
         jitter: config.health.jitter,
@@ -444,7 +456,7 @@ fn start_checker(config: &Config, table: &Arc<Table>, clock: Clock, stopping: &A
         concurrency: config.health.concurrency,
     };
     let servers = config.resolver.servers.clone();
-    let prober = Arc::new(Prober::new(probe::Settings { servers, ..probe::Settings::default() }));
+    let prober = Arc::new(Prober::new(probe::Settings { servers, ..probe::Settings::default() }).with_files(files));
     let probe = move |slot: Arc<crate::health::table::Slot>| {
         let prober = prober.clone();
         async move { prober.probe(slot.check()).await }

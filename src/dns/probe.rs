@@ -103,6 +103,11 @@ fn presentation(record: &Record) -> Option<String> {
     Some(rdata::write(Rtype(record.record_type().into()), &wire))
 }
 
+/// Writes a query of class IN, without recursion and without EDNS.
+pub fn question(id: u16, name: NameRef<'_>, rtype: Rtype) -> Vec<u8> {
+    Question { id, name, rtype, recursion: false }.to_octets()
+}
+
 /// Reads the RCODE, extended bits included, of the response to the question with this ID.
 pub fn read_rcode(octets: &[u8], id: u16) -> Result<Rcode, ProbeError> {
     Ok(Rcode(read_response(octets, id)?.metadata.response_code.into()))
