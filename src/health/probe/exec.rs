@@ -1,10 +1,10 @@
 //! Commands: a program of the operator's, run without a shell.
 
 use std::net::IpAddr;
+use std::os::unix::process::ExitStatusExt;
+use std::pin::pin;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
-
-use std::os::unix::process::ExitStatusExt;
 
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt};
@@ -62,16 +62,22 @@ async fn watch(mut child: Child) -> Result<(ExitStatus, Vec<u8>, Vec<u8>), Reaso
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     let status = {
-        let mut reading = Box::pin(async { tokio::join!(read(stdout, &mut out), read(stderr, &mut err)) });
+        let mut reading = pin!(async { tokio::join!(read(stdout, &mut out), read(stderr, &mut err)) });
+        let mut is_read = false;
         let status = tokio::select! {
             status = child.wait() => status,
             // It has closed its outputs, and goes on.
-            _ = &mut reading => child.wait().await,
+            _ = &mut reading => {
+                is_read = true;
+                child.wait().await
+            }
         };
         // What it leaves behind would pile up from probe to probe.
         drop(group);
-        // What it had written is there already; the wait is for nobody in particular.
-        let _ = time::timeout(OUTPUT_GRACE, reading).await;
+        if !is_read {
+            // What it wrote is there already, and whoever else could hold its outputs open is not asked for.
+            let _ = time::timeout(OUTPUT_GRACE, reading).await;
+        }
         status
     };
     let status = status.map_err(|error| Reason::Exit(format!("cannot be waited for: {}", error.kind())))?;
