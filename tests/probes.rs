@@ -15,11 +15,14 @@ use perigee::health::check::{Dialogue, Endpoint, Grpc, Handshake, Pattern, Query
 use perigee::health::probe::{Prober, Settings};
 use perigee::health::states::{Files, States};
 use perigee::health::{Check, Host, Kind, Tls, Verdict};
+use rustls::ServerConfig;
+use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
 
 use crate::support::backend::{Backend, Reply};
 
@@ -464,7 +467,7 @@ const SERVING: Called =
     Called { status: 200, kind: "application/grpc", body: b"\0\0\0\0\x02\x08\x01", trailers: Some(("0", "")) };
 
 /// Serves each connection as a gRPC server that answers so; tells the path, the authority and the body it was sent.
-async fn serve_grpc<S>(stream: S, called: Called, asked: tokio::sync::mpsc::UnboundedSender<String>)
+async fn serve_grpc<S>(stream: S, called: Called, asked: mpsc::UnboundedSender<String>)
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {
@@ -519,12 +522,41 @@ async fn a_service_that_serves_is_up_and_others_are_told_in_words() {
         (Called { body: &LARGE, ..SERVING }, "grpc: the response has more than 4096 octets"),
     ];
     for (called, expected) in rows {
-        let (sender, mut asked) = tokio::sync::mpsc::unbounded_channel();
+        let (sender, mut asked) = mpsc::unbounded_channel();
         let server = Server::tcp(move |stream| serve_grpc(stream, called, sender.clone())).await;
         assert_eq!(probe(&check(grpc(server.address, "a.B"), PATIENCE)).await, expected);
         let uri = format!("http://{}/grpc.health.v1.Health/Check", server.address);
         assert_eq!(asked.recv().await.unwrap(), format!(r"POST {uri} \x00\x00\x00\x00\x05\n\x03a.B"));
     }
+}
+
+#[tokio::test]
+async fn a_call_may_be_made_over_tls() {
+    let certified = rcgen::generate_simple_self_signed(["grpc.example.com".to_owned()]).unwrap();
+    let root = certified.cert.der().clone();
+    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(certified.signing_key.serialize_der()));
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let mut config = config.with_no_client_auth().with_single_cert(vec![root.clone()], key).unwrap();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let (sender, mut asked) = mpsc::unbounded_channel();
+    let server = Server::tcp(move |stream| {
+        let (acceptor, sender) = (acceptor.clone(), sender.clone());
+        async move {
+            if let Ok(stream) = acceptor.accept(stream).await {
+                serve_grpc(stream, SERVING, sender).await;
+            }
+        }
+    })
+    .await;
+    let prober = Prober::new(Settings { roots: vec![root], ..Settings::default() });
+    let tls = Handshake { server_name: Some("grpc.example.com".to_owned()), tls: Tls::Verify, expiry_min: None };
+    let call = Grpc { service: String::new(), tls: Some(tls), authority: Some("grpc.example.com".to_owned()) };
+    let kind = Kind::Grpc { target: server.address.into(), call: Arc::new(call) };
+    assert_eq!(said(prober.probe(&check(kind, PATIENCE)).await), "up");
+    let expected = r"POST https://grpc.example.com/grpc.health.v1.Health/Check \x00\x00\x00\x00\x00";
+    assert_eq!(asked.recv().await.unwrap(), expected);
 }
 
 #[tokio::test]

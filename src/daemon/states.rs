@@ -62,3 +62,60 @@ impl StateFiles {
         tokio::join!(source.watch(interval, sender, reload), taking_up);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::health::State;
+    use crate::health::checker::{Outcome, Parts, Settings};
+    use crate::health::probe::{self, Prober};
+    use crate::health::table::{Slot, Table};
+    use crate::server::Clock;
+
+    #[tokio::test]
+    async fn a_change_is_known_long_before_the_next_probe_is_due() {
+        let directory = tempfile::tempdir().unwrap();
+        let write = |text: &str| {
+            // As whoever writes such files should: nobody reads half of one.
+            std::fs::write(directory.path().join("new"), text).unwrap();
+            std::fs::rename(directory.path().join("new"), directory.path().join("web.states")).unwrap();
+        };
+        write("a => up\n");
+        let mut config = Config::default();
+        config.health.file_dir = directory.path().into();
+        let states = StateFiles::read(&config).await;
+        let prober = Arc::new(Prober::new(probe::Settings::default()).with_files(states.said()));
+        let table = Arc::new(Table::new(10));
+        let slot = table.slot(&Check::new(Kind::File { file: "web".into(), entry: "a".into() }));
+        let other = table.slot(&Check::new(Kind::File { file: "mail".into(), entry: "a".into() }));
+        let (sender, mut verdicts) = mpsc::unbounded_channel();
+        let clock = Clock::start();
+        let parts = Parts {
+            probe: move |slot: Arc<Slot>| {
+                let prober = Arc::clone(&prober);
+                async move { prober.probe(slot.check()).await }
+            },
+            clock: move || clock.now(),
+            observe: move |outcome: &Outcome| drop(sender.send((outcome.slot.check().clone(), outcome.slot.state()))),
+        };
+        let hour = Duration::from_secs(3600);
+        let settings = Settings { interval: hour, jitter: 0.0, forget: hour, concurrency: 10 };
+        let checker = Arc::new(Checker::spawn(table, settings, parts, std::future::pending()));
+        assert_eq!(checker.warm(&[Arc::clone(&slot), Arc::clone(&other)], hour).await, 0);
+        assert_eq!((slot.state(), other.state()), (State::Up, State::Down));
+        tokio::spawn(states.keep_up(Duration::from_millis(20), checker, Arc::default()));
+        let mut until = async |state: State| {
+            while slot.state() != state {
+                verdicts.recv().await.unwrap();
+            }
+        };
+        write("a => down\n");
+        until(State::Down).await;
+        write("a => sideways\n");
+        write("a => up 7\n");
+        until(State::Up).await;
+        assert_eq!(slot.read().weight, Some(7));
+        std::fs::remove_file(directory.path().join("web.states")).unwrap();
+        until(State::Down).await;
+    }
+}
