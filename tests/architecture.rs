@@ -34,7 +34,11 @@ const ROOMS: &[Room] = &[
         crates: &["data_encoding", "hashbrown", "strsim", "thiserror"],
     },
     Room { name: "networks", rooms: &[], crates: &["ipnet"] },
-    Room { name: "health", rooms: &["dns"], crates: &["ipnet", "wildmatch"] },
+    Room {
+        name: "health",
+        rooms: &["diagnostic", "dns"],
+        crates: &["ipnet", "jiff", "serde_json", "thiserror", "wildmatch"],
+    },
     Room { name: "resolve", rooms: &["dns"], crates: &["arc_swap"] },
     Room {
         name: "script",
@@ -49,7 +53,7 @@ const ROOMS: &[Room] = &[
     },
     // The shell.
     Room { name: "geo::open", rooms: &["geo"], crates: &["maxminddb", "thiserror"] },
-    Room { name: "health::checker", rooms: &["dns", "health"], crates: &["slab", "tokio", "tracing"] },
+    Room { name: "health::checker", rooms: &["dns", "health", "metrics"], crates: &["slab", "tokio", "tracing"] },
     Room { name: "health::events", rooms: &["health", "health::checker"], crates: &["tracing"] },
     Room {
         name: "health::probe",
@@ -70,6 +74,11 @@ const ROOMS: &[Room] = &[
         ],
     },
     Room { name: "health::probe::resolve", rooms: &["health"], crates: &["hickory_resolver", "tokio"] },
+    Room {
+        name: "health::webhook",
+        rooms: &["health", "health::events", "health::tls"],
+        crates: &["jiff", "reqwest", "rustls", "serde_json", "tokio", "tracing"],
+    },
     Room { name: "health::tls", rooms: &["health"], crates: &["rustls", "rustls_platform_verifier"] },
     Room { name: "resolve::asker", rooms: &["resolve"], crates: &["tokio", "tracing"] },
     Room { name: "resolve::upstream", rooms: &["dns", "resolve"], crates: &["hickory_resolver", "tokio"] },
@@ -97,6 +106,8 @@ const ROOMS: &[Room] = &[
             "health::checker",
             "health::events",
             "health::probe",
+            "health::webhook",
+            "metrics",
             "networks",
             "resolve",
             "resolve::asker",

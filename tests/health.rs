@@ -440,7 +440,7 @@ async fn a_target_goes_down_and_comes_back_with_its_backend() {
         async move { prober.probe(slot.check()).await }
     };
     let clock = || Now { unix_secs: 0, monotonic: Duration::ZERO };
-    let parts = Parts { probe, clock, observe: |_: &Outcome| () };
+    let parts = Parts { probe, clock, observe: |_: &Outcome| (), counters: Arc::default() };
     let checker = Checker::spawn(Arc::clone(&table), settings, parts, future::pending());
     let claims = table.claim(vec![http(request(backend.url("www.example.com", "/"))).into()]);
     let slot = &claims.slots()[0];

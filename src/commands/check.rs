@@ -12,7 +12,7 @@ use serde_json::json;
 
 use crate::config::{self, Config};
 use crate::daemon::places::Places;
-use crate::daemon::{candidate, capability, library};
+use crate::daemon::{candidate, capability, hook, library};
 use crate::diagnostic::Diagnostic;
 use crate::dns::Name;
 use crate::source::{self, FileSource, MapSource, StateSource};
@@ -146,6 +146,7 @@ impl Report {
         };
         self.diagnostics.extend(diagnostics);
         self.diagnostics.extend(config.iter().flat_map(capability::check));
+        self.diagnostics.extend(config.iter().flat_map(hook::check));
         config
     }
 

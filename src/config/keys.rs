@@ -60,6 +60,12 @@ pub const KEYS: &[Key<Config>] = &[
     Key::new("health", "concurrency", |c| Field::Number(&mut c.health.concurrency, 1..=60_000)),
     Key::new("health", "file-dir", |c| Field::Path(&mut c.health.file_dir)),
     Key::new("health", "checks-max", |c| Field::Number(&mut c.health.checks_max, 1..=10_000_000)),
+    Key::new("health", "webhook", |c| Field::Text(&mut c.health.webhook)),
+    Key::new("health", "webhook-token", |c| Field::Text(&mut c.health.webhook_token)),
+    Key::new("health", "webhook-timeout", |c| {
+        Field::Duration(&mut c.health.webhook_timeout, millis(100)..=secs(MINUTE))
+    }),
+    Key::new("health", "webhook-queue-max", |c| Field::Number(&mut c.health.webhook_queue_max, 1..=100_000)),
     Key::new("edns", "client-subnet", |c| Field::Bool(&mut c.edns.client_subnet)),
     Key::new("geoip", "databases", |c| Field::Paths(&mut c.geoip.databases)),
     Key::new("geoip", "language", |c| Field::Text(&mut c.geoip.language)),

@@ -162,6 +162,12 @@ impl Config {
             diagnostics
                 .push(Diagnostic::error(zone.position.clone(), message).help("put all that is set for it in one"));
         }
+        if self.health.webhook.starts_with("http:") && !self.health.webhook_token.is_empty() {
+            diagnostics.push(
+                Diagnostic::warning(None, "`health.webhook-token` is sent without encryption")
+                    .help("give `health.webhook` an https URL"),
+            );
+        }
         if self.health.forget < self.health.interval {
             diagnostics.push(
                 Diagnostic::warning(None, "`health.forget` is shorter than `health.interval`")
@@ -401,6 +407,14 @@ pub struct Health {
     pub file_dir: PathBuf,
     /// How many checks may exist; scripts that ask for more are answered as if the target were unknown.
     pub checks_max: usize,
+    /// The http or https URL that flips are posted to; empty for none.
+    pub webhook: String,
+    /// The bearer token that goes with them; empty for none.
+    pub webhook_token: String,
+    /// How long one attempt to post a flip may take.
+    pub webhook_timeout: Duration,
+    /// How many flips may wait to be posted; then the oldest are dropped.
+    pub webhook_queue_max: usize,
 }
 
 impl Default for Health {
@@ -418,6 +432,12 @@ impl Default for Health {
             concurrency: 512,
             file_dir: "states".into(),
             checks_max: 100_000,
+            webhook: String::new(),
+            webhook_token: String::new(),
+            // Receivers that queue what they get answer in less; one that does not is asked again.
+            webhook_timeout: Duration::from_secs(5),
+            // A data centre that falls, at a KiB each.
+            webhook_queue_max: 1024,
         }
     }
 }

@@ -2,14 +2,16 @@
 //!
 //! Read [`run`] for the life of the process and `Stage` for the way of a zone from its file to the workers:
 //! `candidate.rs` makes it of its text, its checks are claimed and probed, and only then it goes live. `library.rs`
-//! reads the Lua that all records share, `places.rs` the databases of places, `states.rs` the files of states,
-//! and `capability.rs` checks what their zones may call.
+//! reads the Lua that all records share, `places.rs` the databases of places, `extfile.rs` the files of states,
+//! `capability.rs` checks what their zones may call, and `hook.rs` tells of flips.
 
 pub mod candidate;
 pub mod capability;
+mod extfile;
+pub mod hook;
 pub mod library;
 pub mod places;
-mod states;
+pub mod replace;
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};
@@ -19,6 +21,7 @@ use std::time::{Duration, Instant};
 
 use rand::TryRng;
 use rand::rngs::SysRng;
+use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
@@ -31,9 +34,11 @@ use crate::dns::wire::Limits;
 use crate::geo::Databases;
 use crate::health::checker::{Checker, Outcome, Parts, Settings as CheckerSettings};
 use crate::health::events;
+use crate::health::extfile::Files;
 use crate::health::probe::{self, Prober};
-use crate::health::states::Files;
 use crate::health::table::{Claims, Table};
+use crate::health::webhook::Queue;
+use crate::metrics;
 use crate::networks::Maps;
 use crate::resolve::upstream::Upstream;
 use crate::resolve::{Reason, Verdict, asker, table as names};
@@ -42,8 +47,9 @@ use crate::server::{self, Clock, Workers};
 use crate::source::{Event, FileSource, MapSource};
 use crate::zone::{Zone, ZoneSet};
 use candidate::Candidate;
+use extfile::StateFiles;
+use hook::Hook;
 use places::{Places, Renewed};
-use states::StateFiles;
 
 /// How much the clock that scripts are held against may be late.
 const THREAD_CLOCK_GRAIN: Duration = Duration::from_micros(250);
@@ -58,9 +64,9 @@ pub fn run(config: &Config) -> Result<(), Vec<Diagnostic>> {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         workers => workers,
     };
-    let unknown = capability::check(config);
-    if !unknown.is_empty() {
-        return Err(unknown);
+    let faults = [capability::check(config), hook::check(config)].concat();
+    if !faults.is_empty() {
+        return Err(faults);
     }
     let library = library::load(config)?;
     let places = Places::open(config)?;
@@ -81,8 +87,11 @@ async fn serve(
     let table = Arc::new(Table::new(config.health.checks_max));
     let stopping = Arc::new(Notify::new());
     let clock = Clock::start();
+    let probed = Arc::new(metrics::Health::default());
+    let hook = Hook::start(config, &stopping)?;
     let states = StateFiles::read(config).await;
-    let checker = Arc::new(start_checker(config, (&table, states.said()), clock, &stopping));
+    let beside = (&table, hook.queue(), states.said());
+    let checker = Arc::new(start_checker(config, beside, clock, &stopping, &probed)?);
     let names = start_asker(config, clock, &stopping);
     let (sources, mut stage) = read_all(config, &library, (places, names, states), &table, clock).await;
     tokio::select! {
@@ -97,13 +106,15 @@ async fn serve(
     let workers = workers.map_err(|error| vec![Diagnostic::error(None, error.to_string())])?;
     tracing::info!(?addresses, zones = stage.live.len(), checks = stage.table.len(), "serving");
 
-    keep_up(stage, sources, &publish, &checker, &workers, &mut signals).await;
+    let count = || workers.counters().snapshot().and(probed.snapshot());
+    keep_up(stage, sources, &publish, &checker, (&workers, &count), &mut signals).await;
 
-    tracing::info!(counters = %workers.counters().snapshot(), "stopping");
+    tracing::info!(counters = %count(), "stopping");
     workers.stop().request();
     stopping.notify_waiters();
     let joined = tokio::task::spawn_blocking(move || workers.join()).await;
     let joined = joined.expect("joining threads does not panic, and nothing stops the runtime meanwhile");
+    hook.ended().await;
     joined.map_err(|error| vec![Diagnostic::error(None, error.to_string())])
 }
 
@@ -176,7 +187,7 @@ async fn keep_up(
     sources: Sources,
     publish: &watch::Sender<Arc<World>>,
     checker: &Arc<Checker>,
-    workers: &Workers,
+    (workers, count): (&Workers, &dyn Fn() -> metrics::Snapshot),
     signals: &mut Signals,
 ) {
     let (events_in, mut events) = mpsc::channel(SOURCE_EVENTS_MAX);
@@ -237,7 +248,7 @@ async fn keep_up(
                     reopen.notify_one();
                     renew.notify_one();
                 }
-                Order::Count => tracing::info!(counters = %workers.counters().snapshot(), "counted so far"),
+                Order::Count => tracing::info!(counters = %count(), "counted so far"),
             },
             () = stop.requested() => return,
         }
@@ -443,12 +454,16 @@ fn start_asker(config: &Config, clock: Clock, stopping: &Arc<Notify>) -> Arc<nam
     table
 }
 
+/// Starts the checker, on a thread of its own: it is to be on time while zones are taken in, and however many probes end.
 fn start_checker(
     config: &Config,
-    (table, files): (&Arc<Table>, watch::Receiver<Arc<Files>>),
+    (table, queue, files): (&Arc<Table>, Option<Arc<Queue>>, watch::Receiver<Arc<Files>>),
     clock: Clock,
     stopping: &Arc<Notify>,
-) -> Checker {
+    counters: &Arc<metrics::Health>,
+) -> Result<Checker, Vec<Diagnostic>> {
+    let thread = health_thread(stopping).map_err(system("cannot start"))?;
+    let _on_that = thread.enter();
     let settings = CheckerSettings {
         interval: config.health.interval,
         jitter: config.health.jitter,
@@ -462,10 +477,22 @@ fn start_checker(
         async move { prober.probe(slot.check()).await }
     };
     let told = table.clone();
-    let observe = move |outcome: &Outcome| events::log(outcome, &told);
+    let observe = move |outcome: &Outcome| {
+        let Some(event) = events::log(outcome, &told) else { return };
+        queue.iter().for_each(|queue| queue.tell(&event));
+    };
     let stopping = stopping.clone();
-    let parts = Parts { probe, clock: move || clock.now(), observe };
-    Checker::spawn(table.clone(), settings, parts, async move { stopping.notified().await })
+    let parts = Parts { probe, clock: move || clock.now(), observe, counters: counters.clone() };
+    Ok(Checker::spawn(table.clone(), settings, parts, async move { stopping.notified().await }))
+}
+
+/// Starts a thread that carries out tasks until the server stops.
+fn health_thread(stopping: &Arc<Notify>) -> io::Result<Handle> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (handle, stopping) = (runtime.handle().clone(), stopping.clone());
+    let work = move || runtime.block_on(stopping.notified());
+    std::thread::Builder::new().name("health".to_owned()).spawn(work)?;
+    Ok(handle)
 }
 
 fn settings(config: &Config) -> server::Settings {

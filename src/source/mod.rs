@@ -10,26 +10,26 @@
 //! - `notice.rs`: the system's word that something changed
 //! - `collection.rs`: a directory of files that are no zones and change as those do
 //! - `maps.rs`: maps of networks in such files
-//! - `states.rs`: what others say of targets in such files
+//! - `extfile.rs`: what others say of targets in such files
 //! - `watched.rs`: changes of a few files that are no zones, for whoever reads them
 //!
 //! Absent on purpose: the zones themselves (who receives them keeps them), and logging of what an event says.
 
 mod collection;
+mod extfile;
 mod file;
 mod folder;
 mod maps;
 mod notice;
 mod place;
 mod read;
-mod states;
 mod watched;
 
+pub use extfile::StateSource;
 pub use file::{FileSource, Load, Loaded};
 pub use maps::MapSource;
 pub use place::zone_of;
 pub use read::{ReadError, Text, ZoneReader};
-pub use states::StateSource;
 pub use watched::Watched;
 
 use crate::diagnostic::Diagnostic;

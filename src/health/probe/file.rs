@@ -2,7 +2,7 @@
 
 use super::Prober;
 use crate::health::Reason;
-use crate::health::states::Said;
+use crate::health::extfile::Said;
 
 impl Prober {
     /// Finds what the file called `name` says of an entry; returns its weight.

@@ -29,7 +29,7 @@ use tokio::time;
 use self::connect::Terms;
 use self::pattern::Patterns;
 use self::resolve::Names;
-use super::states::Files;
+use super::extfile::Files;
 use super::tls::Trust;
 use super::{Check, Kind, Reason, Verdict};
 

@@ -9,7 +9,7 @@ use super::{blocking, log_diagnostics};
 use crate::config::Config;
 use crate::diagnostic::Diagnostic;
 use crate::health::checker::Checker;
-use crate::health::states::{Files, changed};
+use crate::health::extfile::{Files, changed};
 use crate::health::{Check, Kind};
 use crate::source::StateSource;
 
@@ -96,6 +96,7 @@ mod tests {
                 async move { prober.probe(slot.check()).await }
             },
             clock: move || clock.now(),
+            counters: Arc::default(),
             observe: move |outcome: &Outcome| drop(sender.send((outcome.slot.check().clone(), outcome.slot.state()))),
         };
         let hour = Duration::from_secs(3600);

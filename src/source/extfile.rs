@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::collection::{Collection, Errors, Form};
 use crate::config::{STATES_MAX, STATES_OCTETS_MAX};
 use crate::diagnostic::{Diagnostic, Position};
-use crate::health::states::States;
+use crate::health::extfile::States;
 
 /// What a file of states is.
 const FORM: &Form<States> = &Form {
