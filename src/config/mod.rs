@@ -389,6 +389,12 @@ pub struct Health {
     pub concurrency: usize,
     /// How many checks may exist; scripts that ask for more are answered as if the target were unknown.
     pub checks_max: usize,
+    /// The file in which operators say what to hold of targets; it need not exist. An empty path for none.
+    pub overrides_file: PathBuf,
+    /// The file in which states outlive the process. An empty path for none.
+    pub state_file: PathBuf,
+    /// How old states may be that a start begins with.
+    pub state_age_max: Duration,
 }
 
 impl Default for Health {
@@ -405,6 +411,11 @@ impl Default for Health {
             // Each holds one socket; half of the usual limit of 1024 open files.
             concurrency: 512,
             checks_max: 100_000,
+            overrides_file: PathBuf::new(),
+            // Whoever has a place for it says so: there is none that is writable everywhere.
+            state_file: PathBuf::new(),
+            // Longer than a restart or an upgrade takes; what is older, a fresh look tells better.
+            state_age_max: Duration::from_secs(600),
         }
     }
 }

@@ -3,11 +3,15 @@
 //! Read [`run`] for the life of the process and `Stage` for the way of a zone from its file to the workers:
 //! `candidate.rs` makes it of its text, its checks are claimed and probed, and only then it goes live. `library.rs`
 //! reads the Lua that all records share, `places.rs` the databases of places, and `capability.rs` checks what their
-//! zones may call.
+//! zones may call. `desk.rs` has in force what operators say, whose file `overrides.rs` reads and changes; `keeper.rs`
+//! keeps states over restarts; and both have `replace.rs` write.
 
 pub mod candidate;
 pub mod capability;
+pub mod desk;
+pub mod keeper;
 pub mod library;
+pub mod overrides;
 pub mod places;
 pub mod replace;
 
@@ -15,7 +19,7 @@ use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use rand::TryRng;
 use rand::rngs::SysRng;
@@ -38,9 +42,11 @@ use crate::resolve::upstream::Upstream;
 use crate::resolve::{Reason, Verdict, asker, table as names};
 use crate::script::{Library, Programs, Setup, Surroundings, Vm};
 use crate::server::{self, Clock, Workers};
-use crate::source::{Event, FileSource, MapSource};
+use crate::source::{Event, FileSource, MapSource, Watched};
 use crate::zone::{Zone, ZoneSet};
 use candidate::Candidate;
+use desk::Desk;
+use keeper::Keeper;
 use places::{Places, Renewed};
 
 /// How much the clock that scripts are held against may be late.
@@ -79,7 +85,8 @@ async fn serve(
     let table = Arc::new(Table::new(config.health.checks_max));
     let stopping = Arc::new(Notify::new());
     let clock = Clock::start();
-    let checker = Arc::new(start_checker(config, &table, clock, &stopping));
+    let standing = Standing::open(config, &table).await;
+    let checker = Arc::new(start_checker(config, &table, clock, &stopping, standing.keeper.clone()));
     let names = start_asker(config, clock, &stopping);
     let (sources, mut stage) = read_all(config, &library, (places, names), &table, clock).await;
     tokio::select! {
@@ -94,11 +101,15 @@ async fn serve(
     let workers = workers.map_err(|error| vec![Diagnostic::error(None, error.to_string())])?;
     tracing::info!(?addresses, zones = stage.live.len(), checks = stage.table.len(), "serving");
 
-    keep_up(stage, sources, &publish, &checker, &workers, &mut signals).await;
+    let keeper = standing.keeper.clone();
+    keep_up(stage, (sources, standing), &publish, &checker, &workers, &mut signals).await;
 
     tracing::info!(counters = %workers.counters().snapshot(), "stopping");
     workers.stop().request();
     stopping.notify_waiters();
+    if let Some(keeper) = keeper {
+        blocking(move || keeper.save()).await;
+    }
     let joined = tokio::task::spawn_blocking(move || workers.join()).await;
     let joined = joined.expect("joining threads does not panic, and nothing stops the runtime meanwhile");
     joined.map_err(|error| vec![Diagnostic::error(None, error.to_string())])
@@ -109,6 +120,36 @@ struct Sources {
     zones: FileSource<Candidate>,
     places: Places,
     maps: MapSource,
+}
+
+/// What stands beside the probes: what operators say, and what is kept for the next start.
+struct Standing {
+    desk: Option<(Arc<Desk>, Watched)>,
+    keeper: Option<Arc<Keeper>>,
+}
+
+impl Standing {
+    /// Takes up what an earlier process knew and what operators say, before any check is known.
+    async fn open(config: &Config, table: &Arc<Table>) -> Self {
+        let (health, look, table) = (config.health.clone(), config.zones.reload_interval, Arc::clone(table));
+        blocking(move || {
+            let keeper = keeper::open(&health, &table);
+            let is_set = !health.overrides_file.as_os_str().is_empty();
+            let desk = is_set.then(|| desk::open(health.overrides_file, table, look));
+            Self { desk, keeper }
+        })
+        .await
+    }
+
+    /// Starts what follows them. `reload` asks for the overrides to be read again.
+    fn keep_up(self, tasks: &mut JoinSet<()>, reload: Arc<Notify>) {
+        if let Some((desk, watched)) = self.desk {
+            tasks.spawn(desk.keep_up(watched, reload));
+        }
+        if let Some(keeper) = self.keeper {
+            tasks.spawn(keeper.keep_up());
+        }
+    }
 }
 
 /// Reads every map and zone there is and claims their checks; the sources are ready to be watched.
@@ -169,7 +210,7 @@ async fn warm_all(stage: &mut Stage<'_>, checker: &Checker) {
 /// Publishes what changes, until a signal or a worker's failure says stop.
 async fn keep_up(
     mut stage: Stage<'_>,
-    sources: Sources,
+    (sources, standing): (Sources, Standing),
     publish: &watch::Sender<Arc<World>>,
     checker: &Arc<Checker>,
     workers: &Workers,
@@ -179,12 +220,13 @@ async fn keep_up(
     let (ready_in, mut ready) = mpsc::channel(SOURCE_EVENTS_MAX);
     let (maps_in, mut maps_changed) = mpsc::channel(1);
     let (renewed_in, mut renewed) = mpsc::channel(1);
-    let [reload, reread, reopen] = std::array::from_fn(|_| Arc::new(Notify::new()));
+    let [reload, reread, reopen, rehear] = std::array::from_fn(|_| Arc::new(Notify::new()));
     let Sources { zones, places, maps } = sources;
     let mut watching = JoinSet::new();
     watching.spawn(zones.watch(events_in, reload.clone()));
     watching.spawn(maps.watch(stage.config.zones.reload_interval, maps_in, reread.clone()));
     watching.spawn(places.keep_up(renewed_in, reopen.clone()));
+    standing.keep_up(&mut watching, rehear.clone());
     let stop = workers.stop();
     let mut retired = Retired::default();
     loop {
@@ -230,6 +272,7 @@ async fn keep_up(
                     reread.notify_one();
                     reload.notify_one();
                     reopen.notify_one();
+                    rehear.notify_one();
                 }
                 Order::Count => tracing::info!(counters = %workers.counters().snapshot(), "counted so far"),
             },
@@ -437,7 +480,13 @@ fn start_asker(config: &Config, clock: Clock, stopping: &Arc<Notify>) -> Arc<nam
     table
 }
 
-fn start_checker(config: &Config, table: &Arc<Table>, clock: Clock, stopping: &Arc<Notify>) -> Checker {
+fn start_checker(
+    config: &Config,
+    table: &Arc<Table>,
+    clock: Clock,
+    stopping: &Arc<Notify>,
+    keeper: Option<Arc<Keeper>>,
+) -> Checker {
     let settings = CheckerSettings {
         interval: config.health.interval,
         jitter: config.health.jitter,
@@ -450,7 +499,12 @@ fn start_checker(config: &Config, table: &Arc<Table>, clock: Clock, stopping: &A
         async move { prober.probe(slot.check()).await }
     };
     let told = table.clone();
-    let observe = move |outcome: &Outcome| events::log(outcome, &told);
+    let observe = move |outcome: &Outcome| {
+        events::log(outcome, &told);
+        if let (Some(keeper), Some(_)) = (&keeper, outcome.flip) {
+            keeper.note_flip();
+        }
+    };
     let stopping = stopping.clone();
     let parts = Parts { probe, clock: move || clock.now(), observe };
     Checker::spawn(table.clone(), settings, parts, async move { stopping.notified().await })
@@ -466,6 +520,11 @@ fn settings(config: &Config) -> server::Settings {
         waits_max: config.resolver.waiting_max,
         wait_timeout: config.resolver.timeout,
     }
+}
+
+/// The time since 1970 by the system's clock.
+fn wall() -> Duration {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
 }
 
 /// Makes a clock of the time of a processor that its thread has had, for one thread.
