@@ -61,6 +61,12 @@ pub const KEYS: &[Key<Config>] = &[
     Key::new("health", "overrides-file", |c| Field::Path(&mut c.health.overrides_file)),
     Key::new("health", "state-file", |c| Field::Path(&mut c.health.state_file)),
     Key::new("health", "state-age-max", |c| Field::Duration(&mut c.health.state_age_max, secs(1)..=secs(24 * HOUR))),
+    Key::new("health", "webhook", |c| Field::Text(&mut c.health.webhook)),
+    Key::new("health", "webhook-token", |c| Field::Text(&mut c.health.webhook_token)),
+    Key::new("health", "webhook-timeout", |c| {
+        Field::Duration(&mut c.health.webhook_timeout, millis(100)..=secs(MINUTE))
+    }),
+    Key::new("health", "webhook-queue-max", |c| Field::Number(&mut c.health.webhook_queue_max, 1..=100_000)),
     Key::new("edns", "client-subnet", |c| Field::Bool(&mut c.edns.client_subnet)),
     Key::new("geoip", "databases", |c| Field::Paths(&mut c.geoip.databases)),
     Key::new("geoip", "language", |c| Field::Text(&mut c.geoip.language)),

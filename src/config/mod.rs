@@ -158,6 +158,12 @@ impl Config {
             diagnostics
                 .push(Diagnostic::error(zone.position.clone(), message).help("put all that is set for it in one"));
         }
+        if self.health.webhook.starts_with("http:") && !self.health.webhook_token.is_empty() {
+            diagnostics.push(
+                Diagnostic::warning(None, "`health.webhook-token` is sent without encryption")
+                    .help("give `health.webhook` an https URL"),
+            );
+        }
         if self.health.forget < self.health.interval {
             diagnostics.push(
                 Diagnostic::warning(None, "`health.forget` is shorter than `health.interval`")
@@ -395,6 +401,14 @@ pub struct Health {
     pub state_file: PathBuf,
     /// How old states may be that a start begins with.
     pub state_age_max: Duration,
+    /// The http or https URL that flips are posted to; empty for none.
+    pub webhook: String,
+    /// The bearer token that goes with them; empty for none.
+    pub webhook_token: String,
+    /// How long one attempt to post a flip may take.
+    pub webhook_timeout: Duration,
+    /// How many flips may wait to be posted; then the oldest are dropped.
+    pub webhook_queue_max: usize,
 }
 
 impl Default for Health {
@@ -416,6 +430,12 @@ impl Default for Health {
             state_file: PathBuf::new(),
             // Longer than a restart or an upgrade takes; what is older, a fresh look tells better.
             state_age_max: Duration::from_secs(600),
+            webhook: String::new(),
+            webhook_token: String::new(),
+            // Receivers that queue what they get answer in less; one that does not is asked again.
+            webhook_timeout: Duration::from_secs(5),
+            // A data centre that falls, at a KiB each.
+            webhook_queue_max: 1024,
         }
     }
 }

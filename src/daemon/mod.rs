@@ -2,13 +2,14 @@
 //!
 //! Read [`run`] for the life of the process and `Stage` for the way of a zone from its file to the workers:
 //! `candidate.rs` makes it of its text, its checks are claimed and probed, and only then it goes live. `library.rs`
-//! reads the Lua that all records share, `places.rs` the databases of places, and `capability.rs` checks what their
-//! zones may call. `desk.rs` has in force what operators say, whose file `overrides.rs` reads and changes; `keeper.rs`
-//! keeps states over restarts; and both have `replace.rs` write.
+//! reads the Lua that all records share, `places.rs` the databases of places, `capability.rs` checks what their
+//! zones may call, and `hook.rs` who is told of flips. `desk.rs` has in force what operators say, whose file
+//! `overrides.rs` reads and changes; `keeper.rs` keeps states over restarts; and both have `replace.rs` write.
 
 pub mod candidate;
 pub mod capability;
 pub mod desk;
+pub mod hook;
 pub mod keeper;
 pub mod library;
 pub mod overrides;
@@ -23,6 +24,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use rand::TryRng;
 use rand::rngs::SysRng;
+use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
@@ -35,8 +37,10 @@ use crate::dns::wire::Limits;
 use crate::geo::Databases;
 use crate::health::checker::{Checker, Outcome, Parts, Settings as CheckerSettings};
 use crate::health::events;
-use crate::health::probe::Prober;
+use crate::health::probe::{self, Prober};
 use crate::health::table::{Claims, Table};
+use crate::health::webhook::Queue;
+use crate::metrics;
 use crate::networks::Maps;
 use crate::resolve::upstream::Upstream;
 use crate::resolve::{Reason, Verdict, asker, table as names};
@@ -46,6 +50,7 @@ use crate::source::{Event, FileSource, MapSource, Watched};
 use crate::zone::{Zone, ZoneSet};
 use candidate::Candidate;
 use desk::Desk;
+use hook::Hook;
 use keeper::Keeper;
 use places::{Places, Renewed};
 
@@ -62,9 +67,9 @@ pub fn run(config: &Config) -> Result<(), Vec<Diagnostic>> {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         workers => workers,
     };
-    let unknown = capability::check(config);
-    if !unknown.is_empty() {
-        return Err(unknown);
+    let faults = [capability::check(config), hook::check(config)].concat();
+    if !faults.is_empty() {
+        return Err(faults);
     }
     let library = library::load(config)?;
     let places = Places::open(config)?;
@@ -85,8 +90,11 @@ async fn serve(
     let table = Arc::new(Table::new(config.health.checks_max));
     let stopping = Arc::new(Notify::new());
     let clock = Clock::start();
+    let probed = Arc::new(metrics::Health::default());
+    let hook = Hook::start(config, &stopping)?;
     let standing = Standing::open(config, &table).await;
-    let checker = Arc::new(start_checker(config, &table, clock, &stopping, standing.keeper.clone()));
+    let told = (hook.queue(), standing.keeper.clone());
+    let checker = Arc::new(start_checker(config, &table, told, clock, &stopping, &probed)?);
     let names = start_asker(config, clock, &stopping);
     let (sources, mut stage) = read_all(config, &library, (places, names), &table, clock).await;
     tokio::select! {
@@ -101,10 +109,11 @@ async fn serve(
     let workers = workers.map_err(|error| vec![Diagnostic::error(None, error.to_string())])?;
     tracing::info!(?addresses, zones = stage.live.len(), checks = stage.table.len(), "serving");
 
+    let count = || workers.counters().snapshot().and(probed.snapshot());
     let keeper = standing.keeper.clone();
-    keep_up(stage, (sources, standing), &publish, &checker, &workers, &mut signals).await;
+    keep_up(stage, (sources, standing), &publish, &checker, (&workers, &count), &mut signals).await;
 
-    tracing::info!(counters = %workers.counters().snapshot(), "stopping");
+    tracing::info!(counters = %count(), "stopping");
     workers.stop().request();
     stopping.notify_waiters();
     if let Some(keeper) = keeper {
@@ -112,6 +121,7 @@ async fn serve(
     }
     let joined = tokio::task::spawn_blocking(move || workers.join()).await;
     let joined = joined.expect("joining threads does not panic, and nothing stops the runtime meanwhile");
+    hook.ended().await;
     joined.map_err(|error| vec![Diagnostic::error(None, error.to_string())])
 }
 
@@ -213,7 +223,7 @@ async fn keep_up(
     (sources, standing): (Sources, Standing),
     publish: &watch::Sender<Arc<World>>,
     checker: &Arc<Checker>,
-    workers: &Workers,
+    (workers, count): (&Workers, &dyn Fn() -> metrics::Snapshot),
     signals: &mut Signals,
 ) {
     let (events_in, mut events) = mpsc::channel(SOURCE_EVENTS_MAX);
@@ -274,7 +284,7 @@ async fn keep_up(
                     reopen.notify_one();
                     rehear.notify_one();
                 }
-                Order::Count => tracing::info!(counters = %workers.counters().snapshot(), "counted so far"),
+                Order::Count => tracing::info!(counters = %count(), "counted so far"),
             },
             () = stop.requested() => return,
         }
@@ -480,34 +490,49 @@ fn start_asker(config: &Config, clock: Clock, stopping: &Arc<Notify>) -> Arc<nam
     table
 }
 
+/// Starts the checker, on a thread of its own: it is to be on time while zones are taken in, and however many probes end.
 fn start_checker(
     config: &Config,
     table: &Arc<Table>,
+    (queue, keeper): (Option<Arc<Queue>>, Option<Arc<Keeper>>),
     clock: Clock,
     stopping: &Arc<Notify>,
-    keeper: Option<Arc<Keeper>>,
-) -> Checker {
+    counters: &Arc<metrics::Health>,
+) -> Result<Checker, Vec<Diagnostic>> {
+    let thread = health_thread(stopping).map_err(system("cannot start"))?;
+    let _on_that = thread.enter();
     let settings = CheckerSettings {
         interval: config.health.interval,
         jitter: config.health.jitter,
         forget: config.health.forget,
         concurrency: config.health.concurrency,
     };
-    let prober = Arc::new(Prober::new(Vec::new()));
+    let servers = config.resolver.servers.clone();
+    let prober = Arc::new(Prober::new(probe::Settings { servers, ..probe::Settings::default() }));
     let probe = move |slot: Arc<crate::health::table::Slot>| {
         let prober = prober.clone();
         async move { prober.probe(slot.check()).await }
     };
     let told = table.clone();
     let observe = move |outcome: &Outcome| {
-        events::log(outcome, &told);
         if let (Some(keeper), Some(_)) = (&keeper, outcome.flip) {
             keeper.note_flip();
         }
+        let Some(event) = events::log(outcome, &told) else { return };
+        queue.iter().for_each(|queue| queue.tell(&event));
     };
     let stopping = stopping.clone();
-    let parts = Parts { probe, clock: move || clock.now(), observe };
-    Checker::spawn(table.clone(), settings, parts, async move { stopping.notified().await })
+    let parts = Parts { probe, clock: move || clock.now(), observe, counters: counters.clone() };
+    Ok(Checker::spawn(table.clone(), settings, parts, async move { stopping.notified().await }))
+}
+
+/// Starts a thread that carries out tasks until the server stops.
+fn health_thread(stopping: &Arc<Notify>) -> io::Result<Handle> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (handle, stopping) = (runtime.handle().clone(), stopping.clone());
+    let work = move || runtime.block_on(stopping.notified());
+    std::thread::Builder::new().name("health".to_owned()).spawn(work)?;
+    Ok(handle)
 }
 
 fn settings(config: &Config) -> server::Settings {

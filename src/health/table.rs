@@ -538,8 +538,16 @@ impl Seat {
     }
 
     /// What is to be held true of the target.
+    ///
+    /// An unknown state may change at any moment, as long as somebody probes; and no other one while nobody does.
     pub fn read(&self) -> Reading {
-        let reading = self.slot.read();
+        let mut reading = self.slot.read();
+        if reading.state == State::Unknown && !self.slot.is_retired() {
+            reading.until = Some(Duration::ZERO);
+        }
+        if reading.until.is_some() && self.slot.is_paused() {
+            reading.until = None;
+        }
         match self.said {
             // What is paused does not change, however it wobbled.
             Some(Action::Pause) if self.slot.is_paused() => Reading { until: None, ..reading },

@@ -53,9 +53,16 @@ impl Perigee {
         thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| sender.send(line)));
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let mut perigee = Self { directory: Some(directory), child, log, address, at_start: Vec::new() };
-        let (serving, before) = perigee.wait_for_log_after("serving addresses=[");
-        perigee.at_start = before;
-        let address = serving.split("addresses=[").nth(1).and_then(|rest| rest.split([']', ',']).next());
+        // As text `serving addresses=[…`, as JSON `"serving","addresses":"[…`.
+        let serving = loop {
+            let (line, before) = perigee.wait_for_log_after("serving");
+            perigee.at_start.extend(before);
+            if let Some((_, rest)) = line.split_once("addresses").filter(|(head, _)| head.ends_with([' ', '"'])) {
+                break rest.to_owned();
+            }
+            perigee.at_start.push(line);
+        };
+        let address = serving.split('[').nth(1).and_then(|rest| rest.split([']', ',']).next());
         perigee.address = address.expect("an address").parse().expect("an address");
         perigee
     }
