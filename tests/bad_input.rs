@@ -155,7 +155,7 @@ const MANY: [(&str, &str); 2] = [
         "lua/lib/many.lua",
         "addresses = {}\nfor i = 0, 99999 do\n  \
          addresses[i + 1] = string.format('127.%d.%d.%d', 1 + i // 65536, i // 256 % 256, i % 256)\nend\n\
-         most = table.move(addresses, 1, 16384, 1, {})\n",
+         most = table.move(addresses, 1, 4096, 1, {})\n",
     ),
     (
         "zones/example.net.zone",
