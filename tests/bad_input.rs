@@ -178,7 +178,7 @@ fn a_list_of_a_hundred_thousand_addresses_is_told_before_it_is_served() {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, text).unwrap();
     };
-    MANY.map(write);
+    MANY.into_iter().for_each(write);
     let told = check(directory.path());
     assert!(told.contains("lua/lib/many.lua:1:1: error: the library is stopped: it took 20000 steps"), "{told}");
     write(("perigee.toml", PATIENT));

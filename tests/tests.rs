@@ -12,6 +12,7 @@ mod edns; // what the cases cannot say of EDNS
 mod events; // flips told in the log and to a webhook, which fails and recovers
 mod failover; // health to answers: right from the first one, following a fall and a return
 mod filters; // the chain of filters in lua/lib: who is kept, and how often
+mod first_answers; // after a start and a reload nobody is sent to a target that is down
 mod founding; // the story perigee was founded on
 mod geo; // databases of places: what is read of them, and files that change
 mod health; // fake backends fail and recover: up, down, up
