@@ -34,7 +34,11 @@ const ROOMS: &[Room] = &[
         crates: &["data_encoding", "hashbrown", "strsim", "thiserror"],
     },
     Room { name: "networks", rooms: &[], crates: &["ipnet"] },
-    Room { name: "health", rooms: &["dns"], crates: &["ipnet", "wildmatch"] },
+    Room {
+        name: "health",
+        rooms: &["diagnostic", "dns"],
+        crates: &["ipnet", "jiff", "serde_json", "thiserror", "wildmatch"],
+    },
     Room { name: "resolve", rooms: &["dns"], crates: &["arc_swap"] },
     Room {
         name: "script",
@@ -49,9 +53,14 @@ const ROOMS: &[Room] = &[
     },
     // The shell.
     Room { name: "geo::open", rooms: &["geo"], crates: &["maxminddb", "thiserror"] },
-    Room { name: "health::checker", rooms: &["dns", "health"], crates: &["slab", "tokio", "tracing"] },
+    Room { name: "health::checker", rooms: &["dns", "health", "metrics"], crates: &["slab", "tokio", "tracing"] },
     Room { name: "health::events", rooms: &["health", "health::checker"], crates: &["tracing"] },
-    Room { name: "health::probe", rooms: &["health", "health::tls"], crates: &["reqwest", "rustls", "tokio"] },
+    Room {
+        name: "health::probe",
+        rooms: &["health", "health::probe::resolve", "health::tls"],
+        crates: &["regex", "reqwest", "rustls", "tokio", "tokio_rustls", "x509_parser"],
+    },
+    Room { name: "health::probe::resolve", rooms: &["health"], crates: &["hickory_resolver", "tokio"] },
     Room {
         name: "health::webhook",
         rooms: &["health", "health::events", "health::tls"],
@@ -85,6 +94,7 @@ const ROOMS: &[Room] = &[
             "health::events",
             "health::probe",
             "health::webhook",
+            "metrics",
             "networks",
             "resolve",
             "resolve::asker",

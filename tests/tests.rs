@@ -33,4 +33,5 @@ mod scenarios; // stories of targets that rise, fall, wobble and come back
 mod source; // zone files that come, change, break and go
 mod transport; // UDP, TCP pipelining, slow clients, octet noise
 mod waiting; // requests whose answer lacks something, and the others meanwhile
+mod wobbling; // answers live no longer than the state of their targets is sure to
 mod zonefile; // zone files good and bad, and the messages they earn

@@ -10,6 +10,7 @@ pub mod capability;
 pub mod hook;
 pub mod library;
 pub mod places;
+pub mod replace;
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};
@@ -19,6 +20,7 @@ use std::time::{Duration, Instant};
 
 use rand::TryRng;
 use rand::rngs::SysRng;
+use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
@@ -31,9 +33,10 @@ use crate::dns::wire::Limits;
 use crate::geo::Databases;
 use crate::health::checker::{Checker, Outcome, Parts, Settings as CheckerSettings};
 use crate::health::events;
-use crate::health::probe::Prober;
+use crate::health::probe::{self, Prober};
 use crate::health::table::{Claims, Table};
 use crate::health::webhook::Queue;
+use crate::metrics;
 use crate::networks::Maps;
 use crate::resolve::upstream::Upstream;
 use crate::resolve::{Reason, Verdict, asker, table as names};
@@ -81,8 +84,9 @@ async fn serve(
     let table = Arc::new(Table::new(config.health.checks_max));
     let stopping = Arc::new(Notify::new());
     let clock = Clock::start();
+    let probed = Arc::new(metrics::Health::default());
     let hook = Hook::start(config, &stopping)?;
-    let checker = Arc::new(start_checker(config, (&table, hook.queue()), clock, &stopping));
+    let checker = Arc::new(start_checker(config, (&table, hook.queue()), clock, &stopping, &probed)?);
     let names = start_asker(config, clock, &stopping);
     let (sources, mut stage) = read_all(config, &library, (places, names), &table, clock).await;
     tokio::select! {
@@ -97,9 +101,10 @@ async fn serve(
     let workers = workers.map_err(|error| vec![Diagnostic::error(None, error.to_string())])?;
     tracing::info!(?addresses, zones = stage.live.len(), checks = stage.table.len(), "serving");
 
-    keep_up(stage, sources, &publish, &checker, &workers, &mut signals).await;
+    let count = || workers.counters().snapshot().and(probed.snapshot());
+    keep_up(stage, sources, &publish, &checker, (&workers, &count), &mut signals).await;
 
-    tracing::info!(counters = %workers.counters().snapshot(), "stopping");
+    tracing::info!(counters = %count(), "stopping");
     workers.stop().request();
     stopping.notify_waiters();
     let joined = tokio::task::spawn_blocking(move || workers.join()).await;
@@ -176,7 +181,7 @@ async fn keep_up(
     sources: Sources,
     publish: &watch::Sender<Arc<World>>,
     checker: &Arc<Checker>,
-    workers: &Workers,
+    (workers, count): (&Workers, &dyn Fn() -> metrics::Snapshot),
     signals: &mut Signals,
 ) {
     let (events_in, mut events) = mpsc::channel(SOURCE_EVENTS_MAX);
@@ -235,7 +240,7 @@ async fn keep_up(
                     reload.notify_one();
                     reopen.notify_one();
                 }
-                Order::Count => tracing::info!(counters = %workers.counters().snapshot(), "counted so far"),
+                Order::Count => tracing::info!(counters = %count(), "counted so far"),
             },
             () = stop.requested() => return,
         }
@@ -441,19 +446,24 @@ fn start_asker(config: &Config, clock: Clock, stopping: &Arc<Notify>) -> Arc<nam
     table
 }
 
+/// Starts the checker, on a thread of its own: it is to be on time while zones are taken in, and however many probes end.
 fn start_checker(
     config: &Config,
     (table, queue): (&Arc<Table>, Option<Arc<Queue>>),
     clock: Clock,
     stopping: &Arc<Notify>,
-) -> Checker {
+    counters: &Arc<metrics::Health>,
+) -> Result<Checker, Vec<Diagnostic>> {
+    let thread = health_thread(stopping).map_err(system("cannot start"))?;
+    let _on_that = thread.enter();
     let settings = CheckerSettings {
         interval: config.health.interval,
         jitter: config.health.jitter,
         forget: config.health.forget,
         concurrency: config.health.concurrency,
     };
-    let prober = Arc::new(Prober::new(Vec::new()));
+    let servers = config.resolver.servers.clone();
+    let prober = Arc::new(Prober::new(probe::Settings { servers, ..probe::Settings::default() }));
     let probe = move |slot: Arc<crate::health::table::Slot>| {
         let prober = prober.clone();
         async move { prober.probe(slot.check()).await }
@@ -464,8 +474,17 @@ fn start_checker(
         queue.iter().for_each(|queue| queue.tell(&event));
     };
     let stopping = stopping.clone();
-    let parts = Parts { probe, clock: move || clock.now(), observe };
-    Checker::spawn(table.clone(), settings, parts, async move { stopping.notified().await })
+    let parts = Parts { probe, clock: move || clock.now(), observe, counters: counters.clone() };
+    Ok(Checker::spawn(table.clone(), settings, parts, async move { stopping.notified().await }))
+}
+
+/// Starts a thread that carries out tasks until the server stops.
+fn health_thread(stopping: &Arc<Notify>) -> io::Result<Handle> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (handle, stopping) = (runtime.handle().clone(), stopping.clone());
+    let work = move || runtime.block_on(stopping.notified());
+    std::thread::Builder::new().name("health".to_owned()).spawn(work)?;
+    Ok(handle)
 }
 
 fn settings(config: &Config) -> server::Settings {

@@ -11,6 +11,9 @@ pub mod events; // what is told of targets that flip
 pub mod hysteresis; // pure rule: a run of verdicts to a state
 pub mod overrides; // what operators say of targets
 pub mod probe; // one probe of each kind
+pub mod sentence; // one thing an operator says, as a line of text
+pub mod sheet; // the lines of a file of overrides
+pub mod state; // what is known of targets, as lines that outlive the process
 pub mod table; // the shared table of slots: scripts read, the checker writes
 mod tls; // whose certificates probes accept
 pub mod verdict; // what one probe said, and why it failed

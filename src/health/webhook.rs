@@ -71,8 +71,9 @@ impl Receiver {
     fn client(&self, timeout: Duration, extra_roots: Vec<CertificateDer<'static>>) -> Result<Client, String> {
         // Without https nothing is verified, so a system without roots is none of its business.
         let tls = if self.url.scheme() == "https" { Tls::Verify } else { Tls::AcceptAny };
-        let config =
-            Trust::new(extra_roots).client_config(tls, &["h2", "http/1.1"]).map_err(|error| in_words(&error))?;
+        let shared = Trust::new(extra_roots).client_config(tls).map_err(|error| in_words(&error))?;
+        let mut config = rustls::ClientConfig::clone(&shared);
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Client::builder()
             .no_proxy()
             // Whoever is redirected to was not told the token by the operator.

@@ -76,7 +76,7 @@ impl Rig {
         let (start, (told, verdicts)) = (Instant::now(), unbounded_channel());
         // Whoever has lost interest in verdicts is done.
         let observe = move |outcome: &Outcome| drop(told.send((Instant::now(), outcome.clone())));
-        let parts = Parts { probe, clock: move || now(start), observe };
+        let parts = Parts { probe, clock: move || now(start), observe, counters: Arc::default() };
         let settings = Settings {
             interval: config.health.interval,
             jitter: config.health.jitter,

@@ -35,7 +35,7 @@ impl Prober {
             let next = if request.redirects > 0 { redirect(&url, &response)? } else { None };
             match next {
                 Some(next) => url = next,
-                None => return judge(response, request).await,
+                None => return self.judge(response, request).await,
             }
         }
         Err(Reason::Redirects(request.redirects))
@@ -72,10 +72,49 @@ impl Prober {
         } else {
             &["h2", "http/1.1"]
         };
-        let config =
-            self.trust.client_config(request.handshake.tls, alpn).map_err(|error| Reason::Tls(error.to_string()))?;
+        let config = self.trust.client_config(request.handshake.tls).map_err(|error| Reason::Tls(error.to_string()))?;
+        let mut config = (*config).clone();
+        config.alpn_protocols = alpn.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
         builder.tls_backend_preconfigured(config).build().map_err(reason)
     }
+
+    /// Holds the final reply against what the check expects; returns the weight in its body.
+    async fn judge(&self, response: Response, request: &Http) -> Result<Option<u32>, Reason> {
+        let got = response.status().as_u16();
+        if !request.statuses.iter().any(|passing| passing.contains(&got)) {
+            return Err(Reason::Status { got, expected: request.statuses.clone() });
+        }
+        let body = read(response, request.byteslimit).await?;
+        if let Some(text) = request.stringmatch.as_ref().filter(|text| !contains(&body, text.as_bytes())) {
+            return Err(Reason::BodyLacks(text.clone()));
+        }
+        if let Some(pattern) = &request.regex
+            && !self.patterns.is_match(pattern, &body)?
+        {
+            return Err(Reason::NoMatch(pattern.0.to_string()));
+        }
+        match &request.weight {
+            None => Ok(leading_number(&body)),
+            Some(pattern) => Ok(self.patterns.first_group(pattern, &body)?.and_then(leading_number)),
+        }
+    }
+}
+
+/// Reads a body up to a limit, or the default one.
+async fn read(mut response: Response, byteslimit: u64) -> Result<Vec<u8>, Reason> {
+    let limit = match byteslimit {
+        0 => BODY_OCTETS_DEFAULT,
+        own => own.min(BODY_OCTETS_MAX),
+    };
+    let mut body = Vec::new();
+    // The piece that reaches the limit is searched whole, as in PowerDNS: a check that passes there passes here.
+    while (body.len() as u64) < limit {
+        match response.chunk().await.map_err(reason)? {
+            Some(piece) => body.extend_from_slice(&piece),
+            None => break,
+        }
+    }
+    Ok(body)
 }
 
 /// Reads a check's URL.
@@ -155,30 +194,6 @@ fn redirect(url: &Url, response: &Response) -> Result<Option<Url>, Reason> {
     match next.scheme() {
         "http" | "https" => Ok(Some(next)),
         _ => Err(Reason::Http(format!("redirect to `{location}`, only http and https are followed"))),
-    }
-}
-
-/// Holds the final reply against what the check expects; returns the weight in its body.
-async fn judge(mut response: Response, request: &Http) -> Result<Option<u32>, Reason> {
-    let got = response.status().as_u16();
-    if !request.statuses.iter().any(|passing| passing.contains(&got)) {
-        return Err(Reason::Status { got, expected: request.statuses.clone() });
-    }
-    let limit = match request.byteslimit {
-        0 => BODY_OCTETS_DEFAULT,
-        own => own.min(BODY_OCTETS_MAX),
-    };
-    let mut body = Vec::new();
-    // The piece that reaches the limit is searched whole, as in PowerDNS: a check that passes there passes here.
-    while (body.len() as u64) < limit {
-        match response.chunk().await.map_err(reason)? {
-            Some(piece) => body.extend_from_slice(&piece),
-            None => break,
-        }
-    }
-    match &request.stringmatch {
-        Some(text) if !contains(&body, text.as_bytes()) => Err(Reason::BodyLacks(text.clone())),
-        Some(_) | None => Ok(leading_number(&body)),
     }
 }
 
