@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use hickory_proto::op::ResponseCode;
 use perigee::health::Reason;
-use perigee::health::probe::Prober;
+use perigee::health::probe::{Prober, Settings};
 use perigee::health::table::Slot;
 
 use crate::support::backend::{Backend, Reply};
@@ -78,7 +78,7 @@ fn zone(targets: &[(&str, Target)]) -> String {
 }
 
 fn start(targets: &[(&str, Target)], certificates: &Certificates) -> Rig {
-    let prober = Arc::new(Prober::new(certificates.roots.clone()));
+    let prober = Arc::new(Prober::new(Settings { roots: certificates.roots.clone(), ..Settings::default() }));
     Rig::start("health.jitter = \"0%\"", &zone(targets), move |slot: Arc<Slot>| {
         let prober = Arc::clone(&prober);
         async move { prober.probe(slot.check()).await }
