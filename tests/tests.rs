@@ -24,6 +24,7 @@ mod lua_types; // what a script returns, for every type there is
 mod maps; // map files under a running server: looked up, swapped whole, kept when they break
 mod modules; // what the records of a zone require
 mod powerdns; // LUA records that PowerDNS answers in the same way
+mod probes; // probes of each kind but HTTP, and servers that behave or do not
 mod query; // what holds for every message whatever
 mod readme; // the console examples of README.md and docs/, run
 mod reload; // zones swapped under load: wholly old or wholly new, none lost
