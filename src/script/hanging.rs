@@ -13,52 +13,71 @@ use crate::zone::ZoneSet;
 /// How many circles are told of one zone; whoever corrects these may find more.
 const CIRCLES_MAX: usize = 20;
 
+/// Which records of a zone hang on which.
+pub(super) struct Hanging<'p> {
+    programs: &'p [Arc<Program>],
+    /// The places of programs, by their identity.
+    places: HashMap<u64, usize>,
+    /// On what each hangs.
+    edges: Vec<Vec<Edge>>,
+    /// Names that no record has, each with who says so.
+    strangers: Vec<(usize, Diagnostic)>,
+}
+
 /// That one record hangs on another, and where it says so.
 struct Edge {
     to: usize,
     position: Position,
 }
 
-/// What is wrong with how the records of a zone hang on each other: names that no record has, and circles.
-///
-/// What stands in the code is known whichever branch it stands in; `shown` are those that trial runs have come upon.
-pub(super) fn faults(
-    programs: &[Arc<Program>],
-    zones: &ZoneSet<Programs>,
-    apex: &Name,
-    shown: &[(Arc<Program>, Arc<Program>)],
-) -> Vec<Diagnostic> {
-    let places: HashMap<u64, usize> = programs.iter().enumerate().map(|(at, program)| (program.id, at)).collect();
-    let mut edges: Vec<Vec<Edge>> = programs.iter().map(|_| Vec::new()).collect();
-    let mut faults = Vec::new();
-    for (program, edges) in programs.iter().zip(&mut edges) {
-        let script = program.script();
-        for (at, text) in constant_names(&script.code) {
-            let position = script.position_at(at);
-            match named_records(zones, apex, script.covered, &text) {
-                Ok(found) => edges.extend(
-                    found
-                        .iter()
-                        .filter_map(|found| Some(Edge { to: *places.get(&found.id)?, position: position.clone() })),
-                ),
-                // Which type is meant hangs on who includes it.
-                Err(_) if script.covered == Rtype::LUA => {}
-                Err(why) => faults.push(
-                    Diagnostic::error(position, format!("the script hangs on `{text}`: {why}"))
-                        .help("name a LUA record of this zone, relative to its apex or with a dot at its end"),
-                ),
+impl<'p> Hanging<'p> {
+    /// Reads what stands in the code, whichever branch it stands in.
+    pub(super) fn read(programs: &'p [Arc<Program>], zones: &ZoneSet<Programs>, apex: &Name) -> Self {
+        let places: HashMap<u64, usize> = programs.iter().enumerate().map(|(at, program)| (program.id, at)).collect();
+        let (mut edges, mut strangers) = (Vec::with_capacity(programs.len()), Vec::new());
+        for (from, program) in programs.iter().enumerate() {
+            let script = program.script();
+            let mut of_program = Vec::new();
+            for (at, text) in constant_names(&script.code) {
+                let position = script.position_at(at);
+                match named_records(zones, apex, script.covered, &text) {
+                    Ok(found) => of_program.extend(
+                        found
+                            .iter()
+                            .filter_map(|found| Some(Edge { to: *places.get(&found.id)?, position: position.clone() })),
+                    ),
+                    // Which type is meant hangs on who includes it.
+                    Err(_) if script.covered == Rtype::LUA => {}
+                    Err(why) => {
+                        let stranger = Diagnostic::error(position, format!("the script hangs on `{text}`: {why}"))
+                            .help("name a LUA record of this zone, relative to its apex or with a dot at its end");
+                        strangers.push((from, stranger));
+                    }
+                }
+            }
+            edges.push(of_program);
+        }
+        Self { programs, places, edges, strangers }
+    }
+
+    /// Whether a record names one that is not there.
+    pub(super) fn is_faulty(&self, program: &Program) -> bool {
+        let place = self.places.get(&program.id);
+        self.strangers.iter().any(|(from, _)| Some(from) == place)
+    }
+
+    /// Adds what trial runs have come upon, and tells what is wrong: names that no record has, and circles.
+    pub(super) fn faults(mut self, shown: &[(Arc<Program>, Arc<Program>)], apex: NameRef<'_>) -> Vec<Diagnostic> {
+        for (from, to) in shown {
+            let (Some(from), Some(to)) = (self.places.get(&from.id), self.places.get(&to.id)) else { continue };
+            let position = self.programs[*from].script().position();
+            if self.edges[*from].iter().all(|edge| edge.to != *to) {
+                self.edges[*from].push(Edge { to: *to, position });
             }
         }
+        let circles = circles(self.programs, &self.edges, apex);
+        self.strangers.into_iter().map(|(_, stranger)| stranger).chain(circles).collect()
     }
-    for (from, to) in shown {
-        let (Some(from), Some(to)) = (places.get(&from.id), places.get(&to.id)) else { continue };
-        let position = programs[*from].script().position();
-        if edges[*from].iter().all(|edge| edge.to != *to) {
-            edges[*from].push(Edge { to: *to, position });
-        }
-    }
-    faults.extend(circles(programs, &edges, apex.as_ref()));
-    faults
 }
 
 /// Every circle that is closed by walking from the first record on, with the places of all that are in it.

@@ -46,6 +46,14 @@ pub(super) fn calls_at(code: &[u8], names: &[&str]) -> Vec<(usize, String, Vec<L
     wanted.filter_map(call).collect()
 }
 
+/// Where a text stands in a code behind an octet: best as a whole string, else anywhere; that octet if it does not.
+pub(super) fn place_of(code: &[u8], from: usize, text: &str) -> usize {
+    let find = |wanted: &str| code[from..].windows(wanted.len().max(1)).position(|window| window == wanted.as_bytes());
+    let quoted = ['\'', '"'].map(|quote| find(&format!("{quote}{text}{quote}")).map(|at| at + 1));
+    let first = quoted.into_iter().flatten().min().or_else(|| find(text));
+    from + first.unwrap_or(0)
+}
+
 /// Whether a script seems to give a name another meaning, as a function or variable of its own.
 pub(super) fn defines(code: &[u8], name: &str) -> bool {
     let code = std::str::from_utf8(code).unwrap_or_default();

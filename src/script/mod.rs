@@ -63,11 +63,11 @@ use crate::health::check::Pattern;
 use crate::health::table::{Named, Seat, Table};
 use crate::resolve::Question;
 use crate::resolve::table::Awaited;
-use crate::zone::Script;
 use api::lookup::constant_questions;
 use context::Context;
 use environment::Environment;
 use failure::{Place, bounded, describe};
+use hanging::Hanging;
 use plan::ConstantCall;
 use rest::Resting;
 use sandbox::{CHUNK, Sandbox};
@@ -333,10 +333,11 @@ impl Vm {
         let mut errors = Vec::new();
         let mut trials = Duration::ZERO;
         let (mut asked, mut constant) = (Vec::new(), Vec::new());
+        let hanging = Hanging::read(programs, &self.context.surroundings().zones, &zone.to_owned());
         for program in programs {
             let calls = plan::constant_calls(&program.script().code, &program.policy);
             let faults = call_faults(program, &calls);
-            let (denials, is_faulty) = (denials(program, &calls), !faults.is_empty());
+            let (denials, is_faulty) = (denials(program, &calls), !faults.is_empty() || hanging.is_faulty(program));
             errors.extend(faults);
             // A trial takes one branch. What the others check can be read where it is constant, and the rest is found
             // when a query first asks for it.
@@ -384,8 +385,7 @@ impl Vm {
         names.extend(programs.iter().flat_map(|program| constant_questions(&program.script().code)));
         let mut seen = HashSet::new();
         names.retain(|name| seen.insert(name.clone()));
-        let hanging = self.context.hanging();
-        errors.extend(hanging::faults(programs, &self.context.surroundings().zones, &zone.to_owned(), &hanging));
+        errors.extend(hanging.faults(&self.context.hanging(), zone));
         self.context.end_discovery();
         asked.extend(constant);
         errors.extend(pattern_faults(&asked));
@@ -521,19 +521,12 @@ fn pattern_faults(asked: &[(Check, Arc<Program>)]) -> Vec<Diagnostic> {
         for pattern in check.kind.patterns() {
             let why = compiled.entry(pattern).or_insert_with(|| pattern.compile().err());
             let Some(why) = why.as_ref().filter(|_| told.insert((pattern, program.id))) else { continue };
-            let position = position_of_text(program.script(), 0, &pattern.0);
+            let position = program.script().position_at(literal::place_of(&program.script().code, 0, &pattern.0));
             let message = format!("the regular expression `{}` does not compile: {why}", pattern.0);
             faults.push(Diagnostic::error(position, message).help("its targets would always be down; correct it"));
         }
     }
     faults
-}
-
-/// Where a text stands in a script behind an octet; that octet's place if it does not.
-fn position_of_text(script: &Script, from: usize, text: &str) -> Position {
-    let rest = &script.code[from..];
-    let at = rest.windows(text.len().max(1)).position(|window| window == text.as_bytes()).unwrap_or(0);
-    script.position_at(from + at)
 }
 
 /// What the code of a script shows it to ask for that its zone may not do, whichever branch it stands in.
@@ -547,7 +540,7 @@ fn denials(program: &Program, calls: &[ConstantCall]) -> Vec<Diagnostic> {
     let probed = checks.filter_map(|(at, check)| {
         let why = policy.refuses_probe(check)?;
         let target = check.target().map(|target| target.to_string()).unwrap_or_default();
-        let position = position_of_text(script, at, &target);
+        let position = script.position_at(literal::place_of(&script.code, at, &target));
         Some(Diagnostic::error(position, format!("the script {why}")).help(DENIED_HELP))
     });
     let asked = constant_questions(&script.code).into_iter().filter_map(|question| {

@@ -3,6 +3,7 @@
 mod bad_input;
 mod choices;
 mod health;
+mod nested;
 mod notes;
 mod scope;
 

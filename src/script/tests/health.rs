@@ -399,7 +399,7 @@ fn thresholds_and_what_is_asked_of_a_page_are_options_of_every_call() {
     assert_eq!(http("httpcode='200,204,300-399'").statuses, [200..=200, 204..=204, 300..=399]);
     assert_eq!(http("httpcode={204, '300-399', 200}").statuses, [200..=200, 204..=204, 300..=399]);
     assert_eq!(http("httpcode='200,x'").statuses, []);
-    let pattern = |text: &str| Some(crate::health::check::Pattern(text.into()));
+    let pattern = |text: &str| Some(Pattern(text.into()));
     assert_eq!(http("regex='^ok$'").regex, pattern("^ok$"));
     assert_eq!(http("weight='w=([0-9]+)'").weight, pattern("w=([0-9]+)"));
     assert!(http("keepalive=true").keepalive);
@@ -550,7 +550,10 @@ fn the_general_form_refuses_what_it_does_not_know() {
             "needs a field `kind`; there are `tcp`, `tls`, `http`, `https`, `icmp`, `dns`, `grpc`, `extfile`, `exec`, `fixed`",
         ),
         (of_kind("{kind='htp'}"), "got `htp`, which is no kind: did you mean `http`?"),
-        (of_kind("{kind='smtp', port=25}"), "got `smtp`, which is no kind: did you mean `tcp`?"),
+        (
+            of_kind("{kind='smtp', port=25}"),
+            "got `smtp`, which is no kind: there are `tcp`, `tls`, `http`, `https`, `icmp`, `dns`, `grpc`, `extfile`, `exec`, `fixed`",
+        ),
         (of_kind("{kind='tcp', prot=25}"), "got `prot`, which is no field of the kind `tcp`: did you mean `port`?"),
         (of_kind("{kind='icmp', port=25}"), "got `port`, which is no field of the kind `icmp`: there are `kind`"),
         (of_kind("{kind='tcp'}"), "has no port for the target `192.0.2.1`; give the kind a `port`"),
@@ -594,7 +597,10 @@ fn the_general_form_refuses_what_it_does_not_know() {
             of_target("{answer='192.0.2.1', weight=-1}"),
             "got a target whose weight is no whole number from 0 to 2147483647",
         ),
-        (of_target("{'192.0.2.1', answer='x'}"), "got a table with a value that has no name"),
+        (
+            of_target("{'192.0.2.1', answer='x'}"),
+            "needs a list of targets or a list of such lists as argument 2, and got a table",
+        ),
         (
             "ifup({kind='icmp'}, {'192.0.2.1'}, {intervall=3})".to_owned(),
             "got `intervall`, which is no option: did you mean `interval`?",

@@ -16,7 +16,7 @@ use crate::script::api::arguments::{Arguments, Options, entries};
 use crate::script::api::object::method;
 use crate::script::api::{Api, CallError};
 use crate::script::context::Context;
-use crate::script::literal::{Literal, calls_at, defines};
+use crate::script::literal::{Literal, calls_at, defines, place_of};
 use crate::script::nested::{self, NestedError};
 use crate::script::policy::Policy;
 use crate::script::program::Program;
@@ -230,14 +230,4 @@ pub(in crate::script) fn constant_names(code: &[u8]) -> Vec<(usize, String)> {
         }));
     }
     names
-}
-
-/// Where a string with this text stands behind an octet of a code.
-fn place_of(code: &[u8], from: usize, text: &str) -> usize {
-    let quoted = |quote: char| {
-        let wanted = format!("{quote}{text}{quote}").into_bytes();
-        code[from..].windows(wanted.len()).position(|window| window == wanted)
-    };
-    let first = [quoted('\''), quoted('"')].into_iter().flatten().min();
-    from + first.map_or(0, |at| at + 1)
 }

@@ -13,7 +13,7 @@ use crate::script::api::CallError;
 use crate::script::api::arguments::{Options, Wanted};
 
 /// How alike a name must be to be meant.
-const ALIKE_MIN: f64 = 0.5;
+const ALIKE_MIN: f64 = 0.6;
 /// How many octets a probe may send.
 const SEND_OCTETS_MAX: usize = 4096;
 /// How many parts a command may have, the program among them.
