@@ -284,6 +284,8 @@ pub struct Zone {
     pub probe_networks: Option<Vec<IpNet>>,
     /// Overrides `lua.exec-programs`.
     pub exec_programs: Option<Vec<String>>,
+    /// Overrides `lua.probe-networks-refused`.
+    pub probe_networks_refused: Option<Vec<IpNet>>,
     /// Where its table begins; `None` if no file says so.
     pub position: Option<Position>,
 }
@@ -305,6 +307,7 @@ impl Zone {
             lookup_names: None,
             probe_networks: None,
             exec_programs: None,
+            probe_networks_refused: None,
             position: None,
         }
     }
@@ -339,6 +342,8 @@ pub struct Lua {
     pub probe_networks: Option<Vec<IpNet>>,
     /// The programs that scripts may have run to check a target, by their whole paths; empty for none.
     pub exec_programs: Vec<String>,
+    /// Those of them whose addresses they may not have probed.
+    pub probe_networks_refused: Vec<IpNet>,
     /// Whose `*.lua` files are run before any record; it need not exist. An empty path for none.
     pub include_dir: PathBuf,
     /// Whose `*.csv` files are the maps that scripts can look clients up in; it need not exist. An empty path for none.
@@ -369,6 +374,9 @@ impl Default for Lua {
             lookup_names: None,
             probe_networks: None,
             exec_programs: Vec::new(),
+            probe_networks_refused: PROBE_NETWORKS_REFUSED
+                .map(|network| network.parse().expect("they are networks, as a test knows"))
+                .to_vec(),
             include_dir: "lua/lib".into(),
             map_dir: "lua/maps".into(),
             scripts_held_max: 10_000,
@@ -376,6 +384,23 @@ impl Default for Lua {
         }
     }
 }
+
+/// The networks that nothing is probed in when nobody says otherwise.
+///
+/// Whoever may write a record makes this server connect to an address. Behind these is no service for clients: the
+/// metadata of clouds, which gives out credentials, stands at addresses of a link and at three others.
+const PROBE_NETWORKS_REFUSED: [&str; 10] = [
+    "0.0.0.0/8",
+    "::/128",
+    "169.254.0.0/16",
+    "fe80::/10",
+    "fd00:ec2::254/128",
+    "100.100.100.200/32",
+    "168.63.129.16/32",
+    "224.0.0.0/4",
+    "255.255.255.255/32",
+    "ff00::/8",
+];
 
 /// How the client-subnet scope of an answer is found (RFC 7871 section 7.2.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
