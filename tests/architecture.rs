@@ -57,7 +57,7 @@ const ROOMS: &[Room] = &[
     Room { name: "health::events", rooms: &["health", "health::checker"], crates: &["tracing"] },
     Room {
         name: "health::probe",
-        rooms: &["health", "health::probe::resolve", "health::tls"],
+        rooms: &["dns::probe", "health", "health::probe::resolve", "health::tls"],
         crates: &[
             "bytes",
             "data_encoding",
@@ -68,8 +68,11 @@ const ROOMS: &[Room] = &[
             "hyper_util",
             "memchr",
             "percent_encoding",
+            "rand",
             "regex",
+            "rustix",
             "rustls",
+            "socket2",
             "tokio",
             "tokio_rustls",
             "url",
@@ -87,7 +90,7 @@ const ROOMS: &[Room] = &[
     Room { name: "resolve::upstream", rooms: &["dns", "resolve"], crates: &["hickory_resolver", "tokio"] },
     Room {
         name: "source",
-        rooms: &["config", "diagnostic", "dns", "networks"],
+        rooms: &["config", "diagnostic", "dns", "health", "networks"],
         crates: &["csv", "hashbrown", "ipnet", "libc", "notify", "thiserror", "tokio", "tracing"],
     },
     Room {
@@ -125,7 +128,7 @@ const ROOMS: &[Room] = &[
     },
     Room {
         name: "commands",
-        rooms: &["config", "daemon", "diagnostic", "dns", "dns::probe", "source"],
+        rooms: &["config", "daemon", "diagnostic", "dns", "dns::probe", "health", "source"],
         crates: &["clap", "serde_json", "tracing", "tracing_subscriber"],
     },
     Room { name: "main", rooms: &["commands"], crates: &["clap"] },

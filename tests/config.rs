@@ -77,6 +77,7 @@ fn every_key_is_set_by_its_file_and_by_its_variable() {
         ("lua.lookup-names", r#"["example.net", "example.org."]"#, "example.net, example.org"),
         ("lua.probe-networks", r#"["192.0.2.9/24", "2001:db8::1"]"#, "192.0.2.0/24,2001:db8::1/128"),
         ("lua.include-dir", r#""/srv/lua""#, "/srv/lua"),
+        ("lua.exec-programs", r#"["/bin/a", "/bin/b"]"#, "/bin/a,/bin/b"),
         ("lua.map-dir", r#""/srv/maps""#, "/srv/maps"),
         ("lua.scripts-held-max", "12", "12"),
         ("lua.scope", r#""source""#, "source"),
@@ -88,6 +89,7 @@ fn every_key_is_set_by_its_file_and_by_its_variable() {
         ("health.warmup", "0", "0"),
         ("health.concurrency", "9", "9"),
         ("health.ca-file", r#""/etc/roots.pem""#, "/etc/roots.pem"),
+        ("health.file-dir", r#""/srv/states""#, "/srv/states"),
         ("health.checks-max", "10", "10"),
         ("health.webhook", r#""https://hooks.example.net/""#, "https://hooks.example.net/"),
         ("health.webhook-token", r#""secret""#, "secret"),
@@ -203,6 +205,7 @@ time-limit = "2s"
 lua-allow = "pick"
 lookup-names = ["a..b"]
 probe-networks = ["10.0.0.0/33", "here", 4]
+exec-programs = ["is-up", 4]
 [[zone]]
 lua = 1
 "#,
