@@ -12,10 +12,10 @@ use serde_json::json;
 
 use crate::config::{self, Config};
 use crate::daemon::places::Places;
-use crate::daemon::{candidate, capability, hook, library};
+use crate::daemon::{candidate, capability, hook, library, overrides};
 use crate::diagnostic::Diagnostic;
 use crate::dns::Name;
-use crate::source::{self, FileSource, MapSource};
+use crate::source::{self, FileSource, MapSource, StateSource};
 
 /// What `perigee check` is told.
 #[derive(Args, Debug)]
@@ -147,6 +147,9 @@ impl Report {
         self.diagnostics.extend(diagnostics);
         self.diagnostics.extend(config.iter().flat_map(capability::check));
         self.diagnostics.extend(config.iter().flat_map(hook::check));
+        let file = config.as_ref().map(|config| &config.health.overrides_file);
+        let file = file.filter(|file| !file.as_os_str().is_empty());
+        self.diagnostics.extend(file.and_then(|file| overrides::read(file).err()).into_iter().flatten());
         config
     }
 
@@ -163,7 +166,8 @@ impl Report {
         };
         let mut maps = MapSource::new(&config.lua.map_dir);
         self.diagnostics.extend(maps.read(&[]).diagnostics);
-        let beside = places.with_maps(maps.maps());
+        self.diagnostics.extend(StateSource::new(&config.health.file_dir).read(&[]).diagnostics);
+        let beside = places.with_maps(maps.held());
         let (zones, configured) = (config.zones.clone(), config.zone.clone());
         let mut source = FileSource::new(&zones, &configured, move |apex, text, reader| {
             candidate::load(&config, &library, &beside, apex, text, reader)

@@ -70,7 +70,11 @@ pub const LIBRARY_FILE_OCTETS_MAX: u64 = 1 << 20;
 /// How many map files there may be.
 pub const MAPS_MAX: usize = 1024;
 /// The most octets a map file may have: millions of networks.
-pub const MAP_OCTETS_MAX: u64 = 256 << 20;
+pub const MAP_OCTETS_MAX: usize = 256 << 20;
+/// How many files of states there may be.
+pub const STATES_MAX: usize = 1024;
+/// The most octets a file of states may have: a line for each of the most checks there can be by default.
+pub const STATES_OCTETS_MAX: usize = 16 << 20;
 
 /// How long streams may go on after a stop to get what is being answered.
 ///
@@ -278,6 +282,8 @@ pub struct Zone {
     pub lookup_names: Option<Vec<Name>>,
     /// Overrides `lua.probe-networks`.
     pub probe_networks: Option<Vec<IpNet>>,
+    /// Overrides `lua.exec-programs`.
+    pub exec_programs: Option<Vec<String>>,
     /// Where its table begins; `None` if no file says so.
     pub position: Option<Position>,
 }
@@ -298,6 +304,7 @@ impl Zone {
             lua_deny: None,
             lookup_names: None,
             probe_networks: None,
+            exec_programs: None,
             position: None,
         }
     }
@@ -330,6 +337,8 @@ pub struct Lua {
     pub lookup_names: Option<Vec<Name>>,
     /// The networks whose addresses scripts may have probed; `None` for all.
     pub probe_networks: Option<Vec<IpNet>>,
+    /// The programs that scripts may have run to check a target, by their whole paths; empty for none.
+    pub exec_programs: Vec<String>,
     /// Whose `*.lua` files are run before any record; it need not exist. An empty path for none.
     pub include_dir: PathBuf,
     /// Whose `*.csv` files are the maps that scripts can look clients up in; it need not exist. An empty path for none.
@@ -359,6 +368,7 @@ impl Default for Lua {
             deny: Vec::new(),
             lookup_names: None,
             probe_networks: None,
+            exec_programs: Vec::new(),
             include_dir: "lua/lib".into(),
             map_dir: "lua/maps".into(),
             scripts_held_max: 10_000,
@@ -393,8 +403,16 @@ pub struct Health {
     pub warmup: Duration,
     /// How many probes may be under way.
     pub concurrency: usize,
+    /// Whose `*.states` files say which targets are up; it need not exist. An empty path for none.
+    pub file_dir: PathBuf,
     /// How many checks may exist; scripts that ask for more are answered as if the target were unknown.
     pub checks_max: usize,
+    /// The file in which operators say what to hold of targets; it need not exist. An empty path for none.
+    pub overrides_file: PathBuf,
+    /// The file in which states outlive the process. An empty path for none.
+    pub state_file: PathBuf,
+    /// How old states may be that a start begins with.
+    pub state_age_max: Duration,
     /// The http or https URL that flips are posted to; empty for none.
     pub webhook: String,
     /// The bearer token that goes with them; empty for none.
@@ -418,7 +436,13 @@ impl Default for Health {
             warmup: Duration::from_secs(3),
             // Each holds one socket; half of the usual limit of 1024 open files.
             concurrency: 512,
+            file_dir: "states".into(),
             checks_max: 100_000,
+            overrides_file: PathBuf::new(),
+            // Whoever has a place for it says so: there is none that is writable everywhere.
+            state_file: PathBuf::new(),
+            // Longer than a restart or an upgrade takes; what is older, a fresh look tells better.
+            state_age_max: Duration::from_secs(600),
             webhook: String::new(),
             webhook_token: String::new(),
             // Receivers that queue what they get answer in less; one that does not is asked again.

@@ -6,7 +6,7 @@ use super::Modules;
 use super::api::{Builtin, builtins};
 use crate::config;
 use crate::dns::NameRef;
-use crate::health::Check;
+use crate::health::{Check, Kind};
 
 /// What the scripts of one zone may do: shared by its programs, never changed.
 #[derive(Clone, Debug, Default)]
@@ -41,6 +41,7 @@ impl Policy {
             let (names, networks) = (zone.lookup_names.clone().map(Some), zone.probe_networks.clone().map(Some));
             set("lookup-names", put(&mut limits.lookup_names, names.as_ref()));
             set("probe-networks", put(&mut limits.probe_networks, networks.as_ref()));
+            set("exec-programs", put(&mut limits.exec_programs, zone.exec_programs.as_ref()));
         }
         let denied = denied(&limits.allow, &limits.deny);
         Self { limits, modules: Arc::default(), of_zone, denied }
@@ -77,6 +78,19 @@ impl Policy {
     /// Where only some networks may be probed, a check without an address of its own may not be: nobody knows where
     /// the host it names is tomorrow.
     pub fn refuses_probe(&self, check: &Check) -> Option<String> {
+        match &check.kind {
+            Kind::Exec { command, .. } => {
+                if let Some(why) = self.refuses_program(command.first().map_or("", AsRef::as_ref)) {
+                    return Some(why);
+                }
+                // Where the program may be run, it need not be told an address.
+                check.target()?;
+            }
+            // Nothing is sent to anyone.
+            Kind::File { .. } | Kind::Fixed { .. } | Kind::Unusable { .. } => return None,
+            Kind::Tcp { .. } | Kind::Tls { .. } | Kind::Http { .. } => {}
+            Kind::Icmp(_) | Kind::Dns { .. } | Kind::Grpc { .. } => {}
+        }
         let networks = self.limits.probe_networks.as_ref()?;
         let target = check.target();
         if target.is_some_and(|target| networks.iter().any(|network| network.contains(&target))) {
@@ -84,6 +98,14 @@ impl Policy {
         }
         let target = target.map_or_else(|| check.to_string(), |target| target.to_string());
         Some(format!("may not have `{target}` probed in this zone ({})", self.key("probe-networks")))
+    }
+
+    /// Why a program may not be run, if so.
+    fn refuses_program(&self, program: &str) -> Option<String> {
+        if self.limits.exec_programs.iter().any(|allowed| allowed == program) {
+            return None;
+        }
+        Some(format!("may not have `{program}` run in this zone ({})", self.key("exec-programs")))
     }
 
     /// Why a name may not be looked up, if so; reads on from the name of the builtin that asks for it.
@@ -116,4 +138,30 @@ fn denied(allow: &[String], deny: &[String]) -> Vec<(&'static str, &'static str)
         if is_in(deny, builtin) { Some("deny") } else { is_left_out.then_some("allow") }
     };
     builtins().iter().filter_map(|builtin| Some((builtin.name, key(builtin)?))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Zone;
+    use crate::dns::Name;
+
+    #[test]
+    fn a_program_runs_only_where_it_is_listed() {
+        let server = config::Lua { exec_programs: vec!["/bin/of-server".into()], ..config::Lua::default() };
+        let mut zone = Zone::new(Name::root());
+        zone.exec_programs = Some(vec!["/bin/of-zone".into()]);
+        let rows = [
+            (&config::Lua::default(), None, "/bin/any", Some("`lua.exec-programs`")),
+            (&server, None, "/bin/of-server", None),
+            (&server, None, "/bin/of-server/", Some("`lua.exec-programs`")),
+            (&server, Some(&zone), "/bin/of-zone", None),
+            (&server, Some(&zone), "/bin/of-server", Some("`zone.exec-programs`")),
+        ];
+        for (server, zone, program, key) in rows {
+            let check = Check::new(Kind::Exec { command: [program.into()].into(), address: None });
+            let expected = key.map(|key| format!("may not have `{program}` run in this zone ({key})"));
+            assert_eq!(Policy::new(server, zone).refuses_probe(&check), expected);
+        }
+    }
 }
