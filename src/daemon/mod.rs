@@ -11,7 +11,7 @@ mod extfile;
 pub mod hook;
 pub mod library;
 pub mod places;
-pub mod replace;
+pub mod replace; // a file that is replaced whole
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};
