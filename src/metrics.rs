@@ -2,9 +2,14 @@
 //!
 //! A counter only grows, from the start of the process on. Counting is one relaxed addition; who serves
 //! requests counts once per batch, into a struct of its own, so that two workers never write one cache line.
+//! What is counted by a name that only its counter knows stands behind a lock, and no query comes near it.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 /// What the transports count, worker by worker.
 #[derive(Debug)]
@@ -65,6 +70,38 @@ pub struct Tcp {
     pub refused: Counter,
 }
 
+/// What the health checker counts.
+#[derive(Debug, Default)]
+pub struct Health {
+    /// Probes that were started.
+    pub started: Counter,
+    /// Probes that passed.
+    pub passed: Counter,
+    /// Probes that failed, by the name of the reason.
+    failed: Mutex<BTreeMap<&'static str, u64>>,
+    /// States that became another.
+    pub flips: Counter,
+    /// Probes that had not ended when the next of their check was due.
+    pub overran: Counter,
+    /// How late probes were started.
+    pub late: Delays,
+    /// Probes under way now.
+    pub under_way: Gauge,
+    /// Probes that are due now and wait for others to end.
+    pub waiting: Gauge,
+}
+
+/// How many delays there were of each size.
+#[derive(Debug, Default)]
+pub struct Delays([Counter; DELAYS]);
+
+/// Sizes of delays: up to 1 ms, 2, 4 and so on up to 32 s, and what is longer.
+const DELAYS: usize = 17;
+
+/// A number that goes up and down.
+#[derive(Debug, Default)]
+pub struct Gauge(AtomicU64);
+
 /// A number that only grows.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
@@ -81,6 +118,66 @@ impl Counter {
     /// The number so far.
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Gauge {
+    /// Says what the number is now.
+    pub fn set(&self, number: u64) {
+        self.0.store(number, Ordering::Relaxed);
+    }
+
+    /// The number now.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Delays {
+    /// Counts a delay.
+    pub fn count(&self, delay: Duration) {
+        let millis = u64::try_from(delay.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
+        // 1 is 2 to the 0th, as is nothing; what lies between two powers belongs to the greater.
+        let size = u64::BITS - millis.saturating_sub(1).leading_zeros();
+        self.0[(size as usize).min(DELAYS - 1)].add(1);
+    }
+
+    /// The name of each size, and how many there were of it.
+    fn fields(&self) -> impl Iterator<Item = (String, u64)> {
+        self.0.iter().enumerate().map(|(size, counter)| match size {
+            size if size == DELAYS - 1 => ("more".to_owned(), counter.get()),
+            size => (format!("{}ms", 1_u64 << size), counter.get()),
+        })
+    }
+}
+
+impl Health {
+    /// Counts a verdict: why it is a failure, if it is, and whether a state became another.
+    pub fn ended(&self, failed: Option<&'static str>, flipped: bool) {
+        match failed {
+            None => self.passed.add(1),
+            Some(reason) => *self.failed.lock().unwrap_or_else(PoisonError::into_inner).entry(reason).or_default() += 1,
+        }
+        self.flips.add(flipped.into());
+    }
+
+    /// The numbers now; of the reasons and the delays, those that are not 0.
+    pub fn snapshot(&self) -> Snapshot {
+        let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let numbers = [
+            ("started", self.started.get()),
+            ("passed", self.passed.get()),
+            ("failed", failed.values().sum()),
+            ("flips", self.flips.get()),
+            ("overran", self.overran.get()),
+            ("under_way", self.under_way.get()),
+            ("waiting", self.waiting.get()),
+        ];
+        let numbers = numbers.map(|(name, number)| (Cow::from(format!("probes_{name}")), number));
+        let failed = failed.into_iter().map(|(reason, number)| (format!("probes_failed_{reason}"), number));
+        let late = self.late.fields().map(|(size, number)| (format!("probes_late_{size}"), number));
+        let rare = failed.chain(late).filter(|(_, number)| *number > 0);
+        Snapshot(numbers.into_iter().chain(rare.map(|(name, number)| (name.into(), number))).collect())
     }
 }
 
@@ -103,7 +200,7 @@ impl Server {
                 total.1 += counter.get();
             }
         }
-        Snapshot(totals.to_vec())
+        Snapshot(totals.map(|(name, total)| (Cow::from(name), total)).to_vec())
     }
 }
 
@@ -134,12 +231,18 @@ impl Worker {
 
 /// Names and numbers at one moment; its text form is one line for a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Snapshot(Vec<(&'static str, u64)>);
+pub struct Snapshot(Vec<(Cow<'static, str>, u64)>);
 
 impl Snapshot {
     /// The numbers, in the order they are shown.
-    pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
-        self.0.iter().copied()
+    pub fn iter(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.0.iter().map(|(name, number)| (&**name, *number))
+    }
+
+    /// These numbers, and behind them others.
+    pub fn and(mut self, others: Self) -> Self {
+        self.0.extend(others.0);
+        self
     }
 
     /// The number with this name; 0 for a name that is not counted.
@@ -175,6 +278,26 @@ mod tests {
             "udp_requests=7 udp_replies=0 udp_dropped=0 udp_truncated=0 udp_receive_failures=0 udp_send_failures=0 \
              tcp_requests=0 tcp_replies=0 tcp_dropped=0 tcp_send_failures=0 tcp_opened=0 tcp_closed=0 tcp_refused=1 \
              waits=0 waits_refused=0 waits_expired=0"
+        );
+    }
+
+    #[test]
+    fn what_the_checker_counts_has_names() {
+        let health = Health::default();
+        health.started.add(3);
+        health.waiting.set(2);
+        health.waiting.set(1);
+        health.ended(None, true);
+        health.ended(Some("timed-out"), false);
+        for (count, millis) in [0, 1, 2, 3, 4, 250, 32_768, 32_769, u64::MAX].into_iter().enumerate() {
+            assert_eq!(health.late.fields().map(|(_, number)| number).sum::<u64>(), count as u64);
+            health.late.count(Duration::from_millis(millis));
+        }
+        assert_eq!(
+            health.snapshot().to_string(),
+            "probes_started=3 probes_passed=1 probes_failed=1 probes_flips=1 probes_overran=0 probes_under_way=0 \
+             probes_waiting=1 probes_failed_timed-out=1 probes_late_1ms=2 probes_late_2ms=1 probes_late_4ms=2 \
+             probes_late_256ms=1 probes_late_32768ms=1 probes_late_more=2"
         );
     }
 

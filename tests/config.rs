@@ -77,14 +77,23 @@ fn every_key_is_set_by_its_file_and_by_its_variable() {
         ("lua.lookup-names", r#"["example.net", "example.org."]"#, "example.net, example.org"),
         ("lua.probe-networks", r#"["192.0.2.9/24", "2001:db8::1"]"#, "192.0.2.0/24,2001:db8::1/128"),
         ("lua.include-dir", r#""/srv/lua""#, "/srv/lua"),
+        ("lua.exec-programs", r#"["/bin/a", "/bin/b"]"#, "/bin/a,/bin/b"),
         ("lua.map-dir", r#""/srv/maps""#, "/srv/maps"),
         ("lua.scripts-held-max", "12", "12"),
         ("lua.scope", r#""source""#, "source"),
         ("health.interval", "2", "2s"),
+        ("health.jitter", r#""10%""#, "10%"),
+        ("health.ttl-from-state", "false", "false"),
+        ("health.ttl-min", r#""2s""#, "2s"),
         ("health.forget", r#""1h30m""#, "1h30m"),
         ("health.warmup", "0", "0"),
         ("health.concurrency", "9", "9"),
+        ("health.file-dir", r#""/srv/states""#, "/srv/states"),
         ("health.checks-max", "10", "10"),
+        ("health.webhook", r#""https://hooks.example.net/""#, "https://hooks.example.net/"),
+        ("health.webhook-token", r#""secret""#, "secret"),
+        ("health.webhook-timeout", r#""250ms""#, "0.25"),
+        ("health.webhook-queue-max", "9", "9"),
         ("edns.client-subnet", "false", "false"),
         ("geoip.databases", r#"["/srv/city.mmdb", "/srv/asn.mmdb"]"#, "/srv/city.mmdb,/srv/asn.mmdb"),
         ("geoip.language", r#""de""#, "de"),
@@ -195,6 +204,7 @@ time-limit = "2s"
 lua-allow = "pick"
 lookup-names = ["a..b"]
 probe-networks = ["10.0.0.0/33", "here", 4]
+exec-programs = ["is-up", 4]
 [[zone]]
 lua = 1
 "#,
@@ -234,7 +244,7 @@ lua = 1
     etc/perigee.toml:15:14: error: `health.checks-max` cannot be a number that large
       help: choose 1 to 10000000
     etc/perigee.toml:16:1: error: `health` has no key `frobnicate`
-      help: the keys here are `interval`, `forget`, `warmup`, `concurrency`, `checks-max`
+      help: the keys here are `interval`, `jitter`, `ttl-from-state`, `ttl-min`, `forget`, `warmup`, `concurrency`, `checks-max`, `webhook`, `webhook-token`, `webhook-timeout`, `webhook-queue-max`
     etc/perigee.toml:18:16: error: `lua.memory-limit` cannot be `8MB`
       help: write a size as `8MiB`, `64KiB` or a number of octets
     etc/perigee.toml:19:9: error: `lua.scope` cannot be `sauce`

@@ -8,7 +8,7 @@ use std::time::Duration;
 use perigee::dns::Now;
 use perigee::health::check::Handshake;
 use perigee::health::checker::{Checker, Outcome, Parts, Settings};
-use perigee::health::probe::{BODY_OCTETS_DEFAULT, Prober};
+use perigee::health::probe::{self, BODY_OCTETS_DEFAULT, Prober};
 use perigee::health::table::{Slot, Table};
 use perigee::health::{Check, Host, Http, Kind, State, Tls, Verdict};
 
@@ -36,7 +36,7 @@ fn http(request: Http) -> Check {
 
 /// Probes once; says the verdict as `up`, `up with weight N` or the reason.
 async fn probe(check: &Check) -> String {
-    said(Prober::new(Vec::new()).probe(check).await)
+    said(Prober::new(probe::Settings::default()).probe(check).await)
 }
 
 fn said(verdict: Verdict) -> String {
@@ -167,7 +167,7 @@ async fn a_check_that_makes_no_sense_fails_and_says_why() {
 async fn each_probe_makes_its_own_connection() {
     let mut backend = Backend::start();
     let check = http(request(backend.url("www.example.com", "/")));
-    let prober = Prober::new(Vec::new());
+    let prober = Prober::new(probe::Settings::default());
     // The backend serves one request for each connection and keeps it open for no other.
     for _ in 0..3 {
         assert_eq!(said(prober.probe(&check).await), "up");
@@ -368,7 +368,7 @@ async fn redirects_that_lead_nowhere_fail() {
 #[tokio::test]
 async fn what_is_no_http_url_is_down() {
     for url in ["ftp://example.com/", "www.example.com", ""] {
-        let verdict = Prober::new(Vec::new()).probe(&http(request(url.to_owned()))).await;
+        let verdict = Prober::new(probe::Settings::default()).probe(&http(request(url.to_owned()))).await;
         assert!(matches!(verdict, Verdict::Fail(_)), "{url}");
     }
 }
@@ -406,7 +406,7 @@ async fn a_verified_certificate_must_be_trusted_and_of_that_name() {
             handshake: Handshake { tls: Tls::Verify, ..Handshake::default() },
             ..request(backend.url(host, "/"))
         });
-        let verdict = said(Prober::new(roots).probe(&check).await);
+        let verdict = said(Prober::new(probe::Settings { roots, ..probe::Settings::default() }).probe(&check).await);
         assert!(verdict.starts_with(beginning), "{verdict}");
     }
 }
@@ -428,7 +428,7 @@ async fn https_to_a_plain_server_says_tls_failed() {
 async fn a_target_goes_down_and_comes_back_with_its_backend() {
     let mut backend = Backend::start();
     let table = Arc::new(Table::new(10));
-    let prober = Arc::new(Prober::new(Vec::new()));
+    let prober = Arc::new(Prober::new(probe::Settings::default()));
     let settings = Settings {
         interval: Duration::from_millis(100),
         jitter: 0.0,
@@ -440,7 +440,7 @@ async fn a_target_goes_down_and_comes_back_with_its_backend() {
         async move { prober.probe(slot.check()).await }
     };
     let clock = || Now { unix_secs: 0, monotonic: Duration::ZERO };
-    let parts = Parts { probe, clock, observe: |_: &Outcome| () };
+    let parts = Parts { probe, clock, observe: |_: &Outcome| (), counters: Arc::default() };
     let checker = Checker::spawn(Arc::clone(&table), settings, parts, future::pending());
     let claims = table.claim(vec![http(request(backend.url("www.example.com", "/"))).into()]);
     let slot = &claims.slots()[0];

@@ -8,6 +8,7 @@ mod cases; // the files in tests/cases: zone in, question, answer in presentatio
 mod command_line; // what `perigee check` tells, and exit codes
 mod config; // what files and the environment may say, and the manual that tells it
 mod edns; // what the cases cannot say of EDNS
+mod events; // flips told in the log and to a webhook, which fails and recovers
 mod failover; // health to answers: right from the first one, following a fall and a return
 mod filters; // the chain of filters in lua/lib: who is kept, and how often
 mod founding; // the story perigee was founded on
@@ -21,12 +22,15 @@ mod lua_types; // what a script returns, for every type there is
 mod maps; // map files under a running server: looked up, swapped whole, kept when they break
 mod modules; // what the records of a zone require
 mod powerdns; // LUA records that PowerDNS answers in the same way
+mod probes; // probes of each kind but HTTP, and servers that behave or do not
 mod query; // what holds for every message whatever
 mod readme; // the console examples of README.md and docs/, run
 mod reload; // zones swapped under load: wholly old or wholly new, none lost
 mod samples; // zones/ and lua/ do what their headers promise
 mod sandbox; // scripts that would take everything
+mod scenarios; // stories of targets that rise, fall, wobble and come back, and bad input of every kind
 mod source; // zone files that come, change, break and go
 mod transport; // UDP, TCP pipelining, slow clients, octet noise
 mod waiting; // requests whose answer lacks something, and the others meanwhile
+mod wobbling; // answers live no longer than the state of their targets is sure to
 mod zonefile; // zone files good and bad, and the messages they earn

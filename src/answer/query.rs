@@ -72,7 +72,7 @@ pub(super) fn answer<'z>(
             }
             Err(Refrain::Denied(rcode, ttl)) => {
                 response.entries.truncate(led_here);
-                let soa = synthesizer.with_ttl(zone.negative_soa(), ttl);
+                let soa = synthesizer.denying(zone.negative_soa(), ttl);
                 return denied(response, request, synthesizer, rcode, (apex_of(zone, &sought), soa));
             }
         }
@@ -194,7 +194,7 @@ fn at_node<'z>(
         response.push(Section::Answer, sought.owner, rrset);
     }
     if response.entries.len() == before {
-        response.push(Section::Authority, apex_of(zone, sought), zone.negative_soa());
+        response.push(Section::Authority, apex_of(zone, sought), synthesizer.denying(zone.negative_soa(), None));
     }
     Ok(Step::Done)
 }

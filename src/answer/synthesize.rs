@@ -28,6 +28,8 @@ pub(super) struct Synthesizer<'s, 'z> {
     ttl_min_of_state: Option<Duration>,
     /// The zone looked into now, its programs, and the name looked for in it.
     place: Option<(&'z Zone, &'z Programs, NameRef<'z>)>,
+    /// When what scripts for that name have read of targets, and made no records of, could change at the earliest.
+    until: Option<Duration>,
     scope: u8,
 }
 
@@ -35,7 +37,7 @@ pub(super) struct Synthesizer<'s, 'z> {
 pub(super) enum Refrain {
     /// A script failed.
     Failed(Failure),
-    /// A script wants this answered instead; the TTL is that of the denial.
+    /// A script wants this answered instead; the TTL is the one it asks for, of the SOA.
     Denied(Rcode, Option<u32>),
 }
 
@@ -50,12 +52,13 @@ impl<'s, 'z> Synthesizer<'s, 'z> {
     ) -> Self {
         let subnet = request.edns.and_then(|edns| edns.client_subnet).filter(|_| world.limits.client_subnet);
         let (header, edns, ttl_min_of_state) = (request.header, request.edns, world.ttl_min_of_state);
-        Self { vm, arena, now, patience, client, subnet, header, edns, ttl_min_of_state, place: None, scope: 0 }
+        let (place, until, scope) = (None, None, 0);
+        Self { vm, arena, now, patience, client, subnet, header, edns, ttl_min_of_state, place, until, scope }
     }
 
     /// Turns to a zone, in which `name` is looked for.
     pub(super) fn enter(&mut self, zone: &'z Zone, programs: &'z Programs, name: NameRef<'z>) {
-        self.place = Some((zone, programs, name));
+        (self.place, self.until) = (Some((zone, programs, name)), None);
     }
 
     /// How many bits of the client subnet all scripts so far have looked at.
@@ -101,7 +104,7 @@ impl<'s, 'z> Synthesizer<'s, 'z> {
             return Ok(own);
         }
         let Some((zone, programs, name)) = self.place else { return Ok(own) };
-        let mut ttl = u32::MAX;
+        let (mut ttl, mut until) = (u32::MAX, None);
         let mut rdata: SmallVec<[Cow<'z, [u8]>; 4]> = SmallVec::new();
         for index in self.programs_for(node, rtype) {
             let query = Query {
@@ -119,11 +122,12 @@ impl<'s, 'z> Synthesizer<'s, 'z> {
             log_notes(&self.vm.notes(), &programs[index], &query);
             self.scope = self.scope.max(outcome.as_ref().map_or_else(|failure| failure.scope, |output| output.scope));
             let output = outcome.map_err(Refrain::Failed)?;
+            until = earlier(until, output.until);
             if let Some(rcode) = output.denial {
-                return Err(Refrain::Denied(rcode, output.ttl.map(|ttl| self.capped(ttl, output.until))));
+                self.until = earlier(self.until, until);
+                return Err(Refrain::Denied(rcode, output.ttl));
             }
-            let own_ttl = output.ttl.unwrap_or_else(|| zone.scripts()[index].ttl);
-            ttl = ttl.min(self.capped(own_ttl, output.until));
+            ttl = ttl.min(output.ttl.unwrap_or_else(|| zone.scripts()[index].ttl));
             for made in output.rdata {
                 let known = rdata.contains(&made) || own.is_some_and(|own| own.rdata().any(|rdata| *rdata == *made));
                 if !known {
@@ -132,7 +136,8 @@ impl<'s, 'z> Synthesizer<'s, 'z> {
             }
         }
         if rdata.is_empty() {
-            return Ok(own);
+            self.until = earlier(self.until, until);
+            return Ok(own.map(|own| self.capped(own, self.until)));
         }
         let made = rdata.iter().map(|rdata| &**rdata);
         let mut all: SmallVec<[&[u8]; 8]> = own.iter().flat_map(|own| own.rdata()).chain(made).collect();
@@ -140,19 +145,33 @@ impl<'s, 'z> Synthesizer<'s, 'z> {
             // A name has one CNAME (RFC 2181 section 10.1), whatever a script returns.
             all.truncate(1);
         }
+        let ttl = self.capped_ttl(ttl, earlier(self.until, until));
         Ok(Some(self.hold(rtype, ttl, &all)))
     }
 
-    /// A TTL that does not outlast the state of targets: no longer than until it could change, nor shorter than the floor.
-    fn capped(&self, ttl: u32, until: Option<Duration>) -> u32 {
+    /// The SOA of a denial, with the TTL that a script asks for; what scripts for this name have read may shorten it.
+    pub(super) fn denying(&self, soa: RrsetRef<'z>, ttl: Option<u32>) -> RrsetRef<'z> {
+        let soa = ttl.map_or(soa, |ttl| self.with_ttl(soa, ttl));
+        self.capped(soa, self.until)
+    }
+
+    /// The same records, that do not outlast the state of targets.
+    fn capped(&self, rrset: RrsetRef<'z>, until: Option<Duration>) -> RrsetRef<'z> {
+        match self.capped_ttl(rrset.ttl(), until) {
+            ttl if ttl == rrset.ttl() => rrset,
+            ttl => self.with_ttl(rrset, ttl),
+        }
+    }
+
+    /// A TTL no longer than until the state of targets could change, nor shorter by that than the floor.
+    fn capped_ttl(&self, ttl: u32, until: Option<Duration>) -> u32 {
         let (Some(until), Some(least)) = (until, self.ttl_min_of_state) else { return ttl };
         let left = until.saturating_sub(self.now.monotonic).max(least);
         ttl.min(u32::try_from(left.as_secs()).unwrap_or(u32::MAX))
     }
 
     /// The same records with another TTL.
-    pub(super) fn with_ttl(&self, rrset: RrsetRef<'z>, ttl: Option<u32>) -> RrsetRef<'z> {
-        let Some(ttl) = ttl else { return rrset };
+    fn with_ttl(&self, rrset: RrsetRef<'z>, ttl: u32) -> RrsetRef<'z> {
         let rdata: SmallVec<[&[u8]; 1]> = rrset.rdata().collect();
         self.hold(rrset.rtype, ttl, &rdata)
     }
@@ -192,6 +211,11 @@ impl<'s, 'z> Synthesizer<'s, 'z> {
             FailureKind::Resting => "the record's script rests after it used up its budget",
         }
     }
+}
+
+/// The earlier of two moments, if there is one.
+fn earlier(one: Option<Duration>, other: Option<Duration>) -> Option<Duration> {
+    [one, other].into_iter().flatten().min()
 }
 
 /// Logs what a run wrote to the log; of each script once a second.

@@ -12,10 +12,10 @@ use serde_json::json;
 
 use crate::config::{self, Config};
 use crate::daemon::places::Places;
-use crate::daemon::{candidate, capability, library};
+use crate::daemon::{candidate, capability, hook, library};
 use crate::diagnostic::Diagnostic;
 use crate::dns::Name;
-use crate::source::{self, FileSource, MapSource};
+use crate::source::{self, FileSource, MapSource, StateSource};
 
 /// What `perigee check` is told.
 #[derive(Args, Debug)]
@@ -146,6 +146,7 @@ impl Report {
         };
         self.diagnostics.extend(diagnostics);
         self.diagnostics.extend(config.iter().flat_map(capability::check));
+        self.diagnostics.extend(config.iter().flat_map(hook::check));
         config
     }
 
@@ -162,7 +163,8 @@ impl Report {
         };
         let mut maps = MapSource::new(&config.lua.map_dir);
         self.diagnostics.extend(maps.read(&[]).diagnostics);
-        let beside = places.with_maps(maps.maps());
+        self.diagnostics.extend(StateSource::new(&config.health.file_dir).read(&[]).diagnostics);
+        let beside = places.with_maps(maps.held());
         let (zones, configured) = (config.zones.clone(), config.zone.clone());
         let mut source = FileSource::new(&zones, &configured, move |apex, text, reader| {
             candidate::load(&config, &library, &beside, apex, text, reader)

@@ -45,6 +45,7 @@ fn start_log(log: &Log) {
     let lines = tracing_subscriber::fmt().with_max_level(level).with_ansi(colours).with_writer(io::stderr);
     match log.format {
         Format::Text => lines.init(),
-        Format::Json => lines.json().flatten_event(true).init(),
+        // Without the module: it would be a second `target` beside the one that is probed.
+        Format::Json => lines.with_target(false).json().flatten_event(true).init(),
     }
 }

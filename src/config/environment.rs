@@ -74,6 +74,7 @@ fn typed<'v>(text: &'v str, field: &Field<'_>) -> Value<'v> {
         Field::Duration(..) => integer().or_else(float),
         Field::Addresses(..)
         | Field::Paths(_)
+        | Field::Programs(_)
         | Field::Words(_)
         | Field::Names(_)
         | Field::Networks(_)

@@ -47,6 +47,7 @@ pub const KEYS: &[Key<Config>] = &[
     Key::new("lua", "lookup-names", |c| Field::Names(&mut c.lua.lookup_names)),
     Key::new("lua", "probe-networks", |c| Field::Networks(&mut c.lua.probe_networks)),
     Key::new("lua", "probe-networks-refused", |c| Field::SomeNetworks(&mut c.lua.probe_networks_refused)),
+    Key::new("lua", "exec-programs", |c| Field::Programs(&mut c.lua.exec_programs)),
     Key::new("lua", "include-dir", |c| Field::Path(&mut c.lua.include_dir)),
     Key::new("lua", "map-dir", |c| Field::Path(&mut c.lua.map_dir)),
     Key::new("lua", "scripts-held-max", |c| Field::Number(&mut c.lua.scripts_held_max, 1..=10_000_000)),
@@ -58,7 +59,14 @@ pub const KEYS: &[Key<Config>] = &[
     Key::new("health", "forget", |c| Field::Duration(&mut c.health.forget, secs(1)..=secs(720 * HOUR))),
     Key::new("health", "warmup", |c| Field::Duration(&mut c.health.warmup, secs(0)..=secs(5 * MINUTE))),
     Key::new("health", "concurrency", |c| Field::Number(&mut c.health.concurrency, 1..=60_000)),
+    Key::new("health", "file-dir", |c| Field::Path(&mut c.health.file_dir)),
     Key::new("health", "checks-max", |c| Field::Number(&mut c.health.checks_max, 1..=10_000_000)),
+    Key::new("health", "webhook", |c| Field::Text(&mut c.health.webhook)),
+    Key::new("health", "webhook-token", |c| Field::Text(&mut c.health.webhook_token)),
+    Key::new("health", "webhook-timeout", |c| {
+        Field::Duration(&mut c.health.webhook_timeout, millis(100)..=secs(MINUTE))
+    }),
+    Key::new("health", "webhook-queue-max", |c| Field::Number(&mut c.health.webhook_queue_max, 1..=100_000)),
     Key::new("edns", "client-subnet", |c| Field::Bool(&mut c.edns.client_subnet)),
     Key::new("geoip", "databases", |c| Field::Paths(&mut c.geoip.databases)),
     Key::new("geoip", "language", |c| Field::Text(&mut c.geoip.language)),
@@ -101,6 +109,7 @@ pub const ZONE_KEYS: &[Key<Zone>] = &[
     Key::new("zone", "probe-networks-refused", |z| {
         Field::SomeNetworks(z.probe_networks_refused.get_or_insert_default())
     }),
+    Key::new("zone", "exec-programs", |z| Field::Programs(z.exec_programs.get_or_insert_default())),
 ];
 
 const MINUTE: u64 = 60;
@@ -166,6 +175,8 @@ pub(super) enum Field<'c> {
     Name(&'c mut Name),
     Path(&'c mut PathBuf),
     Paths(&'c mut Vec<PathBuf>),
+    /// Programs, by paths that begin at the root: which one runs is not to depend on a directory.
+    Programs(&'c mut Vec<String>),
     /// A part of a whole, written in percent.
     Share(&'c mut f64, RangeInclusive<f64>),
     /// Words of which this room does not know which there are.
@@ -196,6 +207,7 @@ impl Field<'_> {
             Self::Name(_) => "domain name".into(),
             Self::Path(_) => "path".into(),
             Self::Paths(_) => "list of paths".into(),
+            Self::Programs(_) => "list of programs".into(),
             Self::Share(..) => "share".into(),
             Self::Words(_) => "list of words".into(),
             Self::Names(_) => "list of domain names".into(),
@@ -225,7 +237,7 @@ impl Field<'_> {
             Self::Place(place) => quote(place.map(|place| place.to_string()).unwrap_or_default()),
             Self::Paths(paths) => list(paths.iter().map(|path| path.display().to_string())),
             Self::Share(share, _) => quote(render_share(**share)),
-            Self::Words(words) => list(words.iter().cloned()),
+            Self::Programs(words) | Self::Words(words) => list(words.iter().cloned()),
             Self::Names(names) => all_or_list(names.as_deref()),
             Self::Networks(networks) => all_or_list(networks.as_deref()),
             Self::SomeNetworks(networks) => list(networks.iter().map(ToString::to_string)),
@@ -247,6 +259,7 @@ impl Field<'_> {
             | Self::Name(_)
             | Self::Path(_)
             | Self::Paths(_)
+            | Self::Programs(_)
             | Self::Text(_)
             | Self::Place(_)
             | Self::Word(_)

@@ -70,7 +70,11 @@ pub const LIBRARY_FILE_OCTETS_MAX: u64 = 1 << 20;
 /// How many map files there may be.
 pub const MAPS_MAX: usize = 1024;
 /// The most octets a map file may have: millions of networks.
-pub const MAP_OCTETS_MAX: u64 = 256 << 20;
+pub const MAP_OCTETS_MAX: usize = 256 << 20;
+/// How many files of states there may be.
+pub const STATES_MAX: usize = 1024;
+/// The most octets a file of states may have: a line for each of the most checks there can be by default.
+pub const STATES_OCTETS_MAX: usize = 16 << 20;
 
 /// How long streams may go on after a stop to get what is being answered.
 ///
@@ -157,6 +161,12 @@ impl Config {
             let message = format!("the zone `{}` has a `[[zone]]` already", zone.name);
             diagnostics
                 .push(Diagnostic::error(zone.position.clone(), message).help("put all that is set for it in one"));
+        }
+        if self.health.webhook.starts_with("http:") && !self.health.webhook_token.is_empty() {
+            diagnostics.push(
+                Diagnostic::warning(None, "`health.webhook-token` is sent without encryption")
+                    .help("give `health.webhook` an https URL"),
+            );
         }
         if self.health.forget < self.health.interval {
             diagnostics.push(
@@ -274,6 +284,8 @@ pub struct Zone {
     pub probe_networks: Option<Vec<IpNet>>,
     /// Overrides `lua.probe-networks-refused`.
     pub probe_networks_refused: Option<Vec<IpNet>>,
+    /// Overrides `lua.exec-programs`.
+    pub exec_programs: Option<Vec<String>>,
     /// Where its table begins; `None` if no file says so.
     pub position: Option<Position>,
 }
@@ -295,6 +307,7 @@ impl Zone {
             lookup_names: None,
             probe_networks: None,
             probe_networks_refused: None,
+            exec_programs: None,
             position: None,
         }
     }
@@ -329,6 +342,8 @@ pub struct Lua {
     pub probe_networks: Option<Vec<IpNet>>,
     /// Those of them whose addresses they may not have probed.
     pub probe_networks_refused: Vec<IpNet>,
+    /// The programs that scripts may have run to check a target, by their whole paths; empty for none.
+    pub exec_programs: Vec<String>,
     /// Whose `*.lua` files are run before any record; it need not exist. An empty path for none.
     pub include_dir: PathBuf,
     /// Whose `*.csv` files are the maps that scripts can look clients up in; it need not exist. An empty path for none.
@@ -361,6 +376,7 @@ impl Default for Lua {
             probe_networks_refused: PROBE_NETWORKS_REFUSED
                 .map(|network| network.parse().expect("they are networks, as a test knows"))
                 .to_vec(),
+            exec_programs: Vec::new(),
             include_dir: "lua/lib".into(),
             map_dir: "lua/maps".into(),
             scripts_held_max: 10_000,
@@ -412,8 +428,18 @@ pub struct Health {
     pub warmup: Duration,
     /// How many probes may be under way.
     pub concurrency: usize,
+    /// Whose `*.states` files say which targets are up; it need not exist. An empty path for none.
+    pub file_dir: PathBuf,
     /// How many checks may exist; scripts that ask for more are answered as if the target were unknown.
     pub checks_max: usize,
+    /// The http or https URL that flips are posted to; empty for none.
+    pub webhook: String,
+    /// The bearer token that goes with them; empty for none.
+    pub webhook_token: String,
+    /// How long one attempt to post a flip may take.
+    pub webhook_timeout: Duration,
+    /// How many flips may wait to be posted; then the oldest are dropped.
+    pub webhook_queue_max: usize,
 }
 
 impl Default for Health {
@@ -429,7 +455,14 @@ impl Default for Health {
             warmup: Duration::from_secs(3),
             // Each holds one socket; half of the usual limit of 1024 open files.
             concurrency: 512,
+            file_dir: "states".into(),
             checks_max: 100_000,
+            webhook: String::new(),
+            webhook_token: String::new(),
+            // Receivers that queue what they get answer in less; one that does not is asked again.
+            webhook_timeout: Duration::from_secs(5),
+            // A data centre that falls, at a KiB each.
+            webhook_queue_max: 1024,
         }
     }
 }

@@ -69,6 +69,7 @@ impl Field<'_> {
             Self::Name(field) => *field = reader.name(value).map_err(one)?,
             Self::Path(field) => *field = reader.path(value, base).map_err(one)?,
             Self::Paths(field) => *field = reader.list(value, |value| reader.path(value, base))?,
+            Self::Programs(field) => *field = reader.list(value, |value| reader.program(value))?,
             Self::Share(field, range) => *field = reader.share(value, &range).map_err(one)?,
             Self::Words(field) => *field = reader.list(value, |value| reader.text(value))?,
             Self::Names(field) => *field = reader.all_or_list(value, |value| reader.name(value))?,
@@ -192,6 +193,14 @@ impl Reader<'_> {
             return Err(self.mismatch(value, "write a path in quotes"));
         };
         Ok(if text.is_empty() { PathBuf::new() } else { base.join(text) })
+    }
+
+    fn program(&self, value: &Value<'_>) -> Result<String, Fault> {
+        let text = self.text(value)?;
+        if Path::new(&text).is_absolute() {
+            return Ok(text);
+        }
+        Err(self.malformed(value, &text, "write the whole path of a program, as `/usr/local/bin/is-up`"))
     }
 
     fn text(&self, value: &Value<'_>) -> Result<String, Fault> {

@@ -2,13 +2,16 @@
 //!
 //! Read [`run`] for the life of the process and `Stage` for the way of a zone from its file to the workers:
 //! `candidate.rs` makes it of its text, its checks are claimed and probed, and only then it goes live. `library.rs`
-//! reads the Lua that all records share, `places.rs` the databases of places, and `capability.rs` checks what their
-//! zones may call.
+//! reads the Lua that all records share, `places.rs` the databases of places, `extfile.rs` the files of states,
+//! `capability.rs` checks what their zones may call, and `hook.rs` tells of flips.
 
 pub mod candidate;
 pub mod capability;
+mod extfile;
+pub mod hook;
 pub mod library;
 pub mod places;
+pub mod replace;
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};
@@ -18,6 +21,7 @@ use std::time::{Duration, Instant};
 
 use rand::TryRng;
 use rand::rngs::SysRng;
+use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
@@ -30,8 +34,11 @@ use crate::dns::wire::Limits;
 use crate::geo::Databases;
 use crate::health::checker::{Checker, Outcome, Parts, Settings as CheckerSettings};
 use crate::health::events;
-use crate::health::probe::Prober;
+use crate::health::extfile::Files;
+use crate::health::probe::{self, Prober};
 use crate::health::table::{Claims, Table};
+use crate::health::webhook::Queue;
+use crate::metrics;
 use crate::networks::Maps;
 use crate::resolve::upstream::Upstream;
 use crate::resolve::{Reason, Verdict, asker, table as names};
@@ -40,6 +47,8 @@ use crate::server::{self, Clock, Workers};
 use crate::source::{Event, FileSource, MapSource};
 use crate::zone::{Zone, ZoneSet};
 use candidate::Candidate;
+use extfile::StateFiles;
+use hook::Hook;
 use places::{Places, Renewed};
 
 /// How much the clock that scripts are held against may be late.
@@ -55,9 +64,9 @@ pub fn run(config: &Config) -> Result<(), Vec<Diagnostic>> {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         workers => workers,
     };
-    let unknown = capability::check(config);
-    if !unknown.is_empty() {
-        return Err(unknown);
+    let faults = [capability::check(config), hook::check(config)].concat();
+    if !faults.is_empty() {
+        return Err(faults);
     }
     let library = library::load(config)?;
     let places = Places::open(config)?;
@@ -78,9 +87,13 @@ async fn serve(
     let table = Arc::new(Table::new(config.health.checks_max));
     let stopping = Arc::new(Notify::new());
     let clock = Clock::start();
-    let checker = Arc::new(start_checker(config, &table, clock, &stopping));
+    let probed = Arc::new(metrics::Health::default());
+    let hook = Hook::start(config, &stopping)?;
+    let states = StateFiles::read(config).await;
+    let beside = (&table, hook.queue(), states.said());
+    let checker = Arc::new(start_checker(config, beside, clock, &stopping, &probed)?);
     let names = start_asker(config, clock, &stopping);
-    let (sources, mut stage) = read_all(config, &library, (places, names), &table, clock).await;
+    let (sources, mut stage) = read_all(config, &library, (places, names, states), &table, clock).await;
     tokio::select! {
         () = warm_all(&mut stage, &checker) => {}
         () = signals.stop() => return Ok(()),
@@ -93,13 +106,15 @@ async fn serve(
     let workers = workers.map_err(|error| vec![Diagnostic::error(None, error.to_string())])?;
     tracing::info!(?addresses, zones = stage.live.len(), checks = stage.table.len(), "serving");
 
-    keep_up(stage, sources, &publish, &checker, &workers, &mut signals).await;
+    let count = || workers.counters().snapshot().and(probed.snapshot());
+    keep_up(stage, sources, &publish, &checker, (&workers, &count), &mut signals).await;
 
-    tracing::info!(counters = %workers.counters().snapshot(), "stopping");
+    tracing::info!(counters = %count(), "stopping");
     workers.stop().request();
     stopping.notify_waiters();
     let joined = tokio::task::spawn_blocking(move || workers.join()).await;
     let joined = joined.expect("joining threads does not panic, and nothing stops the runtime meanwhile");
+    hook.ended().await;
     joined.map_err(|error| vec![Diagnostic::error(None, error.to_string())])
 }
 
@@ -108,13 +123,14 @@ struct Sources {
     zones: FileSource<Candidate>,
     places: Places,
     maps: MapSource,
+    states: StateFiles,
 }
 
 /// Reads every map and zone there is and claims their checks; the sources are ready to be watched.
 async fn read_all<'c>(
     config: &'c Config,
     library: &Arc<Library>,
-    (places, names): (Places, Arc<names::Table>),
+    (places, names, states): (Places, Arc<names::Table>, StateFiles),
     table: &Arc<Table>,
     clock: Clock,
 ) -> (Sources, Stage<'c>) {
@@ -133,7 +149,7 @@ async fn read_all<'c>(
         (maps, looked)
     })
     .await;
-    stage.renew_maps(maps.maps(), &looked.diagnostics);
+    stage.renew_maps(maps.held(), &looked.diagnostics);
     let (zones, events) = blocking(move || {
         let events = zones.load_all();
         (zones, events)
@@ -145,7 +161,7 @@ async fn read_all<'c>(
             stage.accept(claimed);
         }
     }
-    (Sources { zones, places, maps }, stage)
+    (Sources { zones, places, maps, states }, stage)
 }
 
 /// Reads files on a thread made for blocking.
@@ -171,19 +187,20 @@ async fn keep_up(
     sources: Sources,
     publish: &watch::Sender<Arc<World>>,
     checker: &Arc<Checker>,
-    workers: &Workers,
+    (workers, count): (&Workers, &dyn Fn() -> metrics::Snapshot),
     signals: &mut Signals,
 ) {
     let (events_in, mut events) = mpsc::channel(SOURCE_EVENTS_MAX);
     let (ready_in, mut ready) = mpsc::channel(SOURCE_EVENTS_MAX);
     let (maps_in, mut maps_changed) = mpsc::channel(1);
     let (renewed_in, mut renewed) = mpsc::channel(1);
-    let [reload, reread, reopen] = std::array::from_fn(|_| Arc::new(Notify::new()));
-    let Sources { zones, places, maps } = sources;
+    let [reload, reread, reopen, renew] = std::array::from_fn(|_| Arc::new(Notify::new()));
+    let Sources { zones, places, maps, states } = sources;
     let mut watching = JoinSet::new();
     watching.spawn(zones.watch(events_in, reload.clone()));
     watching.spawn(maps.watch(stage.config.zones.reload_interval, maps_in, reread.clone()));
     watching.spawn(places.keep_up(renewed_in, reopen.clone()));
+    watching.spawn(states.keep_up(stage.config.zones.reload_interval, checker.clone(), renew.clone()));
     let stop = workers.stop();
     let mut retired = Retired::default();
     loop {
@@ -229,8 +246,9 @@ async fn keep_up(
                     reread.notify_one();
                     reload.notify_one();
                     reopen.notify_one();
+                    renew.notify_one();
                 }
-                Order::Count => tracing::info!(counters = %workers.counters().snapshot(), "counted so far"),
+                Order::Count => tracing::info!(counters = %count(), "counted so far"),
             },
             () = stop.requested() => return,
         }
@@ -436,23 +454,45 @@ fn start_asker(config: &Config, clock: Clock, stopping: &Arc<Notify>) -> Arc<nam
     table
 }
 
-fn start_checker(config: &Config, table: &Arc<Table>, clock: Clock, stopping: &Arc<Notify>) -> Checker {
+/// Starts the checker, on a thread of its own: it is to be on time while zones are taken in, and however many probes end.
+fn start_checker(
+    config: &Config,
+    (table, queue, files): (&Arc<Table>, Option<Arc<Queue>>, watch::Receiver<Arc<Files>>),
+    clock: Clock,
+    stopping: &Arc<Notify>,
+    counters: &Arc<metrics::Health>,
+) -> Result<Checker, Vec<Diagnostic>> {
+    let thread = health_thread(stopping).map_err(system("cannot start"))?;
+    let _on_that = thread.enter();
     let settings = CheckerSettings {
         interval: config.health.interval,
         jitter: config.health.jitter,
         forget: config.health.forget,
         concurrency: config.health.concurrency,
     };
-    let prober = Arc::new(Prober::new(Vec::new()));
+    let servers = config.resolver.servers.clone();
+    let prober = Arc::new(Prober::new(probe::Settings { servers, ..probe::Settings::default() }).with_files(files));
     let probe = move |slot: Arc<crate::health::table::Slot>| {
         let prober = prober.clone();
         async move { prober.probe(slot.check()).await }
     };
     let told = table.clone();
-    let observe = move |outcome: &Outcome| events::log(outcome, &told);
+    let observe = move |outcome: &Outcome| {
+        let Some(event) = events::log(outcome, &told) else { return };
+        queue.iter().for_each(|queue| queue.tell(&event));
+    };
     let stopping = stopping.clone();
-    let parts = Parts { probe, clock: move || clock.now(), observe };
-    Checker::spawn(table.clone(), settings, parts, async move { stopping.notified().await })
+    let parts = Parts { probe, clock: move || clock.now(), observe, counters: counters.clone() };
+    Ok(Checker::spawn(table.clone(), settings, parts, async move { stopping.notified().await }))
+}
+
+/// Starts a thread that carries out tasks until the server stops.
+fn health_thread(stopping: &Arc<Notify>) -> io::Result<Handle> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (handle, stopping) = (runtime.handle().clone(), stopping.clone());
+    let work = move || runtime.block_on(stopping.notified());
+    std::thread::Builder::new().name("health".to_owned()).spawn(work)?;
+    Ok(handle)
 }
 
 fn settings(config: &Config) -> server::Settings {

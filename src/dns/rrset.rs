@@ -81,6 +81,12 @@ pub fn header(rtype: Rtype, ttl: u32, rdata: &[u8]) -> [u8; RECORD_HEADER] {
 }
 
 impl<'a> RrsetRef<'a> {
+    /// The TTL of its records; 0 if there are none.
+    pub fn ttl(self) -> u32 {
+        let octets = self.records.get(4..8).and_then(|octets| octets.try_into().ok());
+        octets.map_or(0, u32::from_be_bytes)
+    }
+
     /// Each record from its type on, with the RDATA apart.
     pub fn iter(self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
         let mut rest = self.records;

@@ -18,8 +18,10 @@ use super::hysteresis::{self, Flip};
 use super::table::{Reading, Slot, Table};
 use super::{Check, Reason, Verdict};
 use crate::dns::Now;
+use crate::metrics::Health as Counters;
 
-/// How often the table is swept: a check whose record is gone is probed for at most twice as long.
+/// How often the table is swept: a check whose record is gone is probed for at most twice as long, and one that was
+/// paused goes on within as long.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The shortest interval between two probes of a check, so that a record's `interval=0` is no flood.
@@ -28,8 +30,8 @@ const INTERVAL_MIN: Duration = Duration::from_millis(100);
 /// The longest, so that no number in a record runs past the clock's range.
 const INTERVAL_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How often a check that is not probed for now is looked at again.
-const PAUSE_LOOK: Duration = Duration::from_secs(1);
+/// The most of its interval by which a probe may come early, whatever is set.
+const JITTER_MAX: f64 = 0.5;
 
 /// How many turns that nobody waits for any more are let stand before they are looked for.
 const TURNS_STALE_MAX: usize = 1024;
@@ -42,7 +44,7 @@ type Wish = Box<dyn Fn(&Check) -> bool + Send>;
 pub struct Settings {
     /// From the start of one probe to the start of the next, for checks that do not say.
     pub interval: Duration,
-    /// By which share of its interval a probe may come early.
+    /// By which share of its interval a probe may come early, half of it at the most.
     pub jitter: f64,
     /// How long a check that no zone claims is kept after the last query that asked for it.
     pub forget: Duration,
@@ -71,6 +73,8 @@ pub struct Parts<P, C, O> {
     pub clock: C,
     /// Is told of each verdict, in their order.
     pub observe: O,
+    /// Where the checker counts what it does.
+    pub counters: Arc<Counters>,
 }
 
 /// A running checker.
@@ -99,26 +103,16 @@ impl Checker {
         C: Fn() -> Now + Send + 'static,
         O: FnMut(&Outcome) + Send + 'static,
     {
-        let first_verdicts = Arc::new(Notify::new());
         let (wishes, wished) = mpsc::unbounded_channel();
-        let schedule = Schedule {
-            settings,
-            parts,
-            first_verdicts: Arc::clone(&first_verdicts),
-            spread: RandomState::new(),
-            watches: Slab::new(),
-            due: BinaryHeap::new(),
-            waiting: VecDeque::new(),
-            probes: JoinSet::new(),
-            under_way: HashMap::new(),
-            turns: 0,
-        };
+        let schedule = Schedule::new(settings, parts);
+        let first_verdicts = Arc::clone(&schedule.first_verdicts);
         Self { first_verdicts, wishes, task: tokio::spawn(run(table, schedule, wished, shutdown)) }
     }
 
     /// Waits until each of `slots` was probed or `deadline` has passed; returns how many have no state even so.
     ///
-    /// Slots that a full table turned away, and those that are paused, are not waited for, but counted.
+    /// Slots that a full table turned away are not waited for, but counted; those on whose probes nothing hangs, by
+    /// what operators say, are neither.
     pub async fn warm(&self, slots: &[Arc<Slot>], deadline: Duration) -> usize {
         let all = async {
             for slot in slots {
@@ -127,10 +121,12 @@ impl Checker {
         };
         // The count says whether the deadline passed.
         let _ = time::timeout(deadline, all).await;
-        slots.iter().filter(|slot| !slot.has_verdict()).count()
+        slots.iter().filter(|slot| !slot.has_verdict() && !slot.is_moot()).count()
     }
 
-    /// Has the checks probed at once that `which` picks; their next probes keep to their beat.
+    /// Has the checks probed at once that `which` picks, beside the probes that are due by their beat.
+    ///
+    /// One that is being probed is probed again right after; one that is paused is not probed.
     pub fn probe_now(&self, which: impl Fn(&Check) -> bool + Send + 'static) {
         // Who is not there any more needs no probes.
         let _ = self.wishes.send(Box::new(which));
@@ -148,7 +144,7 @@ impl Checker {
         loop {
             // Made before the look at the slot: a verdict between the two still ends the wait.
             let verdict = self.first_verdicts.notified();
-            if slot.was_probed() || slot.is_retired() || slot.is_paused() {
+            if slot.was_probed() || slot.is_retired() || slot.is_moot() {
                 return;
             }
             verdict.await;
@@ -185,6 +181,7 @@ async fn run<P, F, C, O>(
                 if table.sweep(start.elapsed(), schedule.settings.forget) > 0 {
                     schedule.drop_retired();
                 }
+                schedule.resume();
                 turned_away = report_turned_away(turned_away, table.turned_away());
             }
         }
@@ -219,6 +216,8 @@ struct Schedule<P, C, O> {
     due: BinaryHeap<Reverse<Turn>>,
     /// Watches whose turn has come and that wait for another's probe to end.
     waiting: VecDeque<usize>,
+    /// Watches that were paused when their turn came, and the number of that turn.
+    paused: Vec<(usize, u64)>,
     probes: JoinSet<Verdict>,
     under_way: HashMap<task::Id, usize>,
     /// How many turns were given.
@@ -231,18 +230,33 @@ type Turn = (Instant, u64, usize);
 /// One check and its probes.
 struct Watch {
     slot: Arc<Slot>,
-    /// The time its last probe was due at, by the beat of its interval.
+    /// The time its probe is due by the beat of its interval: the one under way, or else the next.
     beat: Instant,
-    /// The turn it waits for.
-    turn: u64,
+    /// The number of the turn it waits for or has, and the time of that.
+    turn: (u64, Instant),
     /// When its probe started, while it is under way.
     started: Option<Instant>,
     /// Whether its turn has come and it waits for another's probe to end.
     is_waiting: bool,
+    /// Whether the turn it waits for or has is beside its beat.
+    is_extra: bool,
     /// Whether it is to be probed again as soon as its probe has ended.
     again: bool,
     /// Whether it had its first probe, after which it is spread.
     is_spread: bool,
+}
+
+impl Watch {
+    /// The watch of a slot whose first probe is due now.
+    fn new(slot: Arc<Slot>, now: Instant) -> Self {
+        let (turn, started, is_waiting, is_extra) = ((0, now), None, false, false);
+        Self { slot, beat: now, turn, started, is_waiting, is_extra, again: false, is_spread: false }
+    }
+
+    /// Whether it can go with its slot: nothing of it is under way.
+    fn is_over(&self) -> bool {
+        self.slot.is_retired() && self.started.is_none()
+    }
 }
 
 impl<P, F, C, O> Schedule<P, C, O>
@@ -252,22 +266,37 @@ where
     C: Fn() -> Now,
     O: FnMut(&Outcome),
 {
+    /// A schedule of nothing yet.
+    fn new(settings: Settings, parts: Parts<P, C, O>) -> Self {
+        Self {
+            settings,
+            parts,
+            first_verdicts: Arc::default(),
+            spread: RandomState::new(),
+            watches: Slab::new(),
+            due: BinaryHeap::new(),
+            waiting: VecDeque::new(),
+            paused: Vec::new(),
+            probes: JoinSet::new(),
+            under_way: HashMap::new(),
+            turns: 0,
+        }
+    }
+
     /// Takes up a slot, whose first probe is due at once.
     fn add(&mut self, slot: Arc<Slot>) {
         let now = Instant::now();
-        let watch =
-            Watch { slot, beat: now, turn: 0, started: None, is_waiting: false, again: false, is_spread: false };
-        let id = self.watches.insert(watch);
+        let id = self.watches.insert(Watch::new(slot, now));
         self.give_turn(id, now);
     }
 
     /// Has a watch probed at `at`, and at no other time it may have waited for.
     fn give_turn(&mut self, id: usize, at: Instant) {
         self.turns += 1;
-        self.watches[id].turn = self.turns;
+        self.watches[id].turn = (self.turns, at);
         self.due.push(Reverse((at, self.turns, id)));
         if self.due.len() > 2 * self.watches.len() + TURNS_STALE_MAX {
-            self.due.retain(|Reverse((_, turn, id))| self.watches.get(*id).is_some_and(|watch| watch.turn == *turn));
+            self.due.retain(|Reverse((_, turn, id))| self.watches.get(*id).is_some_and(|watch| watch.turn.0 == *turn));
         }
     }
 
@@ -281,16 +310,9 @@ where
         let now = Instant::now();
         while self.next().is_some_and(|at| at <= now) {
             let Some(Reverse((_, turn, id))) = self.due.pop() else { return };
-            let Some(watch) = self.watches.get_mut(id).filter(|watch| watch.turn == turn) else { continue };
-            if watch.slot.is_retired() {
-                self.watches.remove(id);
-            } else if watch.slot.is_paused() {
-                watch.beat = now;
-                self.give_turn(id, now + PAUSE_LOOK);
-            } else {
-                watch.is_waiting = true;
-                self.waiting.push_back(id);
-            }
+            let Some(watch) = self.watches.get_mut(id).filter(|watch| watch.turn.0 == turn) else { continue };
+            watch.is_waiting = true;
+            self.waiting.push_back(id);
         }
         self.start_waiting();
     }
@@ -298,13 +320,31 @@ where
     /// Starts probes of those that wait, first come, first served.
     fn start_waiting(&mut self) {
         while self.under_way.len() < self.settings.concurrency.max(1) {
-            let Some(id) = self.waiting.pop_front() else { return };
+            let Some(id) = self.waiting.pop_front() else { break };
             let watch = &mut self.watches[id];
-            (watch.is_waiting, watch.started) = (false, Some(Instant::now()));
-            // A task of its own: what probing needs is freed between probes, and a panic costs one verdict.
-            let probe = self.probes.spawn((self.parts.probe)(Arc::clone(&watch.slot)));
-            self.under_way.insert(probe.id(), id);
+            watch.is_waiting = false;
+            if watch.slot.is_retired() {
+                self.watches.remove(id);
+            } else if watch.slot.is_paused() {
+                self.paused.push((id, watch.turn.0));
+            } else {
+                self.start(id);
+            }
         }
+        let counters = &self.parts.counters;
+        counters.under_way.set(self.under_way.len() as u64);
+        counters.waiting.set(self.waiting.len() as u64);
+    }
+
+    /// Starts the probe of a watch.
+    fn start(&mut self, id: usize) {
+        let (watch, now) = (&mut self.watches[id], Instant::now());
+        watch.started = Some(now);
+        self.parts.counters.started.add(1);
+        self.parts.counters.late.count(now.saturating_duration_since(watch.turn.1));
+        // A task of its own: what probing needs is freed between probes, and a panic costs one verdict.
+        let probe = self.probes.spawn((self.parts.probe)(Arc::clone(&watch.slot)));
+        self.under_way.insert(probe.id(), id);
     }
 
     /// Takes the verdict of a probe that has ended, and gives its watch the next turn.
@@ -315,21 +355,57 @@ where
         };
         let Some(id) = self.under_way.remove(&task) else { return };
         let now = Instant::now();
-        let interval = self.interval(id);
         let watch = &mut self.watches[id];
         let took = watch.started.take().map_or(Duration::ZERO, |started| now - started);
         let slot = Arc::clone(&watch.slot);
-        let gap = if watch.is_spread { interval } else { interval.mul_f64(self.fraction(id)) };
-        let watch = &mut self.watches[id];
-        watch.is_spread = true;
-        // A probe longer than the interval is followed by the next at once.
-        watch.beat = (watch.beat + gap).max(now);
-        let again = mem::take(&mut watch.again);
-        let early = interval.mul_f64(self.settings.jitter.clamp(0.0, 0.5) * self.fraction(id));
-        let next = if again { now } else { (self.watches[id].beat - early).max(now) };
-        self.publish(&slot, verdict, took, (next - now, interval));
+        self.move_beat(id, now);
+        let next = self.next_probe(id, now);
+        self.publish(&slot, verdict, took, |this, verdicts| this.nth_probe(id, next, verdicts) - now);
         self.give_turn(id, next);
         self.start_waiting();
+    }
+
+    /// Moves the beat of a watch on whose probe has ended, to where the next is due.
+    fn move_beat(&mut self, id: usize, now: Instant) {
+        let interval = self.interval(id);
+        let gap = if self.watches[id].is_spread { interval } else { interval.mul_f64(self.fraction(id)) };
+        let watch = &mut self.watches[id];
+        watch.is_spread = true;
+        if !watch.is_extra {
+            watch.beat += gap;
+        }
+        if watch.beat < now {
+            // A probe longer than the interval is followed by the next at once.
+            watch.beat = now;
+            self.parts.counters.overran.add(1);
+        }
+    }
+
+    /// When the next probe of a watch is due whose last one has ended: by its beat, or a little earlier.
+    fn next_probe(&mut self, id: usize, now: Instant) -> Instant {
+        let early = self.earliness_max(id).mul_f64(self.fraction(id));
+        let watch = &mut self.watches[id];
+        watch.is_extra = mem::take(&mut watch.again);
+        if watch.is_extra { now } else { watch.beat.checked_sub(early).unwrap_or(now).max(now) }
+    }
+
+    /// When the probe with this number, counted from 1, can start at the earliest; the first is due at `next`.
+    fn nth_probe(&self, id: usize, next: Instant, number: u16) -> Instant {
+        let watch = &self.watches[id];
+        // An extra probe is none of the beat's.
+        let beats = u32::from(number.saturating_sub(1)).checked_sub(u32::from(watch.is_extra));
+        match beats {
+            Some(beats) if number > 1 => {
+                let beat = watch.beat + self.interval(id).saturating_mul(beats);
+                beat.checked_sub(self.earliness_max(id)).unwrap_or(next).max(next)
+            }
+            Some(_) | None => next,
+        }
+    }
+
+    /// By how much a probe of a watch may come early.
+    fn earliness_max(&self, id: usize) -> Duration {
+        self.interval(id).mul_f64(self.settings.jitter.clamp(0.0, JITTER_MAX))
     }
 
     /// A number from 0 to 1 that is another one at each turn of each watch.
@@ -354,20 +430,47 @@ where
             let watch = &mut self.watches[id];
             if watch.started.is_some() {
                 watch.again = true;
-            } else if !watch.is_waiting {
+            } else if !watch.is_waiting && !watch.slot.is_paused() {
+                // The first probe is that of its beat.
+                watch.is_extra = watch.is_spread;
                 self.give_turn(id, now);
             }
         }
     }
 
-    /// Lets go of what the table has let go of, unless its probe is under way.
-    fn drop_retired(&mut self) {
-        self.watches.retain(|_, watch| !watch.slot.is_retired() || watch.started.is_some() || watch.is_waiting);
+    /// Has those probed at once that were paused when their turn came and are not any more; after that they keep to the
+    /// beat they had.
+    fn resume(&mut self) {
+        let now = Instant::now();
+        for (id, turn) in mem::take(&mut self.paused) {
+            let Some(watch) = self.watches.get(id).filter(|watch| watch.turn.0 == turn) else { continue };
+            if watch.slot.is_paused() {
+                self.paused.push((id, turn));
+                continue;
+            }
+            let (interval, watch) = (self.interval(id), &mut self.watches[id]);
+            let missed = now.saturating_duration_since(watch.beat).as_nanos() / interval.as_nanos();
+            watch.beat += interval.saturating_mul(u32::try_from(missed + 1).unwrap_or(u32::MAX));
+            watch.is_extra = watch.is_spread;
+            self.give_turn(id, now);
+        }
     }
 
-    /// Tells the slot what a verdict has made of its state, and who observes. The next probe is due `ahead`, and those
-    /// after it an interval apart.
-    fn publish(&mut self, slot: &Arc<Slot>, verdict: Verdict, took: Duration, (ahead, interval): (Duration, Duration)) {
+    /// Lets go of what the table has let go of, unless its probe is under way.
+    fn drop_retired(&mut self) {
+        self.waiting.retain(|id| !self.watches[*id].is_over());
+        self.watches.retain(|_, watch| !watch.is_over());
+    }
+
+    /// Tells the slot what a verdict has made of its state, and who observes. `ahead` tells how long it is until the
+    /// probe with a number, counted from the next one, can start at the earliest.
+    fn publish(
+        &mut self,
+        slot: &Arc<Slot>,
+        verdict: Verdict,
+        took: Duration,
+        ahead: impl FnOnce(&Self, u16) -> Duration,
+    ) {
         let (passed, weight, reason) = match verdict {
             Verdict::Pass { weight } => (true, weight, None),
             Verdict::Fail(reason) => (false, slot.read().weight, Some(reason)),
@@ -379,11 +482,10 @@ where
             last.since = now.unix_secs;
         }
         (last.at, last.took, last.reason) = (now.unix_secs, took, reason.clone());
-        let until = last
-            .run
-            .verdicts_to_change(thresholds)
-            .map(|verdicts| now.monotonic + ahead + interval.saturating_mul(u32::from(verdicts.saturating_sub(1))));
+        let missing = last.run.verdicts_to_change(thresholds);
+        let until = missing.map(|verdicts| now.monotonic.saturating_add(ahead(self, verdicts)));
         slot.publish(Reading { state: last.run.state, weight, until, drained: false }, last);
+        self.parts.counters.ended(reason.as_ref().map(Reason::name), flip.is_some());
         if !slot.is_retired() {
             (self.parts.observe)(&Outcome { slot: Arc::clone(slot), took, reason, flip });
         }
@@ -397,8 +499,11 @@ mod tests {
     use std::future;
     use std::sync::Mutex;
 
+    use wildmatch::WildMatch;
+
     use super::*;
     use crate::health::hysteresis::Thresholds;
+    use crate::health::overrides::{Action, Override, Overrides, Subject};
     use crate::health::table::Named;
     use crate::health::{Check, Kind, State, events};
 
@@ -474,6 +579,8 @@ mod tests {
         table: Arc<Table>,
         checker: Checker,
         fake: Arc<Fake>,
+        counters: Arc<Counters>,
+        start: Instant,
     }
 
     impl Rig {
@@ -482,14 +589,45 @@ mod tests {
         }
 
         fn start_with(concurrency: usize, shutdown: impl Future<Output = ()> + Send + 'static) -> Self {
+            Self::start_as(Settings { interval: INTERVAL, jitter: 0.0, forget: FORGET, concurrency }, shutdown)
+        }
+
+        fn start_as(settings: Settings, shutdown: impl Future<Output = ()> + Send + 'static) -> Self {
             let table = Arc::new(Table::new(20_000));
             let fake = Arc::new(Fake::default());
-            let settings = Settings { interval: INTERVAL, jitter: 0.0, forget: FORGET, concurrency };
             let target = Arc::clone(&fake);
             let probe = move |slot| Arc::clone(&target).probe(slot);
-            let checker = Checker::spawn(Arc::clone(&table), settings, parts(probe, &table), shutdown);
-            Self { table, checker, fake }
+            let parts = parts(probe, &table);
+            let (counters, start) = (Arc::clone(&parts.counters), Instant::now());
+            let checker = Checker::spawn(Arc::clone(&table), settings, parts, shutdown);
+            Self { table, checker, fake, counters, start }
         }
+
+        /// How far a moment of the clock of queries is ahead.
+        fn ahead(&self, until: Duration) -> Duration {
+            until.saturating_sub(self.start.elapsed())
+        }
+
+        /// Pauses what a pattern holds; nothing if it is empty.
+        fn pause(&self, pattern: &str) {
+            let said = Override {
+                subject: Subject::Check(WildMatch::new(pattern)),
+                action: Action::Pause,
+                until: None,
+                author: None,
+                reason: None,
+            };
+            self.table.set_overrides(Arc::new(Overrides::new(vec![said])));
+        }
+    }
+
+    /// Waits until a port was probed so many times.
+    async fn probed(rig: &Rig, port: u16, times: usize) {
+        while rig.fake.starts(port).len() < times {
+            time::sleep(Duration::from_millis(1)).await;
+        }
+        // The verdict is there before the next millisecond.
+        time::sleep(Duration::from_millis(1)).await;
     }
 
     /// Checks that no record names.
@@ -501,7 +639,8 @@ mod tests {
     fn parts<P>(probe: P, table: &Arc<Table>) -> Parts<P, impl Fn() -> Now + use<P>, impl FnMut(&Outcome) + use<P>> {
         let (start, table) = (Instant::now(), Arc::clone(table));
         let clock = move || Now { unix_secs: start.elapsed().as_secs(), monotonic: start.elapsed() };
-        Parts { probe, clock, observe: move |outcome: &Outcome| events::log(outcome, &table) }
+        let observe = move |outcome: &Outcome| drop(events::log(outcome, &table));
+        Parts { probe, clock, observe, counters: Arc::default() }
     }
 
     fn check(port: u16) -> Check {
@@ -534,16 +673,194 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn checks_seen_together_are_spread_after_their_first_probe() {
+    async fn checks_seen_together_spread_over_the_whole_interval() {
         let rig = Rig::start();
-        for port in 0..100 {
+        for port in 0..1000 {
             rig.table.slot(&check(port));
         }
-        pass(6).await;
-        let mut seconds: Vec<_> = (0..100).map(|port| rig.fake.starts(port)[1]).collect();
-        seconds.sort();
-        seconds.dedup();
-        assert!(seconds.len() > 10, "{} different times", seconds.len());
+        pass(31).await;
+        // From the third probe on, in tenths of the interval: with even chances each has 100, and none is ever as far off.
+        let mut tenths = [0; 10];
+        for port in 0..1000 {
+            let third = rig.fake.starts(port)[2] - rig.start;
+            tenths[(third.as_millis() % INTERVAL.as_millis() / (INTERVAL.as_millis() / 10)) as usize] += 1;
+        }
+        assert!(tenths.iter().all(|count| (50..150).contains(count)), "{tenths:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_probe_comes_early_by_its_jitter_at_most_and_never_late_and_the_beat_is_kept() {
+        let jitter = 0.2;
+        let settings = Settings { interval: INTERVAL, jitter, forget: FORGET * 1000, concurrency: 1000 };
+        let rig = Rig::start_as(settings, future::pending());
+        rig.table.slot(&check(1));
+        pass(5001).await;
+        let starts = rig.fake.starts(1);
+        assert!((1000..=1002).contains(&starts.len()), "{}", starts.len());
+        // The beat is where the latest of them are, as none is late.
+        let phase = |at: &Instant| Duration::from_secs(5) + (*at - starts[1]);
+        let after_beat = |at: &Instant, origin: Duration| {
+            let phase = (phase(at) + INTERVAL).saturating_sub(origin).as_secs_f64() / INTERVAL.as_secs_f64();
+            phase - phase.round()
+        };
+        let offsets: Vec<_> = starts[1..].iter().map(|at| after_beat(at, Duration::ZERO)).collect();
+        let (first, last) = offsets.iter().fold((f64::MAX, f64::MIN), |(low, high), at| (low.min(*at), high.max(*at)));
+        assert!(last - first <= jitter + 0.001, "from {first} to {last}");
+        assert!(last - first > 0.9 * jitter, "from {first} to {last}");
+        let mean = offsets.iter().sum::<f64>() / offsets.len() as f64;
+        assert!((mean - (first + last) / 2.0).abs() < 0.02, "{mean} between {first} and {last}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wobbling_state_says_when_it_could_change_at_the_earliest() {
+        let thresholds = Thresholds { fall: 3, rise: 2, forgive: 2 };
+        for jitter in [0.0, 0.1] {
+            let settings = Settings { interval: INTERVAL, jitter, forget: FORGET, concurrency: 1000 };
+            let rig = Rig::start_as(settings, future::pending());
+            let slot = rig.table.slot(&Check { thresholds, ..check(1) });
+            // The verdict, and how many intervals it is to the one that could change the state.
+            let rows: [(bool, f64); 11] = [
+                (true, 0.0),
+                (true, 0.0),
+                (false, 2.0),
+                (true, 2.0),
+                (true, 0.0),
+                (false, 2.0),
+                (false, 1.0),
+                (false, 0.0),
+                (true, 1.0),
+                (false, 0.0),
+                (true, 1.0),
+            ];
+            let mut expected = Vec::new();
+            for (number, (passes, intervals)) in rows.into_iter().enumerate() {
+                if passes {
+                    rig.fake.recover(1)
+                } else {
+                    rig.fake.tell(1, Behaviour::Fails)
+                }
+                probed(&rig, 1, number + 1).await;
+                let until = slot.read().until;
+                assert_eq!(until.is_some(), intervals > 0.0, "after verdict {number}");
+                let Some(until) = until else { continue };
+                let ahead = rig.ahead(until).as_secs_f64();
+                let most = intervals * INTERVAL.as_secs_f64();
+                // Both ends may be early, and seconds are cut off.
+                let least = most - 2.0 * jitter * INTERVAL.as_secs_f64() - 1.01;
+                assert!((least..=most + jitter * INTERVAL.as_secs_f64()).contains(&ahead), "{ahead} after {number}");
+                expected.push((number + intervals as usize, until));
+            }
+            probed(&rig, 1, rows.len() + 2).await;
+            let starts = rig.fake.starts(1);
+            for (number, until) in expected {
+                assert!(starts[number] - rig.start >= until, "probe {number} was before {until:?}");
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_probe_asked_for_is_made_at_once_and_the_beat_is_kept() {
+        let rig = Rig::start();
+        rig.table.slot(&check(1));
+        rig.table.slot(&check(2));
+        probed(&rig, 1, 2).await;
+        time::sleep(Duration::from_secs(2)).await;
+        let now = Instant::now();
+        rig.checker.probe_now(|check| check.kind.targets()[0].ends_with(":1"));
+        pass(20).await;
+        let starts = rig.fake.starts(1);
+        assert!(starts[2] - now <= Duration::from_millis(1));
+        assert!((starts[3] - starts[1]).abs_diff(INTERVAL) <= Duration::from_millis(1));
+        for gap in &rig.fake.gaps(1)[3..] {
+            assert!(gap.abs_diff(INTERVAL) <= Duration::from_millis(1), "{gap:?}");
+        }
+        for gap in &rig.fake.gaps(2)[1..] {
+            assert!(gap.abs_diff(INTERVAL) <= Duration::from_millis(1), "{gap:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_probe_asked_for_while_one_is_under_way_follows_it() {
+        let rig = Rig::start();
+        rig.fake.tell(1, Behaviour::Takes(Duration::from_secs(1)));
+        rig.table.slot(&Check { interval: Some(Duration::from_secs(3600)), ..check(1) });
+        time::sleep(Duration::from_millis(500)).await;
+        (0..3).for_each(|_| rig.checker.probe_now(|_| true));
+        pass(4).await;
+        let gaps = rig.fake.gaps(1);
+        assert!(gaps.len() == 1 && gaps[0].abs_diff(Duration::from_secs(1)) <= Duration::from_millis(1), "{gaps:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_paused_check_is_not_probed_and_keeps_its_state_and_its_beat() {
+        let rig = Rig::start();
+        let slot = rig.table.slot(&check(1));
+        probed(&rig, 1, 2).await;
+        let beat = rig.fake.starts(1)[1];
+        rig.pause("*:1");
+        rig.fake.tell(1, Behaviour::Fails);
+        rig.checker.probe_now(|_| true);
+        pass(42).await;
+        assert_eq!((rig.fake.starts(1).len(), slot.state()), (2, State::Up));
+        let resumed = Instant::now();
+        rig.pause("nothing");
+        pass(30).await;
+        let starts = rig.fake.starts(1);
+        assert!(starts[2] - resumed <= SWEEP_INTERVAL + Duration::from_millis(1));
+        assert_eq!(slot.state(), State::Down);
+        for start in &starts[3..] {
+            let off = (*start - beat).as_millis() % INTERVAL.as_millis();
+            assert!(off <= 1 || off >= INTERVAL.as_millis() - 1, "{off} ms off the beat");
+        }
+        assert!(starts.len() >= 7);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_check_that_goes_while_it_is_paused_or_waits_leaves_nothing_behind() {
+        let rig = Rig::start_with(1, future::pending());
+        rig.fake.tell(1, Behaviour::Takes(Duration::from_secs(100)));
+        let first = rig.table.claim(named([check(1)]));
+        rig.pause("*:2");
+        let others = rig.table.claim(named([check(2), check(3)]));
+        pass(3).await;
+        assert_eq!((rig.counters.under_way.get(), rig.counters.waiting.get()), (1, 2));
+        drop(others);
+        pass(3).await;
+        assert_eq!(rig.table.len(), 1);
+        drop(first);
+        pass(200).await;
+        assert_eq!((rig.counters.under_way.get(), rig.counters.waiting.get()), (0, 0));
+        assert!(rig.fake.starts(2).is_empty() && rig.fake.starts(3).is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn zones_that_change_each_second_leave_nothing_behind() {
+        let (table, fake) = (Arc::new(Table::new(1000)), Arc::new(Fake::default()));
+        let target = Arc::clone(&fake);
+        let probe = move |slot| Arc::clone(&target).probe(slot);
+        let settings = Settings { interval: INTERVAL_MAX, jitter: 0.0, forget: FORGET, concurrency: 10 };
+        let mut schedule = Schedule::new(settings, parts(probe, &table));
+        let mut claims = table.claim(Vec::new());
+        for second in 0..3000u16 {
+            let renewed: Vec<Check> = (0..10)
+                .map(|port| Check { interval: Some(INTERVAL_MAX), ..check(10 * second % 50_000 + port) })
+                .collect();
+            claims = table.claim(renewed.into_iter().map(Named::from).collect());
+            for slot in poll_fn(|context| table.poll_news(context)).await {
+                schedule.add(slot);
+            }
+            schedule.start_due();
+            while let Some(ended) = schedule.probes.join_next_with_id().await {
+                schedule.end(ended);
+            }
+            table.sweep(Duration::from_secs(second.into()), FORGET);
+            schedule.drop_retired();
+            time::advance(Duration::from_secs(1)).await;
+        }
+        assert!(schedule.watches.len() <= 20, "{} watches", schedule.watches.len());
+        assert!(schedule.due.len() <= TURNS_STALE_MAX + 40, "{} turns", schedule.due.len());
+        assert!(schedule.watches.capacity() <= 64 && schedule.due.capacity() <= 4096);
+        drop(claims);
     }
 
     #[tokio::test(start_paused = true)]
@@ -621,6 +938,9 @@ mod tests {
         for port in 0..40 {
             assert!(!rig.fake.starts(port).is_empty());
         }
+        // First come, first served.
+        let first: Vec<u16> = rig.fake.log.lock().unwrap().starts[..40].iter().map(|(port, _)| *port).collect();
+        assert_eq!(first, (0..40).collect::<Vec<_>>());
     }
 
     #[tokio::test(start_paused = true)]
@@ -701,6 +1021,33 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn warming_does_not_wait_for_what_is_paused() {
+        let rig = Rig::start();
+        rig.pause("*:1");
+        let claims = rig.table.claim(named([check(1), check(2)]));
+        let start = Instant::now();
+        assert_eq!(rig.checker.warm(claims.slots(), Duration::from_secs(30)).await, 1);
+        assert!(start.elapsed() <= Duration::from_millis(1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_done_is_counted() {
+        let rig = Rig::start_with(1, future::pending());
+        rig.fake.tell(1, Behaviour::Fails);
+        rig.fake.tell(2, Behaviour::Takes(Duration::from_secs(7)));
+        rig.table.slot(&check(1));
+        rig.table.slot(&check(2));
+        rig.table.slot(&check(3));
+        pass(1).await;
+        let counted = "probes_started=2 probes_passed=0 probes_failed=1 probes_flips=1 probes_overran=0 \
+                       probes_under_way=1 probes_waiting=1 probes_failed_refused=1 probes_late_1ms=2";
+        assert_eq!(rig.counters.snapshot().to_string(), counted);
+        pass(9).await;
+        let snapshot = rig.counters.snapshot();
+        assert!(snapshot.get("probes_overran") > 0 && snapshot.get("probes_late_8192ms") > 0, "{snapshot}");
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn shutdown_ends_all_probes() {
         let rig = Rig::start_with(10, pass(12));
         rig.fake.tell(1, Behaviour::Takes(Duration::from_secs(1000)));
@@ -748,7 +1095,7 @@ mod tests {
         let flip = " INFO target flips target=192.0.2.1 check=tcp 192.0.2.1:1";
         let expected = [
             format!("{flip} from=unknown to=up took_ms=0"),
-            format!("{flip} from=up to=down reason=connection refused took_ms=0"),
+            format!("{flip} from=up to=down cause=refused reason=connection refused took_ms=0"),
             format!("{flip} from=down to=up took_ms=0"),
         ];
         assert_eq!(log.lines().collect::<Vec<_>>(), expected);

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use super::hysteresis::Run;
 use super::overrides::{Action, Overrides};
+use super::state::{self, Kept};
 use super::{Check, Reason, Record, State};
 
 /// All slots, one for each distinct check.
@@ -46,6 +47,10 @@ struct Inner {
     /// Who waits for news.
     checker: Option<Waker>,
     overrides: Arc<Overrides>,
+    /// What an earlier process knew of checks that nobody has asked for yet, by their identity.
+    kept: HashMap<u64, Kept>,
+    /// When that goes; set by the sweep.
+    kept_until: Option<Duration>,
 }
 
 /// Why a slot stays, and until when.
@@ -112,15 +117,20 @@ impl Table {
     }
 
     /// Takes up what operators say from now on.
+    ///
+    /// For one caller at a time. The lock is let go of in between: to hold many overrides against many checks takes
+    /// long.
     pub fn set_overrides(&self, overrides: Arc<Overrides>) {
         let mut inner = self.lock();
         inner.overrides = overrides;
-        let Inner { slots, overrides, .. } = &mut *inner;
-        for (ByCheck(slot), tenure) in slots {
-            slot.paused.store(is_paused(overrides, slot.check(), tenure), Ordering::Relaxed);
-        }
         // Whoever sees the new number finds the new overrides behind the lock.
         self.generation.fetch_add(1, Ordering::Release);
+        let slots: Vec<Arc<Slot>> = inner.slots.keys().map(|ByCheck(slot)| Arc::clone(slot)).collect();
+        drop(inner);
+        for slots in slots.chunks(HEARING_AT_ONCE) {
+            let mut inner = self.lock();
+            slots.iter().for_each(|slot| inner.change(slot.check(), |_| {}));
+        }
     }
 
     /// What operators say.
@@ -131,6 +141,27 @@ impl Table {
     /// Changes whenever what operators say does; for those who keep a copy.
     pub fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
+    }
+
+    /// Takes up what an earlier process knew; a check that is new to the table begins with it.
+    pub fn restore(&self, kept: Vec<Kept>) {
+        let mut inner = self.lock();
+        inner.kept = kept.into_iter().map(|kept| (kept.identity, kept)).collect();
+        inner.kept_until = None;
+    }
+
+    /// What is known of every check at a time, in seconds since 1970, for the next process; sorted.
+    ///
+    /// What an earlier process knew is passed on as it was while nobody has asked for its check.
+    pub fn known(&self, now: u64) -> Vec<Kept> {
+        let (slots, mut known): (Vec<Arc<Slot>>, Vec<Kept>) = {
+            let inner = self.lock();
+            let slots = inner.slots.keys().map(|ByCheck(slot)| Arc::clone(slot)).collect();
+            (slots, inner.kept.values().cloned().collect())
+        };
+        known.extend(slots.iter().filter(|slot| slot.has_verdict()).map(|slot| slot.known(now)));
+        known.sort_by(|one, other| (&one.check, one.identity).cmp(&(&other.check, other.identity)));
+        known
     }
 
     /// Hands new slots to the checker, or keeps its waker until there are some.
@@ -150,6 +181,7 @@ impl Table {
     /// `now` is the time since any fixed start.
     pub fn sweep(&self, now: Duration, forget: Duration) -> usize {
         let mut inner = self.lock();
+        inner.forget_kept(now, forget);
         let before = inner.slots.len();
         inner.slots.retain(|ByCheck(slot), tenure| {
             let stays = tenure.outlasts(now, forget, slot.asked.swap(false, Ordering::Relaxed));
@@ -197,8 +229,13 @@ impl Inner {
         if self.slots.len() >= slots_max {
             return None;
         }
-        let slot = Arc::new(Slot::new(check.clone()));
-        self.slots.insert(ByCheck(Arc::clone(&slot)), Tenure::default());
+        let slot = Slot::new(check.clone());
+        if let Some(kept) = self.kept_of(check) {
+            slot.restore(&kept);
+        }
+        let (slot, tenure) = (Arc::new(slot), Tenure::default());
+        slot.hear(&self.overrides, &tenure);
+        self.slots.insert(ByCheck(Arc::clone(&slot)), tenure);
         self.news.push(Arc::clone(&slot));
         if let Some(checker) = self.checker.take() {
             checker.wake();
@@ -206,26 +243,36 @@ impl Inner {
         Some(slot)
     }
 
-    /// Changes the tenure of a check, if it is in the table, and whether it is paused by that.
+    /// Takes what an earlier process knew of a check.
+    fn kept_of(&mut self, check: &Check) -> Option<Kept> {
+        if self.kept.is_empty() {
+            return None;
+        }
+        let identity = state::identity(check);
+        self.kept.get(&identity).filter(|kept| kept.check == state::shown(check))?;
+        self.kept.remove(&identity)
+    }
+
+    /// Lets go of what an earlier process knew, `forget` after the first sweep.
+    fn forget_kept(&mut self, now: Duration, forget: Duration) {
+        if !self.kept.is_empty() && now >= *self.kept_until.get_or_insert(now.saturating_add(forget)) {
+            self.kept = HashMap::new();
+        }
+    }
+
+    /// Changes the tenure of a check, if it is in the table, and what operators say of it by that.
     fn change(&mut self, check: &Check, change: impl FnOnce(&mut Tenure)) {
         let Self { slots, overrides, .. } = self;
         let Some((ByCheck(slot), _)) = slots.get_key_value(check) else { return };
         let slot = Arc::clone(slot);
         let Some(tenure) = slots.get_mut(check) else { return };
         change(tenure);
-        slot.paused.store(is_paused(overrides, check, tenure), Ordering::Relaxed);
+        slot.hear(overrides, tenure);
     }
 }
 
-/// Whether every record that names a check is told to pause it.
-fn is_paused(overrides: &Overrides, check: &Check, tenure: &Tenure) -> bool {
-    let said = |record| overrides.said_of(check, record) == Some(Action::Pause);
-    match &tenure.records[..] {
-        _ if overrides.is_empty() => false,
-        [] => said(None),
-        records => records.iter().all(|record| said(Some(&**record))),
-    }
-}
+/// How many checks hear what operators say before others have their turn at the table.
+const HEARING_AT_ONCE: usize = 64;
 
 /// How many records are remembered of those that name a check and were shown only by queries.
 const RECORDS_SEEN_MAX: usize = 16;
@@ -314,6 +361,8 @@ pub struct Slot {
     retired: AtomicBool,
     /// Whether it is not probed for now.
     paused: AtomicBool,
+    /// Whether no answer hangs on its probes.
+    moot: AtomicBool,
     /// Whether a probe has ended since the process began.
     probed: AtomicBool,
     last: Mutex<Last>,
@@ -340,6 +389,7 @@ impl Slot {
             check,
             word: AtomicU64::new(Reading::from(State::Unknown).pack()),
             paused: AtomicBool::new(false),
+            moot: AtomicBool::new(false),
             probed: AtomicBool::new(false),
             last: Mutex::default(),
             asked: AtomicBool::new(false),
@@ -400,6 +450,61 @@ impl Slot {
         self.paused.load(Ordering::Relaxed)
     }
 
+    /// Whether no answer hangs on its probes for now: each record that names it is told what to hold of the target, or
+    /// that it is paused.
+    pub fn is_moot(&self) -> bool {
+        self.moot.load(Ordering::Relaxed)
+    }
+
+    /// Takes up what operators say of it to the records that name it.
+    fn hear(&self, overrides: &Overrides, tenure: &Tenure) {
+        let (mut paused, mut moot) = (!overrides.is_empty(), !overrides.is_empty());
+        let unnamed = tenure.records.is_empty().then_some(None);
+        let named = tenure.records.iter().map(|record| Some(&**record));
+        for record in unnamed.into_iter().chain(named) {
+            if !moot {
+                break;
+            }
+            let (pauses, decides) = match overrides.said_of(&self.check, record) {
+                Some(Action::Pause) => (true, true),
+                Some(Action::Up | Action::Down) => (false, true),
+                Some(Action::Drain) | None => (false, false),
+            };
+            (paused, moot) = (paused && pauses, moot && decides);
+        }
+        self.paused.store(paused, Ordering::Relaxed);
+        self.moot.store(moot, Ordering::Relaxed);
+    }
+
+    /// Begins where an earlier process ended. It counts as not probed.
+    fn restore(&self, kept: &Kept) {
+        let thresholds = self.check.thresholds;
+        let below = |count: u16, threshold: u16| count.min(threshold.max(1) - 1);
+        let (failures, passes) = match kept.run.state {
+            State::Up => (below(kept.run.failures, thresholds.fall), below(kept.run.passes, thresholds.forgive)),
+            State::Down | State::Unknown => (0, below(kept.run.passes, thresholds.rise)),
+        };
+        let run = Run { state: kept.run.state, failures, passes };
+        let last = Last { run, since: kept.since, at: kept.at, ..Last::default() };
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = last;
+        self.word.store(Reading { weight: kept.weight, ..run.state.into() }.pack(), Ordering::Relaxed);
+    }
+
+    /// What is known of it at a time, for the next process.
+    fn known(&self, now: u64) -> Kept {
+        let (last, reading) = (self.last(), self.read());
+        Kept {
+            identity: state::identity(&self.check),
+            check: state::shown(&self.check),
+            run: last.run,
+            weight: reading.weight,
+            since: last.since,
+            at: last.at,
+            watched: now,
+            reason: last.reason.map(|reason| state::bounded(&reason.to_string())),
+        }
+    }
+
     /// Says something without a checker, for tests of those who read it.
     #[cfg(test)]
     pub(crate) fn set(&self, reading: Reading) {
@@ -433,9 +538,19 @@ impl Seat {
     }
 
     /// What is to be held true of the target.
+    ///
+    /// An unknown state may change at any moment, as long as somebody probes; and no other one while nobody does.
     pub fn read(&self) -> Reading {
-        let reading = self.slot.read();
+        let mut reading = self.slot.read();
+        if reading.state == State::Unknown && !self.slot.is_retired() {
+            reading.until = Some(Duration::ZERO);
+        }
+        if reading.until.is_some() && self.slot.is_paused() {
+            reading.until = None;
+        }
         match self.said {
+            // What is paused does not change, however it wobbled.
+            Some(Action::Pause) if self.slot.is_paused() => Reading { until: None, ..reading },
             None | Some(Action::Pause) => reading,
             Some(Action::Up) => Reading { weight: reading.weight, ..State::Up.into() },
             Some(Action::Down) => State::Down.into(),
@@ -527,7 +642,8 @@ mod tests {
     use std::task::Wake;
 
     use super::*;
-    use crate::health::Kind;
+    use crate::health::hysteresis::Thresholds;
+    use crate::health::{Kind, sentence};
 
     const FORGET: Duration = Duration::from_secs(60);
 
@@ -691,5 +807,135 @@ mod tests {
         drop(unlisted);
         sweep(&table, 3..=100);
         assert!(!claims.slots()[0].is_retired());
+    }
+
+    /// A record of the zone `example.org`.
+    fn record(name: &str) -> Arc<Record> {
+        Arc::new(Record { zone: "example.org".into(), name: format!("{name}/A"), position: String::new() })
+    }
+
+    /// What operators say, in lines.
+    fn say(table: &Table, lines: &[&str]) {
+        let said = lines.iter().map(|line| sentence::parse(line).unwrap().unwrap());
+        table.set_overrides(Arc::new(Overrides::new(said.collect())));
+    }
+
+    #[test]
+    fn a_check_is_paused_when_every_record_that_names_it_is() {
+        let table = table();
+        let records = |names: &[&str]| names.iter().map(|name| record(name)).collect::<Vec<_>>();
+        let claim = |names: &[&str]| table.claim(vec![Named { check: check(1), records: records(names) }]);
+        let claims = claim(&["a", "b"]);
+        let slot = Arc::clone(&claims.slots()[0]);
+        let rows: [(&[&str], bool, bool); 8] = [
+            (&[], false, false),
+            (&["record a => pause"], false, false),
+            (&["record a => pause", "record b/A => pause"], true, true),
+            (&["record a => pause", "record b => down"], false, true),
+            (&["zone example.org => pause", "record b => drain"], false, false),
+            (&["zone example.org => pause", "record b => up"], false, true),
+            (&["zone example.net => pause"], false, false),
+            (&["target 192.0.2.1 => pause"], true, true),
+        ];
+        for (lines, paused, moot) in rows {
+            say(&table, lines);
+            assert_eq!((slot.is_paused(), slot.is_moot()), (paused, moot), "{lines:?}");
+        }
+        say(&table, &["record a => pause", "record b => pause"]);
+        let more = claim(&["c"]);
+        assert!(!slot.is_paused());
+        drop(more);
+        assert!(slot.is_paused());
+        table.name(&slot, &record("d"));
+        assert!(!slot.is_paused());
+    }
+
+    #[test]
+    fn what_is_said_before_a_check_is_known_holds_from_its_first_sight() {
+        let table = table();
+        say(&table, &["target 192.0.2.1:1 => pause", "check tcp * => down", "target *:2 => pause"]);
+        let flags = [1, 2].map(|number| table.slot(&check(number))).map(|slot| (slot.is_paused(), slot.is_moot()));
+        assert_eq!(flags, [(false, true), (true, true)]);
+    }
+
+    #[test]
+    fn a_seat_says_what_an_operator_says() {
+        let until = Some(Duration::from_secs(9));
+        let wobbling = Reading { weight: Some(7), until, ..UP };
+        let slot = table().slot(&check(1));
+        slot.set(wobbling);
+        let rows = [
+            (None, wobbling),
+            (Some(Action::Up), Reading { until: None, ..wobbling }),
+            (Some(Action::Down), Reading::from(State::Down)),
+            (Some(Action::Drain), Reading { drained: true, ..wobbling }),
+            (Some(Action::Pause), wobbling),
+        ];
+        for (said, expected) in rows {
+            assert_eq!(Seat::new(Arc::clone(&slot), said).read(), expected, "{said:?}");
+        }
+        slot.paused.store(true, Ordering::Relaxed);
+        assert_eq!(Seat::new(slot, Some(Action::Pause)).read(), Reading { until: None, ..wobbling });
+    }
+
+    /// A table that begins with what another knew.
+    fn restored(known: Vec<Kept>) -> Arc<Table> {
+        let table = table();
+        table.restore(known);
+        table
+    }
+
+    #[test]
+    fn what_one_table_knows_another_begins_with() {
+        let fall = |fall| Check { thresholds: Thresholds { fall, ..Thresholds::default() }, ..check(1) };
+        let before = table();
+        let run = Run { state: State::Up, failures: 2, passes: 0 };
+        let last = Last { run, since: 5, at: 9, reason: Some(Reason::Refused), ..Last::default() };
+        before.slot(&fall(3)).publish(Reading { weight: Some(7), ..UP }, last.clone());
+        before.slot(&check(2));
+        let known = before.known(100);
+        assert_eq!(known.len(), 1);
+        assert_eq!((known[0].watched, known[0].reason.as_deref()), (100, Some("connection refused")));
+
+        let after = restored(known);
+        let slot = after.slot(&fall(3));
+        assert_eq!(slot.read(), Reading { weight: Some(7), ..UP });
+        assert_eq!(slot.last(), Last { reason: None, ..last });
+        assert!(slot.has_verdict() && !slot.was_probed());
+        assert_eq!(after.slot(&fall(4)).state(), State::Unknown, "a check that differs in its thresholds is another");
+    }
+
+    #[test]
+    fn what_was_known_is_passed_on_as_it_was_until_it_is_asked_for_or_forgotten() {
+        let before = table();
+        before.slot(&check(1)).publish(UP, Last { run: Run { state: State::Up, ..Run::default() }, ..Last::default() });
+        let known = before.known(100);
+        let after = restored(known.clone());
+        assert_eq!(after.known(200), known);
+        sweep(&after, 1..=60);
+        assert_eq!(after.known(200), known);
+        let taken = restored(known.clone());
+        taken.slot(&check(1));
+        assert_eq!(taken.known(200)[0].watched, 200);
+        sweep(&after, 61..=61);
+        assert_eq!(after.known(200), []);
+        assert_eq!(after.slot(&check(1)).state(), State::Unknown);
+    }
+
+    #[test]
+    fn a_run_that_no_verdicts_make_is_brought_into_bounds() {
+        let kept = |run| Kept { run, ..table_of(&check(1)) };
+        for (state, expected) in [(State::Up, 0), (State::Down, 0)] {
+            let run = Run { state, failures: u16::MAX, passes: u16::MAX };
+            let run = restored(vec![kept(run)]).slot(&check(1)).last().run;
+            assert_eq!((run.state, run.failures, run.passes), (state, expected, expected));
+        }
+    }
+
+    /// What is known of a check that is up.
+    fn table_of(check: &Check) -> Kept {
+        let table = table();
+        table.slot(check).set(UP);
+        table.known(1).remove(0)
     }
 }

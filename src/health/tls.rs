@@ -13,9 +13,9 @@ use super::Tls;
 
 /// The two ways to meet a server's certificate, made once and shared by all probes.
 pub(super) struct Trust {
-    accept_any: ClientConfig,
+    accept_any: Arc<ClientConfig>,
     /// Or why no certificate can be verified here.
-    verify: Result<ClientConfig, Error>,
+    verify: Result<Arc<ClientConfig>, Error>,
 }
 
 impl Trust {
@@ -30,19 +30,17 @@ impl Trust {
         Self { accept_any: client_config(&provider, Arc::new(any)), verify }
     }
 
-    /// The configuration of one connection, which offers `alpn`.
-    pub(super) fn client_config(&self, tls: Tls, alpn: &[&str]) -> Result<ClientConfig, Error> {
-        let mut config = match tls {
-            Tls::AcceptAny => self.accept_any.clone(),
-            Tls::Verify => self.verify.clone()?,
-        };
-        config.alpn_protocols = alpn.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
-        Ok(config)
+    /// The configuration of a connection.
+    pub(super) fn client_config(&self, tls: Tls) -> Result<Arc<ClientConfig>, Error> {
+        match tls {
+            Tls::AcceptAny => Ok(Arc::clone(&self.accept_any)),
+            Tls::Verify => self.verify.clone(),
+        }
     }
 }
 
 /// Builds a configuration around `verifier`.
-fn client_config(provider: &Arc<CryptoProvider>, verifier: Arc<dyn ServerCertVerifier>) -> ClientConfig {
+fn client_config(provider: &Arc<CryptoProvider>, verifier: Arc<dyn ServerCertVerifier>) -> Arc<ClientConfig> {
     let mut config = ClientConfig::builder_with_provider(Arc::clone(provider))
         .with_safe_default_protocol_versions()
         .expect("ring has cipher suites for TLS 1.2 and 1.3")
@@ -51,7 +49,7 @@ fn client_config(provider: &Arc<CryptoProvider>, verifier: Arc<dyn ServerCertVer
         .with_no_client_auth();
     // A resumed session skips the certificate, so one that has expired since would go unseen.
     config.resumption = Resumption::disabled();
-    config
+    Arc::new(config)
 }
 
 /// Accepts every certificate, as PowerDNS does: a check asks whether a service answers, not who it is.

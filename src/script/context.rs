@@ -4,7 +4,7 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -145,9 +145,12 @@ struct Said {
     overrides: RefCell<Arc<Overrides>>,
     /// The record of the program that runs; only where anything is said.
     record: RefCell<Option<Arc<Record>>>,
-    /// What was found for a program and a slot.
-    found: RefCell<HashMap<(u64, usize), Option<Action>>>,
+    /// What was found for a program and a slot. As long as the slot is held, if weakly, no other has its address.
+    found: RefCell<HashMap<(u64, *const Slot), Found>>,
 }
+
+/// What operators say of a slot.
+type Found = (Weak<Slot>, Option<Action>);
 
 impl Said {
     /// Takes up what is said now, and of whom.
@@ -174,7 +177,7 @@ impl Said {
             found.clear();
         }
         let said = || overrides.said_of(slot.check(), self.record.borrow().as_deref());
-        *found.entry((program, Arc::as_ptr(slot).addr())).or_insert_with(said)
+        found.entry((program, Arc::as_ptr(slot))).or_insert_with(|| (Arc::downgrade(slot), said())).1
     }
 }
 

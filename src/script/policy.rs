@@ -7,8 +7,8 @@ use super::Modules;
 use super::api::{Builtin, builtins};
 use crate::config;
 use crate::dns::NameRef;
-use crate::health::Check;
 use crate::health::check::Reach;
+use crate::health::{Check, Kind};
 
 /// What the scripts of one zone may do: shared by its programs, never changed.
 #[derive(Clone, Debug)]
@@ -49,6 +49,7 @@ impl Policy {
             set("probe-networks", put(&mut limits.probe_networks, networks.as_ref()));
             let refused = zone.probe_networks_refused.as_ref();
             set("probe-networks-refused", put(&mut limits.probe_networks_refused, refused));
+            set("exec-programs", put(&mut limits.exec_programs, zone.exec_programs.as_ref()));
         }
         let denied = denied(&limits.allow, &limits.deny);
         let (allowed, refused) = (limits.probe_networks.clone(), limits.probe_networks_refused.clone());
@@ -104,10 +105,29 @@ impl Policy {
     /// Of one that has a name to resolve nobody knows yet where it leads: the prober holds what it finds to the reach of
     /// the check.
     pub fn refuses_probe(&self, check: &Check) -> Option<String> {
+        match &check.kind {
+            Kind::Exec { command, .. } => {
+                if let Some(why) = self.refuses_program(command.first().map_or("", AsRef::as_ref)) {
+                    return Some(why);
+                }
+            }
+            // Nothing is sent to anyone.
+            Kind::File { .. } | Kind::Fixed { .. } | Kind::Unusable { .. } => return None,
+            Kind::Tcp { .. } | Kind::Tls { .. } | Kind::Http { .. } => {}
+            Kind::Icmp(_) | Kind::Dns { .. } | Kind::Grpc { .. } => {}
+        }
         let target = check.target().filter(|target| !self.reach.allows(*target))?;
         let is_refused = self.reach.refused.iter().any(|network| network.contains(&target.to_canonical()));
         let key = self.key(if is_refused { "probe-networks-refused" } else { "probe-networks" });
         Some(format!("may not have `{target}` probed in this zone ({key})"))
+    }
+
+    /// Why a program may not be run, if so.
+    fn refuses_program(&self, program: &str) -> Option<String> {
+        if self.limits.exec_programs.iter().any(|allowed| allowed == program) {
+            return None;
+        }
+        Some(format!("may not have `{program}` run in this zone ({})", self.key("exec-programs")))
     }
 
     /// Why a name may not be looked up, if so; reads on from the name of the builtin that asks for it.
@@ -147,4 +167,30 @@ fn denied(allow: &[String], deny: &[String]) -> Vec<(&'static str, &'static str)
         if is_in(deny, builtin) { Some("deny") } else { is_left_out.then_some("allow") }
     };
     builtins().iter().filter_map(|builtin| Some((builtin.name, key(builtin)?))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Zone;
+    use crate::dns::Name;
+
+    #[test]
+    fn a_program_runs_only_where_it_is_listed() {
+        let server = config::Lua { exec_programs: vec!["/bin/of-server".into()], ..config::Lua::default() };
+        let mut zone = Zone::new(Name::root());
+        zone.exec_programs = Some(vec!["/bin/of-zone".into()]);
+        let rows = [
+            (&config::Lua::default(), None, "/bin/any", Some("`lua.exec-programs`")),
+            (&server, None, "/bin/of-server", None),
+            (&server, None, "/bin/of-server/", Some("`lua.exec-programs`")),
+            (&server, Some(&zone), "/bin/of-zone", None),
+            (&server, Some(&zone), "/bin/of-server", Some("`zone.exec-programs`")),
+        ];
+        for (server, zone, program, key) in rows {
+            let check = Check::new(Kind::Exec { command: [program.into()].into(), address: None });
+            let expected = key.map(|key| format!("may not have `{program}` run in this zone ({key})"));
+            assert_eq!(Policy::new(server, zone).refuses_probe(&check), expected);
+        }
+    }
 }

@@ -567,7 +567,8 @@ fn record_code() -> impl Strategy<Value = String> {
 fn reading() -> impl Strategy<Value = Reading> {
     let state = prop::sample::select(vec![State::Up, State::Up, State::Down, State::Unknown]);
     let weight = prop::sample::select(vec![None, Some(0), Some(1), Some(7), Some(0x7fff_ffff)]);
-    (state, weight).prop_map(|(state, weight)| Reading { weight, ..state.into() })
+    let until = prop::option::of((1..100u64).prop_map(Duration::from_secs));
+    (state, weight, until).prop_map(|(state, weight, until)| Reading { weight, until, ..state.into() })
 }
 
 proptest! {
@@ -602,6 +603,7 @@ proptest! {
             }
             let (plan, vm) = (outcome(&mut by_plan, &program, subnet), outcome(&mut by_vm, &program, subnet));
             prop_assert_eq!(&plan, &vm, "{}", code);
+            prop_assert_eq!(by_plan.context.until(), by_vm.context.until(), "{}", code);
         }
     }
 }

@@ -51,6 +51,17 @@ impl Authority {
         library: &[&str],
         zones: impl IntoIterator<Item = (&'t str, &'t str)>,
     ) -> Self {
+        Self::with_table(config, databases, library, &Arc::new(Table::new(16)), zones)
+    }
+
+    /// As [`Authority::with_library`], over a table of targets that a test has probed.
+    pub(crate) fn with_table<'t>(
+        config: &str,
+        databases: &[Mmdb],
+        library: &[&str],
+        table: &Arc<Table>,
+        zones: impl IntoIterator<Item = (&'t str, &'t str)>,
+    ) -> Self {
         let config = match Config::parse(Some((Path::new("perigee.toml"), config)), []) {
             Ok((config, _)) => config,
             Err(diagnostics) => panic!("{}", told(&diagnostics)),
@@ -71,7 +82,7 @@ impl Authority {
             |file: &&str| ((*file).to_owned(), std::fs::read(file).unwrap_or_else(|error| panic!("{file}: {error}")));
         let library: Vec<_> = library.iter().map(read).collect();
         let library = Library::compile(&library).unwrap_or_else(|errors| panic!("{}", told(&errors)));
-        let (library, table) = (Arc::new(library), Arc::new(Table::new(16)));
+        let (library, table) = (Arc::new(library), table.clone());
         let vm = Vm::new(Setup { limits: config.lua, library, table, seed: 7, clock: Box::new(|| Duration::ZERO) });
         let vm = vm.unwrap_or_else(|error| panic!("{error}"));
         Self { responder: Responder::new(Arc::new(world), vm) }
@@ -79,9 +90,20 @@ impl Authority {
 
     /// Answers one message; `None` for silence.
     pub(crate) fn respond(&mut self, from: SocketAddr, transport: Transport, octets: &[u8]) -> Option<Vec<u8>> {
+        self.respond_at(NOW, from, transport, octets)
+    }
+
+    /// Answers one message at another moment than the usual one.
+    pub(crate) fn respond_at(
+        &mut self,
+        now: Now,
+        from: SocketAddr,
+        transport: Transport,
+        octets: &[u8],
+    ) -> Option<Vec<u8>> {
         let client = Client { address: from, local: SocketAddr::from(([127, 0, 0, 1], 53)), transport };
         let mut reply = Vec::new();
-        match self.responder.respond(NOW, &client, octets, Patience::Spent, &mut reply) {
+        match self.responder.respond(now, &client, octets, Patience::Spent, &mut reply) {
             Outcome::Reply => Some(reply),
             Outcome::Silence | Outcome::Await(_) => None,
         }

@@ -6,7 +6,9 @@ pub(crate) mod case; // runs the files in tests/cases
 pub(crate) mod mmdb; // writes MaxMind DB files
 pub(crate) mod powerdns; // a PowerDNS beside a perigee, asked the same
 pub(crate) mod process; // a whole perigee, its files and its log
+pub(crate) mod receiver; // who is told of flips: takes what is posted, or fails as it is told
 pub(crate) mod resolver; // a resolver that answers as and when it is told
+pub(crate) mod rig; // a zone, the checker of its targets and a responder in one runtime
 pub(crate) mod sources; // the sources as rules about them see them
 
 use std::io::{self, Read, Write};

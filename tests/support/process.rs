@@ -44,8 +44,14 @@ impl Perigee {
         let (sender, log) = std::sync::mpsc::channel();
         thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| sender.send(line)));
         let mut perigee = Self { directory, child, log, address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)) };
-        let serving = perigee.wait_for_log("serving addresses=[");
-        let address = serving.split("addresses=[").nth(1).and_then(|rest| rest.split([']', ',']).next());
+        // As text `serving addresses=[…`, as JSON `"serving","addresses":"[…`.
+        let serving = loop {
+            let line = perigee.wait_for_log("serving");
+            if let Some((_, rest)) = line.split_once("addresses").filter(|(head, _)| head.ends_with([' ', '"'])) {
+                break rest.to_owned();
+            }
+        };
+        let address = serving.split('[').nth(1).and_then(|rest| rest.split([']', ',']).next());
         perigee.address = address.expect("an address").parse().expect("an address");
         perigee
     }

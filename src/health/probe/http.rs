@@ -11,7 +11,7 @@ use super::{BODY_OCTETS_DEFAULT, BODY_OCTETS_MAX, Prober, in_words, not_connecte
 use crate::health::{Host, Http, Reason};
 
 /// The `User-Agent` of a check that names none.
-const USER_AGENT_DEFAULT: &str = concat!("perigee/", env!("CARGO_PKG_VERSION"));
+pub(super) const USER_AGENT_DEFAULT: &str = concat!("perigee/", env!("CARGO_PKG_VERSION"));
 
 impl Prober {
     /// Sends the request, follows its redirects and judges the last reply; returns the weight in its body.
@@ -35,7 +35,7 @@ impl Prober {
             let next = if request.redirects > 0 { redirect(&url, &response)? } else { None };
             match next {
                 Some(next) => url = next,
-                None => return judge(response, request).await,
+                None => return self.judge(response, request).await,
             }
         }
         Err(Reason::Redirects(request.redirects))
@@ -72,10 +72,49 @@ impl Prober {
         } else {
             &["h2", "http/1.1"]
         };
-        let config =
-            self.trust.client_config(request.handshake.tls, alpn).map_err(|error| Reason::Tls(error.to_string()))?;
+        let config = self.trust.client_config(request.handshake.tls).map_err(|error| Reason::Tls(error.to_string()))?;
+        let mut config = (*config).clone();
+        config.alpn_protocols = alpn.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
         builder.tls_backend_preconfigured(config).build().map_err(reason)
     }
+
+    /// Holds the final reply against what the check expects; returns the weight in its body.
+    async fn judge(&self, response: Response, request: &Http) -> Result<Option<u32>, Reason> {
+        let got = response.status().as_u16();
+        if !request.statuses.iter().any(|passing| passing.contains(&got)) {
+            return Err(Reason::Status { got, expected: request.statuses.clone() });
+        }
+        let body = read(response, request.byteslimit).await?;
+        if let Some(text) = request.stringmatch.as_ref().filter(|text| !contains(&body, text.as_bytes())) {
+            return Err(Reason::BodyLacks(text.clone()));
+        }
+        if let Some(pattern) = &request.regex
+            && !self.patterns.is_match(pattern, &body)?
+        {
+            return Err(Reason::NoMatch(pattern.0.to_string()));
+        }
+        match &request.weight {
+            None => Ok(leading_number(&body)),
+            Some(pattern) => Ok(self.patterns.first_group(pattern, &body)?.and_then(leading_number)),
+        }
+    }
+}
+
+/// Reads a body up to a limit, or the default one.
+async fn read(mut response: Response, byteslimit: u64) -> Result<Vec<u8>, Reason> {
+    let limit = match byteslimit {
+        0 => BODY_OCTETS_DEFAULT,
+        own => own.min(BODY_OCTETS_MAX),
+    };
+    let mut body = Vec::new();
+    // The piece that reaches the limit is searched whole, as in PowerDNS: a check that passes there passes here.
+    while (body.len() as u64) < limit {
+        match response.chunk().await.map_err(reason)? {
+            Some(piece) => body.extend_from_slice(&piece),
+            None => break,
+        }
+    }
+    Ok(body)
 }
 
 /// Reads a check's URL.
@@ -158,30 +197,6 @@ fn redirect(url: &Url, response: &Response) -> Result<Option<Url>, Reason> {
     }
 }
 
-/// Holds the final reply against what the check expects; returns the weight in its body.
-async fn judge(mut response: Response, request: &Http) -> Result<Option<u32>, Reason> {
-    let got = response.status().as_u16();
-    if !request.statuses.iter().any(|passing| passing.contains(&got)) {
-        return Err(Reason::Status { got, expected: request.statuses.clone() });
-    }
-    let limit = match request.byteslimit {
-        0 => BODY_OCTETS_DEFAULT,
-        own => own.min(BODY_OCTETS_MAX),
-    };
-    let mut body = Vec::new();
-    // The piece that reaches the limit is searched whole, as in PowerDNS: a check that passes there passes here.
-    while (body.len() as u64) < limit {
-        match response.chunk().await.map_err(reason)? {
-            Some(piece) => body.extend_from_slice(&piece),
-            None => break,
-        }
-    }
-    match &request.stringmatch {
-        Some(text) if !contains(&body, text.as_bytes()) => Err(Reason::BodyLacks(text.clone())),
-        Some(_) | None => Ok(leading_number(&body)),
-    }
-}
-
 /// Whether `text` occurs in `body`; an empty text does everywhere.
 fn contains(body: &[u8], text: &[u8]) -> bool {
     text.is_empty() || body.windows(text.len()).any(|window| window == text)
@@ -190,7 +205,7 @@ fn contains(body: &[u8], text: &[u8]) -> bool {
 /// The whole number a body begins with, after white space: `12abc` is 12, `1.9` is 1.
 ///
 /// `None` without one, and for a negative one or one above 31 bits: PowerDNS reads it into a C `int`.
-fn leading_number(body: &[u8]) -> Option<u32> {
+pub(super) fn leading_number(body: &[u8]) -> Option<u32> {
     let body = body.trim_ascii_start();
     let digits = body.strip_prefix(b"+").unwrap_or(body);
     let length = digits.iter().take_while(|octet| octet.is_ascii_digit()).count();
