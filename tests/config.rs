@@ -76,6 +76,7 @@ fn every_key_is_set_by_its_file_and_by_its_variable() {
         ("lua.deny", r#"["health"]"#, "health"),
         ("lua.lookup-names", r#"["example.net", "example.org."]"#, "example.net, example.org"),
         ("lua.probe-networks", r#"["192.0.2.9/24", "2001:db8::1"]"#, "192.0.2.0/24,2001:db8::1/128"),
+        ("lua.probe-networks-refused", r#"["192.0.2.9/24"]"#, "192.0.2.0/24"),
         ("lua.exec-programs", r#"["/bin/a", "/bin/b"]"#, "/bin/a,/bin/b"),
         ("lua.include-dir", r#""/srv/lua""#, "/srv/lua"),
         ("lua.map-dir", r#""/srv/maps""#, "/srv/maps"),
