@@ -155,7 +155,7 @@ const MANY: [(&str, &str); 2] = [
         "lua/lib/many.lua",
         "addresses = {}\nfor i = 0, 99999 do\n  \
          addresses[i + 1] = string.format('127.%d.%d.%d', 1 + i // 65536, i // 256 % 256, i % 256)\nend\n\
-         most = table.move(addresses, 1, 4096, 1, {})\n",
+         most = table.move(addresses, 1, 1000, 1, {})\n",
     ),
     (
         "zones/example.net.zone",
@@ -168,7 +168,7 @@ const MANY: [(&str, &str); 2] = [
 
 /// Lets scripts run as long as that takes.
 const PATIENT: &str = "[lua]\nexec-limit = 10000000\ntime-limit = \"1s\"\nmemory-limit = \"256MiB\"\noverrun-share = \"100%\"\n\
-                       [health]\nwarmup = \"0s\"\n";
+                       [server]\nworkers = 1\n[health]\nwarmup = \"0s\"\n";
 
 #[test]
 fn a_list_of_a_hundred_thousand_addresses_is_told_before_it_is_served() {
