@@ -284,6 +284,8 @@ pub struct Zone {
     pub probe_networks: Option<Vec<IpNet>>,
     /// Overrides `lua.exec-programs`.
     pub exec_programs: Option<Vec<String>>,
+    /// Overrides `lua.probe-networks-refused`.
+    pub probe_networks_refused: Option<Vec<IpNet>>,
     /// Where its table begins; `None` if no file says so.
     pub position: Option<Position>,
 }
@@ -305,6 +307,7 @@ impl Zone {
             lookup_names: None,
             probe_networks: None,
             exec_programs: None,
+            probe_networks_refused: None,
             position: None,
         }
     }
@@ -339,6 +342,8 @@ pub struct Lua {
     pub probe_networks: Option<Vec<IpNet>>,
     /// The programs that scripts may have run to check a target, by their whole paths; empty for none.
     pub exec_programs: Vec<String>,
+    /// Those of them whose addresses they may not have probed.
+    pub probe_networks_refused: Vec<IpNet>,
     /// Whose `*.lua` files are run before any record; it need not exist. An empty path for none.
     pub include_dir: PathBuf,
     /// Whose `*.csv` files are the maps that scripts can look clients up in; it need not exist. An empty path for none.
@@ -369,6 +374,9 @@ impl Default for Lua {
             lookup_names: None,
             probe_networks: None,
             exec_programs: Vec::new(),
+            probe_networks_refused: PROBE_NETWORKS_REFUSED
+                .map(|network| network.parse().expect("they are networks, as a test knows"))
+                .to_vec(),
             include_dir: "lua/lib".into(),
             map_dir: "lua/maps".into(),
             scripts_held_max: 10_000,
@@ -376,6 +384,23 @@ impl Default for Lua {
         }
     }
 }
+
+/// The networks that nothing is probed in when nobody says otherwise.
+///
+/// Whoever may write a record makes this server connect to an address. Behind these is no service for clients: the
+/// metadata of clouds, which gives out credentials, stands at addresses of a link and at three others.
+const PROBE_NETWORKS_REFUSED: [&str; 10] = [
+    "0.0.0.0/8",
+    "::/128",
+    "169.254.0.0/16",
+    "fe80::/10",
+    "fd00:ec2::254/128",
+    "100.100.100.200/32",
+    "168.63.129.16/32",
+    "224.0.0.0/4",
+    "255.255.255.255/32",
+    "ff00::/8",
+];
 
 /// How the client-subnet scope of an answer is found (RFC 7871 section 7.2.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -407,6 +432,12 @@ pub struct Health {
     pub file_dir: PathBuf,
     /// How many checks may exist; scripts that ask for more are answered as if the target were unknown.
     pub checks_max: usize,
+    /// The file in which operators say what to hold of targets; it need not exist. An empty path for none.
+    pub overrides_file: PathBuf,
+    /// The file in which states outlive the process. An empty path for none.
+    pub state_file: PathBuf,
+    /// How old states may be that a start begins with.
+    pub state_age_max: Duration,
     /// The http or https URL that flips are posted to; empty for none.
     pub webhook: String,
     /// The bearer token that goes with them; empty for none.
@@ -432,6 +463,11 @@ impl Default for Health {
             concurrency: 512,
             file_dir: "states".into(),
             checks_max: 100_000,
+            overrides_file: PathBuf::new(),
+            // Whoever has a place for it says so: there is none that is writable everywhere.
+            state_file: PathBuf::new(),
+            // Longer than a restart or an upgrade takes; what is older, a fresh look tells better.
+            state_age_max: Duration::from_secs(600),
             webhook: String::new(),
             webhook_token: String::new(),
             // Receivers that queue what they get answer in less; one that does not is asked again.
