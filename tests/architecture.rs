@@ -57,8 +57,21 @@ const ROOMS: &[Room] = &[
     Room { name: "health::events", rooms: &["health", "health::checker"], crates: &["tracing"] },
     Room {
         name: "health::probe",
-        rooms: &["health", "health::probe::resolve", "health::tls"],
-        crates: &["regex", "reqwest", "rustls", "tokio", "tokio_rustls", "x509_parser"],
+        rooms: &["dns::probe", "health", "health::probe::resolve", "health::tls"],
+        crates: &[
+            "bytes",
+            "h2",
+            "http",
+            "rand",
+            "regex",
+            "reqwest",
+            "rustix",
+            "rustls",
+            "socket2",
+            "tokio",
+            "tokio_rustls",
+            "x509_parser",
+        ],
     },
     Room { name: "health::probe::resolve", rooms: &["health"], crates: &["hickory_resolver", "tokio"] },
     Room {
@@ -71,7 +84,7 @@ const ROOMS: &[Room] = &[
     Room { name: "resolve::upstream", rooms: &["dns", "resolve"], crates: &["hickory_resolver", "tokio"] },
     Room {
         name: "source",
-        rooms: &["config", "diagnostic", "dns", "networks"],
+        rooms: &["config", "diagnostic", "dns", "health", "networks"],
         crates: &["csv", "hashbrown", "ipnet", "libc", "notify", "thiserror", "tokio", "tracing"],
     },
     Room {

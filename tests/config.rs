@@ -77,6 +77,7 @@ fn every_key_is_set_by_its_file_and_by_its_variable() {
         ("lua.lookup-names", r#"["example.net", "example.org."]"#, "example.net, example.org"),
         ("lua.probe-networks", r#"["192.0.2.9/24", "2001:db8::1"]"#, "192.0.2.0/24,2001:db8::1/128"),
         ("lua.include-dir", r#""/srv/lua""#, "/srv/lua"),
+        ("lua.exec-programs", r#"["/bin/a", "/bin/b"]"#, "/bin/a,/bin/b"),
         ("lua.map-dir", r#""/srv/maps""#, "/srv/maps"),
         ("lua.scripts-held-max", "12", "12"),
         ("lua.scope", r#""source""#, "source"),
@@ -87,6 +88,7 @@ fn every_key_is_set_by_its_file_and_by_its_variable() {
         ("health.forget", r#""1h30m""#, "1h30m"),
         ("health.warmup", "0", "0"),
         ("health.concurrency", "9", "9"),
+        ("health.file-dir", r#""/srv/states""#, "/srv/states"),
         ("health.checks-max", "10", "10"),
         ("health.overrides-file", r#""/srv/overrides""#, "/srv/overrides"),
         ("health.state-file", r#""/srv/state""#, "/srv/state"),
@@ -205,6 +207,7 @@ time-limit = "2s"
 lua-allow = "pick"
 lookup-names = ["a..b"]
 probe-networks = ["10.0.0.0/33", "here", 4]
+exec-programs = ["is-up", 4]
 [[zone]]
 lua = 1
 "#,

@@ -15,7 +15,7 @@ use crate::daemon::places::Places;
 use crate::daemon::{candidate, capability, hook, library, overrides};
 use crate::diagnostic::Diagnostic;
 use crate::dns::Name;
-use crate::source::{self, FileSource, MapSource};
+use crate::source::{self, FileSource, MapSource, StateSource};
 
 /// What `perigee check` is told.
 #[derive(Args, Debug)]
@@ -166,7 +166,8 @@ impl Report {
         };
         let mut maps = MapSource::new(&config.lua.map_dir);
         self.diagnostics.extend(maps.read(&[]).diagnostics);
-        let beside = places.with_maps(maps.maps());
+        self.diagnostics.extend(StateSource::new(&config.health.file_dir).read(&[]).diagnostics);
+        let beside = places.with_maps(maps.held());
         let (zones, configured) = (config.zones.clone(), config.zone.clone());
         let mut source = FileSource::new(&zones, &configured, move |apex, text, reader| {
             candidate::load(&config, &library, &beside, apex, text, reader)

@@ -72,7 +72,13 @@ fn typed<'v>(text: &'v str, field: &Field<'_>) -> Value<'v> {
         Field::Bool(_) | Field::OptionalBool(_) => text.parse().map(Shape::Bool).ok(),
         Field::Number(..) | Field::Octets16(..) | Field::Size(..) => integer(),
         Field::Duration(..) => integer().or_else(float),
-        Field::Addresses(..) | Field::Paths(_) | Field::Words(_) | Field::Names(_) | Field::Networks(_) => {
+        Field::Addresses(..)
+        | Field::Paths(_)
+        | Field::Programs(_)
+        | Field::Words(_)
+        | Field::Names(_)
+        | Field::Networks(_)
+        | Field::SomeNetworks(_) => {
             let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
             Some(Shape::List(entries.map(|entry| Value { shape: Shape::Text(entry), span: 0..0 }).collect()))
         }

@@ -46,6 +46,8 @@ pub const KEYS: &[Key<Config>] = &[
     Key::new("lua", "deny", |c| Field::Words(&mut c.lua.deny)),
     Key::new("lua", "lookup-names", |c| Field::Names(&mut c.lua.lookup_names)),
     Key::new("lua", "probe-networks", |c| Field::Networks(&mut c.lua.probe_networks)),
+    Key::new("lua", "exec-programs", |c| Field::Programs(&mut c.lua.exec_programs)),
+    Key::new("lua", "probe-networks-refused", |c| Field::SomeNetworks(&mut c.lua.probe_networks_refused)),
     Key::new("lua", "include-dir", |c| Field::Path(&mut c.lua.include_dir)),
     Key::new("lua", "map-dir", |c| Field::Path(&mut c.lua.map_dir)),
     Key::new("lua", "scripts-held-max", |c| Field::Number(&mut c.lua.scripts_held_max, 1..=10_000_000)),
@@ -57,6 +59,7 @@ pub const KEYS: &[Key<Config>] = &[
     Key::new("health", "forget", |c| Field::Duration(&mut c.health.forget, secs(1)..=secs(720 * HOUR))),
     Key::new("health", "warmup", |c| Field::Duration(&mut c.health.warmup, secs(0)..=secs(5 * MINUTE))),
     Key::new("health", "concurrency", |c| Field::Number(&mut c.health.concurrency, 1..=60_000)),
+    Key::new("health", "file-dir", |c| Field::Path(&mut c.health.file_dir)),
     Key::new("health", "checks-max", |c| Field::Number(&mut c.health.checks_max, 1..=10_000_000)),
     Key::new("health", "overrides-file", |c| Field::Path(&mut c.health.overrides_file)),
     Key::new("health", "state-file", |c| Field::Path(&mut c.health.state_file)),
@@ -106,6 +109,10 @@ pub const ZONE_KEYS: &[Key<Zone>] = &[
     Key::new("zone", "lua-deny", |z| Field::Words(z.lua_deny.get_or_insert_default())),
     Key::new("zone", "lookup-names", |z| Field::Names(&mut z.lookup_names)),
     Key::new("zone", "probe-networks", |z| Field::Networks(&mut z.probe_networks)),
+    Key::new("zone", "exec-programs", |z| Field::Programs(z.exec_programs.get_or_insert_default())),
+    Key::new("zone", "probe-networks-refused", |z| {
+        Field::SomeNetworks(z.probe_networks_refused.get_or_insert_default())
+    }),
 ];
 
 const MINUTE: u64 = 60;
@@ -171,6 +178,8 @@ pub(super) enum Field<'c> {
     Name(&'c mut Name),
     Path(&'c mut PathBuf),
     Paths(&'c mut Vec<PathBuf>),
+    /// Programs, by paths that begin at the root: which one runs is not to depend on a directory.
+    Programs(&'c mut Vec<String>),
     /// A part of a whole, written in percent.
     Share(&'c mut f64, RangeInclusive<f64>),
     /// Words of which this room does not know which there are.
@@ -179,6 +188,8 @@ pub(super) enum Field<'c> {
     Names(&'c mut Option<Vec<Name>>),
     /// Networks; `None` stands for all there are.
     Networks(&'c mut Option<Vec<IpNet>>),
+    /// Networks of which there may be none.
+    SomeNetworks(&'c mut Vec<IpNet>),
     /// A text that may be anything.
     Text(&'c mut String),
     /// A latitude and a longitude; an empty text for nowhere.
@@ -199,10 +210,11 @@ impl Field<'_> {
             Self::Name(_) => "domain name".into(),
             Self::Path(_) => "path".into(),
             Self::Paths(_) => "list of paths".into(),
+            Self::Programs(_) => "list of programs".into(),
             Self::Share(..) => "share".into(),
             Self::Words(_) => "list of words".into(),
             Self::Names(_) => "list of domain names".into(),
-            Self::Networks(_) => "list of networks".into(),
+            Self::Networks(_) | Self::SomeNetworks(_) => "list of networks".into(),
             Self::Text(_) => "text".into(),
             Self::Place(_) => "latitude and longitude".into(),
             Self::Word(word) => {
@@ -228,9 +240,10 @@ impl Field<'_> {
             Self::Place(place) => quote(place.map(|place| place.to_string()).unwrap_or_default()),
             Self::Paths(paths) => list(paths.iter().map(|path| path.display().to_string())),
             Self::Share(share, _) => quote(render_share(**share)),
-            Self::Words(words) => list(words.iter().cloned()),
+            Self::Programs(words) | Self::Words(words) => list(words.iter().cloned()),
             Self::Names(names) => all_or_list(names.as_deref()),
             Self::Networks(networks) => all_or_list(networks.as_deref()),
+            Self::SomeNetworks(networks) => list(networks.iter().map(ToString::to_string)),
             Self::Word(word) => quote(word.word().into()),
         }
     }
@@ -249,12 +262,14 @@ impl Field<'_> {
             | Self::Name(_)
             | Self::Path(_)
             | Self::Paths(_)
+            | Self::Programs(_)
             | Self::Text(_)
             | Self::Place(_)
             | Self::Word(_)
             | Self::Words(_)
             | Self::Names(_)
-            | Self::Networks(_) => String::new(),
+            | Self::Networks(_)
+            | Self::SomeNetworks(_) => String::new(),
         }
     }
 }

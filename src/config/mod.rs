@@ -70,7 +70,11 @@ pub const LIBRARY_FILE_OCTETS_MAX: u64 = 1 << 20;
 /// How many map files there may be.
 pub const MAPS_MAX: usize = 1024;
 /// The most octets a map file may have: millions of networks.
-pub const MAP_OCTETS_MAX: u64 = 256 << 20;
+pub const MAP_OCTETS_MAX: usize = 256 << 20;
+/// How many files of states there may be.
+pub const STATES_MAX: usize = 1024;
+/// The most octets a file of states may have: a line for each of the most checks there can be by default.
+pub const STATES_OCTETS_MAX: usize = 16 << 20;
 
 /// How long streams may go on after a stop to get what is being answered.
 ///
@@ -278,6 +282,10 @@ pub struct Zone {
     pub lookup_names: Option<Vec<Name>>,
     /// Overrides `lua.probe-networks`.
     pub probe_networks: Option<Vec<IpNet>>,
+    /// Overrides `lua.exec-programs`.
+    pub exec_programs: Option<Vec<String>>,
+    /// Overrides `lua.probe-networks-refused`.
+    pub probe_networks_refused: Option<Vec<IpNet>>,
     /// Where its table begins; `None` if no file says so.
     pub position: Option<Position>,
 }
@@ -298,6 +306,8 @@ impl Zone {
             lua_deny: None,
             lookup_names: None,
             probe_networks: None,
+            exec_programs: None,
+            probe_networks_refused: None,
             position: None,
         }
     }
@@ -330,6 +340,10 @@ pub struct Lua {
     pub lookup_names: Option<Vec<Name>>,
     /// The networks whose addresses scripts may have probed; `None` for all.
     pub probe_networks: Option<Vec<IpNet>>,
+    /// The programs that scripts may have run to check a target, by their whole paths; empty for none.
+    pub exec_programs: Vec<String>,
+    /// Those of them whose addresses they may not have probed.
+    pub probe_networks_refused: Vec<IpNet>,
     /// Whose `*.lua` files are run before any record; it need not exist. An empty path for none.
     pub include_dir: PathBuf,
     /// Whose `*.csv` files are the maps that scripts can look clients up in; it need not exist. An empty path for none.
@@ -359,6 +373,10 @@ impl Default for Lua {
             deny: Vec::new(),
             lookup_names: None,
             probe_networks: None,
+            exec_programs: Vec::new(),
+            probe_networks_refused: PROBE_NETWORKS_REFUSED
+                .map(|network| network.parse().expect("they are networks, as a test knows"))
+                .to_vec(),
             include_dir: "lua/lib".into(),
             map_dir: "lua/maps".into(),
             scripts_held_max: 10_000,
@@ -366,6 +384,23 @@ impl Default for Lua {
         }
     }
 }
+
+/// The networks that nothing is probed in when nobody says otherwise.
+///
+/// Whoever may write a record makes this server connect to an address. Behind these is no service for clients: the
+/// metadata of clouds, which gives out credentials, stands at addresses of a link and at three others.
+const PROBE_NETWORKS_REFUSED: [&str; 10] = [
+    "0.0.0.0/8",
+    "::/128",
+    "169.254.0.0/16",
+    "fe80::/10",
+    "fd00:ec2::254/128",
+    "100.100.100.200/32",
+    "168.63.129.16/32",
+    "224.0.0.0/4",
+    "255.255.255.255/32",
+    "ff00::/8",
+];
 
 /// How the client-subnet scope of an answer is found (RFC 7871 section 7.2.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -393,6 +428,8 @@ pub struct Health {
     pub warmup: Duration,
     /// How many probes may be under way.
     pub concurrency: usize,
+    /// Whose `*.states` files say which targets are up; it need not exist. An empty path for none.
+    pub file_dir: PathBuf,
     /// How many checks may exist; scripts that ask for more are answered as if the target were unknown.
     pub checks_max: usize,
     /// The file in which operators say what to hold of targets; it need not exist. An empty path for none.
@@ -424,6 +461,7 @@ impl Default for Health {
             warmup: Duration::from_secs(3),
             // Each holds one socket; half of the usual limit of 1024 open files.
             concurrency: 512,
+            file_dir: "states".into(),
             checks_max: 100_000,
             overrides_file: PathBuf::new(),
             // Whoever has a place for it says so: there is none that is writable everywhere.

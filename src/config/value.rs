@@ -69,10 +69,12 @@ impl Field<'_> {
             Self::Name(field) => *field = reader.name(value).map_err(one)?,
             Self::Path(field) => *field = reader.path(value, base).map_err(one)?,
             Self::Paths(field) => *field = reader.list(value, |value| reader.path(value, base))?,
+            Self::Programs(field) => *field = reader.list(value, |value| reader.program(value))?,
             Self::Share(field, range) => *field = reader.share(value, &range).map_err(one)?,
             Self::Words(field) => *field = reader.list(value, |value| reader.text(value))?,
             Self::Names(field) => *field = reader.all_or_list(value, |value| reader.name(value))?,
             Self::Networks(field) => *field = reader.all_or_list(value, |value| reader.network(value))?,
+            Self::SomeNetworks(field) => *field = reader.list(value, |value| reader.network(value))?,
             Self::Text(field) => *field = reader.text(value).map_err(one)?,
             Self::Place(field) => *field = reader.place(value).map_err(one)?,
             Self::Word(field) => field.choose(reader.word(value, field.words()).map_err(one)?),
@@ -191,6 +193,14 @@ impl Reader<'_> {
             return Err(self.mismatch(value, "write a path in quotes"));
         };
         Ok(if text.is_empty() { PathBuf::new() } else { base.join(text) })
+    }
+
+    fn program(&self, value: &Value<'_>) -> Result<String, Fault> {
+        let text = self.text(value)?;
+        if Path::new(&text).is_absolute() {
+            return Ok(text);
+        }
+        Err(self.malformed(value, &text, "write the whole path of a program, as `/usr/local/bin/is-up`"))
     }
 
     fn text(&self, value: &Value<'_>) -> Result<String, Fault> {

@@ -2,13 +2,15 @@
 //!
 //! Read [`run`] for the life of the process and `Stage` for the way of a zone from its file to the workers:
 //! `candidate.rs` makes it of its text, its checks are claimed and probed, and only then it goes live. `library.rs`
-//! reads the Lua that all records share, `places.rs` the databases of places, `capability.rs` checks what their
-//! zones may call, and `hook.rs` who is told of flips. `desk.rs` has in force what operators say, whose file
-//! `overrides.rs` reads and changes; `keeper.rs` keeps states over restarts; and both have `replace.rs` write.
+//! reads the Lua that all records share, `places.rs` the databases of places, `extfile.rs` the files of states,
+//! `capability.rs` checks what their zones may call, and `hook.rs` tells of flips. `desk.rs` has in force what operators
+//! say, whose file `overrides.rs` reads and changes; `keeper.rs` keeps states over restarts; and both have `replace.rs`
+//! write.
 
 pub mod candidate;
 pub mod capability;
 pub mod desk;
+mod extfile;
 pub mod hook;
 pub mod keeper;
 pub mod library;
@@ -37,6 +39,7 @@ use crate::dns::wire::Limits;
 use crate::geo::Databases;
 use crate::health::checker::{Checker, Outcome, Parts, Settings as CheckerSettings};
 use crate::health::events;
+use crate::health::extfile::Files;
 use crate::health::probe::{self, Prober};
 use crate::health::table::{Claims, Table};
 use crate::health::webhook::Queue;
@@ -50,6 +53,7 @@ use crate::source::{Event, FileSource, MapSource, Watched};
 use crate::zone::{Zone, ZoneSet};
 use candidate::Candidate;
 use desk::Desk;
+use extfile::StateFiles;
 use hook::Hook;
 use keeper::Keeper;
 use places::{Places, Renewed};
@@ -92,11 +96,13 @@ async fn serve(
     let clock = Clock::start();
     let probed = Arc::new(metrics::Health::default());
     let hook = Hook::start(config, &stopping)?;
+    let states = StateFiles::read(config).await;
     let standing = Standing::open(config, &table).await;
+    let beside = (&table, states.said());
     let told = (hook.queue(), standing.keeper.clone());
-    let checker = Arc::new(start_checker(config, &table, told, clock, &stopping, &probed)?);
+    let checker = Arc::new(start_checker(config, beside, told, clock, &stopping, &probed)?);
     let names = start_asker(config, clock, &stopping);
-    let (sources, mut stage) = read_all(config, &library, (places, names), &table, clock).await;
+    let (sources, mut stage) = read_all(config, &library, (places, names, states), &table, clock).await;
     tokio::select! {
         () = warm_all(&mut stage, &checker) => {}
         () = signals.stop() => return Ok(()),
@@ -130,6 +136,7 @@ struct Sources {
     zones: FileSource<Candidate>,
     places: Places,
     maps: MapSource,
+    states: StateFiles,
 }
 
 /// What stands beside the probes: what operators say, and what is kept for the next start.
@@ -166,7 +173,7 @@ impl Standing {
 async fn read_all<'c>(
     config: &'c Config,
     library: &Arc<Library>,
-    (places, names): (Places, Arc<names::Table>),
+    (places, names, states): (Places, Arc<names::Table>, StateFiles),
     table: &Arc<Table>,
     clock: Clock,
 ) -> (Sources, Stage<'c>) {
@@ -185,7 +192,7 @@ async fn read_all<'c>(
         (maps, looked)
     })
     .await;
-    stage.renew_maps(maps.maps(), &looked.diagnostics);
+    stage.renew_maps(maps.held(), &looked.diagnostics);
     let (zones, events) = blocking(move || {
         let events = zones.load_all();
         (zones, events)
@@ -197,7 +204,7 @@ async fn read_all<'c>(
             stage.accept(claimed);
         }
     }
-    (Sources { zones, places, maps }, stage)
+    (Sources { zones, places, maps, states }, stage)
 }
 
 /// Reads files on a thread made for blocking.
@@ -230,12 +237,13 @@ async fn keep_up(
     let (ready_in, mut ready) = mpsc::channel(SOURCE_EVENTS_MAX);
     let (maps_in, mut maps_changed) = mpsc::channel(1);
     let (renewed_in, mut renewed) = mpsc::channel(1);
-    let [reload, reread, reopen, rehear] = std::array::from_fn(|_| Arc::new(Notify::new()));
-    let Sources { zones, places, maps } = sources;
+    let [reload, reread, reopen, renew, rehear] = std::array::from_fn(|_| Arc::new(Notify::new()));
+    let Sources { zones, places, maps, states } = sources;
     let mut watching = JoinSet::new();
     watching.spawn(zones.watch(events_in, reload.clone()));
     watching.spawn(maps.watch(stage.config.zones.reload_interval, maps_in, reread.clone()));
     watching.spawn(places.keep_up(renewed_in, reopen.clone()));
+    watching.spawn(states.keep_up(stage.config.zones.reload_interval, checker.clone(), renew.clone()));
     standing.keep_up(&mut watching, rehear.clone());
     let stop = workers.stop();
     let mut retired = Retired::default();
@@ -282,6 +290,7 @@ async fn keep_up(
                     reread.notify_one();
                     reload.notify_one();
                     reopen.notify_one();
+                    renew.notify_one();
                     rehear.notify_one();
                 }
                 Order::Count => tracing::info!(counters = %count(), "counted so far"),
@@ -493,7 +502,7 @@ fn start_asker(config: &Config, clock: Clock, stopping: &Arc<Notify>) -> Arc<nam
 /// Starts the checker, on a thread of its own: it is to be on time while zones are taken in, and however many probes end.
 fn start_checker(
     config: &Config,
-    table: &Arc<Table>,
+    (table, files): (&Arc<Table>, watch::Receiver<Arc<Files>>),
     (queue, keeper): (Option<Arc<Queue>>, Option<Arc<Keeper>>),
     clock: Clock,
     stopping: &Arc<Notify>,
@@ -508,7 +517,7 @@ fn start_checker(
         concurrency: config.health.concurrency,
     };
     let servers = config.resolver.servers.clone();
-    let prober = Arc::new(Prober::new(probe::Settings { servers, ..probe::Settings::default() }));
+    let prober = Arc::new(Prober::new(probe::Settings { servers, ..probe::Settings::default() }).with_files(files));
     let probe = move |slot: Arc<crate::health::table::Slot>| {
         let prober = prober.clone();
         async move { prober.probe(slot.check()).await }

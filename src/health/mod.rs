@@ -8,6 +8,7 @@
 pub mod check; // what to probe: a check, its kind, and what passes
 pub mod checker; // background: when to probe, how many at once, when to forget
 pub mod events; // what is told of targets that flip
+pub mod extfile; // what others say of targets, in files
 pub mod hysteresis; // pure rule: a run of verdicts to a state
 pub mod overrides; // what operators say of targets
 pub mod probe; // one probe of each kind

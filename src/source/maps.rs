@@ -1,190 +1,31 @@
-//! The directory of map files: which there are, which have changed, and what is in them.
+//! Map files: which are read, and the text of one.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::collections::HashSet;
+use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use ipnet::IpNet;
-use tokio::sync::{Notify, mpsc};
 
-use super::read::{Refusal, Stamp, read_regular};
-use super::watched::Watched;
+use super::collection::{Collection, Errors, Form};
 use crate::config::{MAP_OCTETS_MAX, MAPS_MAX};
 use crate::diagnostic::{Diagnostic, Position};
-use crate::networks::{self, Map, Maps, Row};
+use crate::networks::{self, Map, Row};
 
-/// How many errors of one file are told; the rest are counted.
-const ERRORS_MAX: usize = 20;
 /// What the first column of a map is called.
 const NETWORK: &str = "network";
 
+/// What a map file is.
+const FORM: &Form<Map> =
+    &Form { suffix: ".csv", noun: "map", key: "lua.map-dir", files_max: MAPS_MAX, octets_max: MAP_OCTETS_MAX, parse };
+
 /// The maps of a directory, each as it was last found sound.
-#[derive(Debug)]
-pub struct MapSource {
-    directory: PathBuf,
-    files: BTreeMap<PathBuf, File>,
-}
-
-/// A map file.
-#[derive(Debug)]
-struct File {
-    name: Box<str>,
-    /// What the system said of it before it was last read.
-    stamp: Option<Stamp>,
-    /// What it last held without an error.
-    map: Option<Arc<Map>>,
-}
-
-/// What came of a look at all files.
-#[derive(Debug)]
-pub struct Looked {
-    /// Whether there is anything new.
-    pub changed: bool,
-    /// What is wrong with what was read.
-    pub diagnostics: Vec<Diagnostic>,
-}
+pub type MapSource = Collection<Map>;
 
 impl MapSource {
     /// Takes a directory, which need not exist; an empty path for none. Nothing is read yet.
     pub fn new(directory: &Path) -> Self {
-        Self { directory: directory.into(), files: BTreeMap::new() }
+        Self::of(directory, FORM)
     }
-
-    /// Reads what has changed since the last time, and all that is in `again`; tells what is wrong with it.
-    ///
-    /// A file that cannot be had keeps what it held before, and one that is gone is no map any more.
-    pub fn read(&mut self, again: &[PathBuf]) -> Looked {
-        let (paths, mut diagnostics) = self.list();
-        let before = self.files.len();
-        self.files.retain(|path, _| paths.iter().any(|(known, _)| known == path));
-        let mut changed = self.files.len() < before;
-        for (path, name) in paths {
-            let stamp = Stamp::of(&path);
-            let known = self.files.get(&path);
-            if known.is_some_and(|file| file.stamp == stamp) && !again.contains(&path) {
-                continue;
-            }
-            let before = known.and_then(|file| file.map.clone());
-            let map = match read(&path) {
-                Ok(map) => Some(Arc::new(map)),
-                Err(errors) => {
-                    diagnostics.extend(errors);
-                    before
-                }
-            };
-            self.files.insert(path, File { name, stamp, map });
-            changed = true;
-        }
-        Looked { changed, diagnostics }
-    }
-
-    /// Every map there is.
-    pub fn maps(&self) -> Arc<Maps> {
-        let maps = self.files.values().filter_map(|file| Some((file.name.clone(), file.map.clone()?)));
-        Arc::new(maps.collect::<HashMap<_, _>>())
-    }
-
-    /// Sends all maps, and what is wrong with those just read, whenever a file has changed, until nobody listens.
-    ///
-    /// `reload` asks for all files to be read again; ring it with `notify_one`.
-    pub async fn watch(
-        mut self,
-        interval: Duration,
-        changed: mpsc::Sender<(Arc<Maps>, Vec<Diagnostic>)>,
-        reload: Arc<Notify>,
-    ) {
-        if self.directory.as_os_str().is_empty() {
-            return;
-        }
-        let mut again = Vec::new();
-        loop {
-            let look = tokio::task::spawn_blocking(move || {
-                // What is watched from before it is read changes with a word.
-                let watched = self.watched(interval);
-                let looked = self.read(&again);
-                (self, watched, looked)
-            });
-            let (watched, looked);
-            (self, watched, looked) = match look.await {
-                Ok(looked) => looked,
-                Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-                // The runtime is shutting down.
-                Err(_) => return,
-            };
-            let news = looked.changed || !looked.diagnostics.is_empty();
-            if news && changed.send((self.maps(), looked.diagnostics)).await.is_err() {
-                return;
-            }
-            let (sender, mut settled) = mpsc::channel(1);
-            again = tokio::select! {
-                () = watched.watch(sender, Arc::clone(&reload)) => return,
-                Some(again) = settled.recv() => again,
-                () = changed.closed() => return,
-            };
-        }
-    }
-
-    /// The directory, which tells of files that come and go, and the files in it.
-    fn watched(&self, interval: Duration) -> Watched {
-        // The directory's stamp is taken before its files are listed: one that comes later changes it.
-        let files = std::iter::once_with(|| self.list().0).flatten().map(|(path, _)| path);
-        Watched::new(std::iter::once(self.directory.clone()).chain(files), interval)
-    }
-
-    /// The map files of the directory and their names, sorted.
-    fn list(&self) -> (Vec<(PathBuf, Box<str>)>, Vec<Diagnostic>) {
-        if self.directory.as_os_str().is_empty() {
-            return (Vec::new(), Vec::new());
-        }
-        let entries = fs::read_dir(&self.directory)
-            .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>());
-        let paths = match entries {
-            Ok(paths) => paths,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return (Vec::new(), Vec::new()),
-            Err(error) => {
-                let message = format!("the maps in `{}` cannot be read: {}", self.directory.display(), error.kind());
-                let help = "make the directory readable, or set `lua.map-dir`; `\"\"` stands for none";
-                let kept = self.files.iter().map(|(path, file)| (path.clone(), file.name.clone())).collect();
-                return (kept, vec![Diagnostic::error(None, message).help(help)]);
-            }
-        };
-        let mut maps: Vec<_> = paths.into_iter().filter_map(|path| Some((path.clone(), map_name(&path)?))).collect();
-        maps.sort();
-        let mut diagnostics = Vec::new();
-        if maps.len() > MAPS_MAX {
-            let message = format!("`{}` holds more than {MAPS_MAX} maps", self.directory.display());
-            diagnostics.push(Diagnostic::error(None, message).help("the rest, in the order of names, are left out"));
-            maps.truncate(MAPS_MAX);
-        }
-        (maps, diagnostics)
-    }
-}
-
-/// The name of the map that a file holds; `None` if it is no map file.
-fn map_name(path: &Path) -> Option<Box<str>> {
-    let name = path.file_name()?.to_str()?.strip_suffix(".csv")?;
-    // Hidden files, and the locks that editors make.
-    if name.is_empty() || name.starts_with(['.', '#']) { None } else { Some(name.into()) }
-}
-
-/// Reads a map file; tells every error there is in it.
-fn read(path: &Path) -> Result<Map, Vec<Diagnostic>> {
-    let file: Arc<str> = path.display().to_string().into();
-    let octets = usize::try_from(MAP_OCTETS_MAX).unwrap_or(usize::MAX);
-    let text = read_regular(path, octets).map_err(|refusal| {
-        let why = match refusal {
-            Refusal::Absent => "it is not there".to_owned(),
-            Refusal::NotAFile(kind) => format!("it is {kind}, not a file"),
-            Refusal::TooLarge => format!("it has more than {MAP_OCTETS_MAX} octets"),
-            Refusal::System(error) => error.kind().to_string(),
-        };
-        let position = Position::new(file.clone(), 1, 1);
-        vec![Diagnostic::error(position, format!("the map cannot be read: {why}")).help("the map stays as it was")]
-    })?;
-    parse(&file, &text)
 }
 
 /// Reads the text of a map: a line of names, and a line with a value for each of them for every network.
@@ -218,10 +59,10 @@ fn parse(file: &Arc<str>, text: &[u8]) -> Result<Map, Vec<Diagnostic>> {
                 rows.push(row);
                 lines.push(line);
             }
-            Err((position, message)) => errors.add(position, message),
+            Err((position, message)) => errors.add(Diagnostic::error(position, message)),
         }
     }
-    errors.end(file)?;
+    errors.end(file, FORM.noun)?;
     let networks: Vec<IpNet> = rows.iter().map(|(network, _)| *network).collect();
     Map::build(columns, rows).map_err(|duplicate| {
         let (first, second) = (lines[duplicate.first], lines[duplicate.second]);
@@ -274,34 +115,13 @@ fn told(error: &csv::Error) -> String {
     }
 }
 
-/// The errors of a file, up to their bound.
-#[derive(Default)]
-struct Errors {
-    told: Vec<Diagnostic>,
-    untold: usize,
-}
-
-impl Errors {
-    fn add(&mut self, position: Position, message: String) {
-        if self.told.len() < ERRORS_MAX {
-            self.told.push(Diagnostic::error(position, message));
-        } else {
-            self.untold += 1;
-        }
-    }
-
-    fn end(mut self, file: &Arc<str>) -> Result<(), Vec<Diagnostic>> {
-        if self.untold > 0 {
-            let message = format!("{} more lines of the map cannot be read", self.untold);
-            self.told.push(Diagnostic::error(Position::new(file.clone(), 1, 1), message));
-        }
-        if self.told.is_empty() { Ok(()) } else { Err(self.told) }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::collection::ERRORS_MAX;
     use super::*;
+    use std::fs;
+    use std::time::Duration;
+    use tokio::sync::{Notify, mpsc};
 
     fn parsed(text: &str) -> Result<Map, Vec<String>> {
         let errors =
@@ -369,7 +189,7 @@ mod tests {
         let cases =
             [("a.csv", Some("a")), ("a.b.csv", Some("a.b")), (".a.csv", None), ("#a.csv", None), ("a.csv~", None)];
         for (file, name) in cases {
-            assert_eq!(map_name(Path::new(file)).as_deref(), name, "{file}");
+            assert_eq!(FORM.name(Path::new(file)).as_deref(), name, "{file}");
         }
     }
 
@@ -378,7 +198,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("sites.csv");
         let mut source = MapSource::new(directory.path());
-        let site = |source: &MapSource| source.maps().get("sites").and_then(|map| values(map, "10.0.0.1"));
+        let site = |source: &MapSource| source.held().get("sites").and_then(|map| values(map, "10.0.0.1"));
         assert!(source.read(&[]).diagnostics.is_empty());
         for (text, expected, errors) in [
             ("network,site\n10.0.0.0/8,old\n", "old", 0),

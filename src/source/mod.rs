@@ -8,11 +8,15 @@
 //! - `read.rs`: reading them with their includes, without ever waiting for one
 //! - `folder.rs`: reading a whole directory of a zone's, such as its modules
 //! - `notice.rs`: the system's word that something changed
-//! - `maps.rs`: maps of networks in files, which are no zones and change as those do
+//! - `collection.rs`: a directory of files that are no zones and change as those do
+//! - `maps.rs`: maps of networks in such files
+//! - `extfile.rs`: what others say of targets in such files
 //! - `watched.rs`: changes of a few files that are no zones, for whoever reads them
 //!
 //! Absent on purpose: the zones themselves (who receives them keeps them), and logging of what an event says.
 
+mod collection;
+mod extfile;
 mod file;
 mod folder;
 mod maps;
@@ -21,6 +25,7 @@ mod place;
 mod read;
 mod watched;
 
+pub use extfile::StateSource;
 pub use file::{FileSource, Load, Loaded};
 pub use maps::MapSource;
 pub use place::zone_of;

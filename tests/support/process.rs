@@ -128,6 +128,14 @@ impl Perigee {
         self.directory.take().expect("it is there while the process is")
     }
 
+    /// How much memory it has, as Linux counts what is resident.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn resident_kib(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a size");
+        line.trim().trim_end_matches(" kB").parse().expect("a number")
+    }
+
     /// Asks by UDP.
     pub(crate) fn ask(&self, question: &Question) -> Message {
         self.client().ask(question)

@@ -11,7 +11,7 @@ use super::{BODY_OCTETS_DEFAULT, BODY_OCTETS_MAX, Prober, in_words, not_connecte
 use crate::health::{Host, Http, Reason};
 
 /// The `User-Agent` of a check that names none.
-const USER_AGENT_DEFAULT: &str = concat!("perigee/", env!("CARGO_PKG_VERSION"));
+pub(super) const USER_AGENT_DEFAULT: &str = concat!("perigee/", env!("CARGO_PKG_VERSION"));
 
 impl Prober {
     /// Sends the request, follows its redirects and judges the last reply; returns the weight in its body.
@@ -205,7 +205,7 @@ fn contains(body: &[u8], text: &[u8]) -> bool {
 /// The whole number a body begins with, after white space: `12abc` is 12, `1.9` is 1.
 ///
 /// `None` without one, and for a negative one or one above 31 bits: PowerDNS reads it into a C `int`.
-fn leading_number(body: &[u8]) -> Option<u32> {
+pub(super) fn leading_number(body: &[u8]) -> Option<u32> {
     let body = body.trim_ascii_start();
     let digits = body.strip_prefix(b"+").unwrap_or(body);
     let length = digits.iter().take_while(|octet| octet.is_ascii_digit()).count();

@@ -3,7 +3,14 @@
 //! Read [`Prober::probe`], which chooses among the files here; then `connect.rs` and `tls.rs`, on which the others build.
 
 mod connect; // for all kinds: where a probe may go, and a connection to there
+mod datagram; // for all kinds: who gets the packets
+mod dialogue; // what is said on a connection
+mod dns; // a query, and the response that passes
+mod exec; // a program of the operator's
+mod file; // what a file of states says
+mod grpc; // a call, and the status that passes
 mod http; // a request pinned to an address, and the reply that passes
+mod icmp; // an echo
 mod pattern; // for all kinds: regular expressions
 mod resolve; // for all kinds: the addresses of a name
 mod tcp; // a connection
@@ -11,13 +18,18 @@ mod tls; // for all kinds: a handshake, and what is asked of the certificate
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
+use rand::TryRng;
+use rand::rngs::SysRng;
 use rustls::pki_types::CertificateDer;
+use tokio::sync::{Semaphore, watch};
 use tokio::time;
 
 use self::connect::Terms;
 use self::pattern::Patterns;
 use self::resolve::Names;
+use super::extfile::Files;
 use super::tls::Trust;
 use super::{Check, Kind, Reason, Verdict};
 
@@ -43,23 +55,38 @@ pub struct Prober {
     trust: Trust,
     names: Names,
     patterns: Patterns,
+    files: watch::Receiver<Arc<Files>>,
+    /// Turns to run a command.
+    turns: Semaphore,
 }
 
 impl Prober {
     /// Makes a prober; reads the system's root certificates.
     pub fn new(settings: Settings) -> Self {
         let (trust, names) = (Trust::new(settings.roots), Names::new(settings.servers));
-        Self { trust, names, patterns: Patterns::default() }
+        let (files, turns) = (watch::channel(Arc::default()).1, Semaphore::new(exec::COMMANDS_MAX));
+        Self { trust, names, patterns: Patterns::default(), files, turns }
+    }
+
+    /// The same, with what files of states say.
+    #[must_use]
+    pub fn with_files(self, files: watch::Receiver<Arc<Files>>) -> Self {
+        Self { files, ..self }
     }
 
     /// Carries out one probe.
     ///
     /// Each has connections of its own: what passes is that the target accepts a new client.
     pub async fn probe(&self, check: &Check) -> Verdict {
-        if check.timeout.is_zero() {
+        if check.timeout.is_zero() && takes_time(&check.kind) {
             // A connection that is there at the first look would still pass.
             return Verdict::Fail(Reason::TimedOut(check.timeout));
         }
+        // A command that waits for others has not failed yet: its time begins when it is run.
+        let _turn = match check.kind {
+            Kind::Exec { .. } => self.turns.acquire().await.ok(),
+            _ => None,
+        };
         let terms = Terms::of(check);
         match time::timeout_at(terms.deadline, self.carry_out(&check.kind, &terms)).await {
             Ok(Ok(weight)) => Verdict::Pass { weight },
@@ -72,18 +99,33 @@ impl Prober {
     async fn carry_out(&self, kind: &Kind, terms: &Terms<'_>) -> Result<Option<u32>, Reason> {
         match kind {
             Kind::Tcp { target, dialogue: None } => self.tcp(target, terms).await,
+            Kind::Tcp { target, dialogue: Some(dialogue) } => self.converse(target, dialogue, terms).await,
             Kind::Tls { target, handshake } => self.tls(target, handshake, terms).await,
             Kind::Http { address, request } => self.get(address.as_ref(), terms.source, request).await,
-            Kind::Tcp { .. }
-            | Kind::Icmp(_)
-            | Kind::Dns { .. }
-            | Kind::Grpc { .. }
-            | Kind::File { .. }
-            | Kind::Exec { .. }
-            | Kind::Fixed { .. } => Err(Reason::Unusable("this kind of check is not there yet".to_owned())),
+            Kind::Icmp(host) => self.echo(host, terms).await,
+            Kind::Dns { target, query } => self.dns(target, query, terms).await,
+            Kind::Grpc { target, call } => self.grpc(target, call, terms).await,
+            Kind::File { file, entry } => self.look_up(file, entry),
+            Kind::Exec { command, address } => exec::run(command, *address).await,
+            Kind::Fixed { up: true, weight } => Ok(*weight),
+            Kind::Fixed { up: false, .. } => Err(Reason::Fixed),
             Kind::Unusable { why, .. } => Err(Reason::Unusable(why.to_string())),
         }
     }
+}
+
+/// Whether somebody is asked who may take time to answer.
+fn takes_time(kind: &Kind) -> bool {
+    match kind {
+        Kind::Tcp { .. } | Kind::Tls { .. } | Kind::Http { .. } | Kind::Icmp(_) | Kind::Dns { .. } => true,
+        Kind::Grpc { .. } | Kind::Exec { .. } => true,
+        Kind::File { .. } | Kind::Fixed { .. } | Kind::Unusable { .. } => false,
+    }
+}
+
+/// A number that nobody can guess.
+fn random() -> Result<u64, Reason> {
+    SysRng.try_next_u64().map_err(|error| Reason::Unusable(format!("the system has no random numbers: {error}")))
 }
 
 /// Refuses a source from which the target cannot be reached; hyper would probe from another, silently.
@@ -101,6 +143,17 @@ fn not_connected(error: &io::Error) -> Reason {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => Reason::Refused,
         io::ErrorKind::ConnectionReset => Reason::Reset,
+        _ => Reason::NotConnected(in_words(error)),
+    }
+}
+
+/// Says why a connection that was there gave no answer.
+fn lost(error: &io::Error) -> Reason {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => Reason::Closed,
+        io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted | io::ErrorKind::BrokenPipe => Reason::Reset,
+        // What TLS cannot make sense of.
+        io::ErrorKind::InvalidData => Reason::Tls(in_words(error)),
         _ => Reason::NotConnected(in_words(error)),
     }
 }
