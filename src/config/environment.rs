@@ -77,7 +77,8 @@ fn typed<'v>(text: &'v str, field: &Field<'_>) -> Value<'v> {
         | Field::Programs(_)
         | Field::Words(_)
         | Field::Names(_)
-        | Field::Networks(_) => {
+        | Field::Networks(_)
+        | Field::SomeNetworks(_) => {
             let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
             Some(Shape::List(entries.map(|entry| Value { shape: Shape::Text(entry), span: 0..0 }).collect()))
         }

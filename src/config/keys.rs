@@ -46,6 +46,7 @@ pub const KEYS: &[Key<Config>] = &[
     Key::new("lua", "deny", |c| Field::Words(&mut c.lua.deny)),
     Key::new("lua", "lookup-names", |c| Field::Names(&mut c.lua.lookup_names)),
     Key::new("lua", "probe-networks", |c| Field::Networks(&mut c.lua.probe_networks)),
+    Key::new("lua", "probe-networks-refused", |c| Field::SomeNetworks(&mut c.lua.probe_networks_refused)),
     Key::new("lua", "exec-programs", |c| Field::Programs(&mut c.lua.exec_programs)),
     Key::new("lua", "include-dir", |c| Field::Path(&mut c.lua.include_dir)),
     Key::new("lua", "map-dir", |c| Field::Path(&mut c.lua.map_dir)),
@@ -108,6 +109,9 @@ pub const ZONE_KEYS: &[Key<Zone>] = &[
     Key::new("zone", "lua-deny", |z| Field::Words(z.lua_deny.get_or_insert_default())),
     Key::new("zone", "lookup-names", |z| Field::Names(&mut z.lookup_names)),
     Key::new("zone", "probe-networks", |z| Field::Networks(&mut z.probe_networks)),
+    Key::new("zone", "probe-networks-refused", |z| {
+        Field::SomeNetworks(z.probe_networks_refused.get_or_insert_default())
+    }),
     Key::new("zone", "exec-programs", |z| Field::Programs(z.exec_programs.get_or_insert_default())),
 ];
 
@@ -184,6 +188,8 @@ pub(super) enum Field<'c> {
     Names(&'c mut Option<Vec<Name>>),
     /// Networks; `None` stands for all there are.
     Networks(&'c mut Option<Vec<IpNet>>),
+    /// Networks of which there may be none.
+    SomeNetworks(&'c mut Vec<IpNet>),
     /// A text that may be anything.
     Text(&'c mut String),
     /// A latitude and a longitude; an empty text for nowhere.
@@ -208,7 +214,7 @@ impl Field<'_> {
             Self::Share(..) => "share".into(),
             Self::Words(_) => "list of words".into(),
             Self::Names(_) => "list of domain names".into(),
-            Self::Networks(_) => "list of networks".into(),
+            Self::Networks(_) | Self::SomeNetworks(_) => "list of networks".into(),
             Self::Text(_) => "text".into(),
             Self::Place(_) => "latitude and longitude".into(),
             Self::Word(word) => {
@@ -237,6 +243,7 @@ impl Field<'_> {
             Self::Programs(words) | Self::Words(words) => list(words.iter().cloned()),
             Self::Names(names) => all_or_list(names.as_deref()),
             Self::Networks(networks) => all_or_list(networks.as_deref()),
+            Self::SomeNetworks(networks) => list(networks.iter().map(ToString::to_string)),
             Self::Word(word) => quote(word.word().into()),
         }
     }
@@ -261,7 +268,8 @@ impl Field<'_> {
             | Self::Word(_)
             | Self::Words(_)
             | Self::Names(_)
-            | Self::Networks(_) => String::new(),
+            | Self::Networks(_)
+            | Self::SomeNetworks(_) => String::new(),
         }
     }
 }

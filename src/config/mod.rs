@@ -282,6 +282,8 @@ pub struct Zone {
     pub lookup_names: Option<Vec<Name>>,
     /// Overrides `lua.probe-networks`.
     pub probe_networks: Option<Vec<IpNet>>,
+    /// Overrides `lua.probe-networks-refused`.
+    pub probe_networks_refused: Option<Vec<IpNet>>,
     /// Overrides `lua.exec-programs`.
     pub exec_programs: Option<Vec<String>>,
     /// Where its table begins; `None` if no file says so.
@@ -304,6 +306,7 @@ impl Zone {
             lua_deny: None,
             lookup_names: None,
             probe_networks: None,
+            probe_networks_refused: None,
             exec_programs: None,
             position: None,
         }
@@ -337,6 +340,8 @@ pub struct Lua {
     pub lookup_names: Option<Vec<Name>>,
     /// The networks whose addresses scripts may have probed; `None` for all.
     pub probe_networks: Option<Vec<IpNet>>,
+    /// Those of them whose addresses they may not have probed.
+    pub probe_networks_refused: Vec<IpNet>,
     /// The programs that scripts may have run to check a target, by their whole paths; empty for none.
     pub exec_programs: Vec<String>,
     /// Whose `*.lua` files are run before any record; it need not exist. An empty path for none.
@@ -368,6 +373,9 @@ impl Default for Lua {
             deny: Vec::new(),
             lookup_names: None,
             probe_networks: None,
+            probe_networks_refused: PROBE_NETWORKS_REFUSED
+                .map(|network| network.parse().expect("they are networks, as a test knows"))
+                .to_vec(),
             exec_programs: Vec::new(),
             include_dir: "lua/lib".into(),
             map_dir: "lua/maps".into(),
@@ -376,6 +384,23 @@ impl Default for Lua {
         }
     }
 }
+
+/// The networks that nothing is probed in when nobody says otherwise.
+///
+/// Whoever may write a record makes this server connect to an address. Behind these is no service for clients: the
+/// metadata of clouds, which gives out credentials, stands at addresses of a link and at three others.
+const PROBE_NETWORKS_REFUSED: [&str; 10] = [
+    "0.0.0.0/8",
+    "::/128",
+    "169.254.0.0/16",
+    "fe80::/10",
+    "fd00:ec2::254/128",
+    "100.100.100.200/32",
+    "168.63.129.16/32",
+    "224.0.0.0/4",
+    "255.255.255.255/32",
+    "ff00::/8",
+];
 
 /// How the client-subnet scope of an answer is found (RFC 7871 section 7.2.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

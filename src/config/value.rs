@@ -74,6 +74,7 @@ impl Field<'_> {
             Self::Words(field) => *field = reader.list(value, |value| reader.text(value))?,
             Self::Names(field) => *field = reader.all_or_list(value, |value| reader.name(value))?,
             Self::Networks(field) => *field = reader.all_or_list(value, |value| reader.network(value))?,
+            Self::SomeNetworks(field) => *field = reader.list(value, |value| reader.network(value))?,
             Self::Text(field) => *field = reader.text(value).map_err(one)?,
             Self::Place(field) => *field = reader.place(value).map_err(one)?,
             Self::Word(field) => field.choose(reader.word(value, field.words()).map_err(one)?),

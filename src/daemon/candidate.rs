@@ -109,7 +109,7 @@ pub fn scripts_of(config: &Config, apex: &Name) -> Scripts {
 
 /// What a zone's scripts may do.
 pub fn policy_of(config: &Config, apex: &Name) -> Arc<Policy> {
-    Arc::new(Policy::new(&config.lua, config.zone_of(apex)))
+    Arc::new(Policy::new(&config.lua, config.zone_of(apex)).with_interval(config.health.interval))
 }
 
 /// Reads and compiles the modules of a zone; they are watched with its file.

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use regex::bytes::{Regex, RegexBuilder};
 
 use super::hysteresis::Thresholds;
 use crate::dns::{Name, Rcode, Rtype};
@@ -50,12 +52,21 @@ impl Check {
 }
 
 /// Which addresses a zone may have probed.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+///
+/// A zone has one, which its checks share: two of them are mostly compared by where they are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reach {
     /// The networks that may be probed; `None` for all.
     pub allowed: Option<Vec<IpNet>>,
     /// Those of them that may not.
     pub refused: Vec<IpNet>,
+}
+
+impl Hash for Reach {
+    /// Goes by how many networks there are: checks are looked up with every query, and most have the same reach.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.allowed.as_ref().map(Vec::len), self.refused.len()).hash(state);
+    }
 }
 
 impl Reach {
@@ -223,6 +234,17 @@ impl Kind {
         }
     }
 
+    /// The regular expressions it goes by.
+    pub fn patterns(&self) -> Vec<&Pattern> {
+        match self {
+            Self::Tcp { dialogue, .. } => dialogue.iter().flat_map(|dialogue| &dialogue.expect).collect(),
+            Self::Http { request, .. } => request.regex.iter().chain(&request.weight).collect(),
+            Self::Dns { query, .. } => query.answer.iter().collect(),
+            Self::Tls { .. } | Self::Icmp(_) | Self::Grpc { .. } | Self::File { .. } => Vec::new(),
+            Self::Exec { .. } | Self::Fixed { .. } | Self::Unusable { .. } => Vec::new(),
+        }
+    }
+
     /// Whether its probes go to a host whose addresses are known only when its name is resolved.
     pub fn resolves(&self) -> bool {
         let is_name = |host: &Host| host.address().is_none();
@@ -239,6 +261,28 @@ impl Kind {
 /// A regular expression, as it was written. What cannot be compiled fails the probe.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Pattern(pub Arc<str>);
+
+/// How large one may be when it is compiled, and once more what it learns while it is used, in octets.
+///
+/// The time of a search grows with both this and what is searched, which is bounded as well: together they keep it below
+/// a probe's patience.
+const PATTERN_SIZE_MAX: usize = 256 << 10;
+
+impl Pattern {
+    /// Compiles it, for octets that need not be text; or says why it cannot be.
+    pub fn compile(&self) -> Result<Regex, String> {
+        let mut builder = RegexBuilder::new(&self.0);
+        let builder = builder.size_limit(PATTERN_SIZE_MAX).dfa_size_limit(PATTERN_SIZE_MAX);
+        builder.build().map_err(|error| match error {
+            // Its first lines show the expression, which whoever tells of it has already.
+            regex::Error::Syntax(text) => {
+                text.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned()
+            }
+            regex::Error::CompiledTooBig(_) => "it is too large".to_owned(),
+            other => other.to_string(),
+        })
+    }
+}
 
 /// What is said on a TCP connection.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

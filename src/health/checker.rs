@@ -114,8 +114,8 @@ impl Checker {
 
     /// Waits until each of `slots` was probed or `deadline` has passed; returns how many have no state even so.
     ///
-    /// Slots that a full table turned away are not waited for, but counted; those on whose probes nothing hangs, by
-    /// what operators say, are neither.
+    /// Slots that a full table turned away, and those that are paused, are not waited for, but counted; those of which
+    /// operators have decided are neither.
     pub async fn warm(&self, slots: &[Arc<Slot>], deadline: Duration) -> usize {
         let all = async {
             for slot in slots {
@@ -124,7 +124,8 @@ impl Checker {
         };
         // The count says whether the deadline passed.
         let _ = time::timeout(deadline, all).await;
-        slots.iter().filter(|slot| !slot.has_verdict() && !slot.is_moot()).count()
+        let is_missing = |slot: &&Arc<Slot>| !slot.has_verdict() && (slot.is_paused() || !slot.is_moot());
+        slots.iter().filter(is_missing).count()
     }
 
     /// Has the checks probed at once that `which` picks, beside the probes that are due by their beat.
@@ -372,7 +373,12 @@ where
         let slot = Arc::clone(&watch.slot);
         self.move_beat(id, now);
         let next = self.next_probe(id, now);
-        self.publish(&slot, verdict, took, |this, verdicts| this.nth_probe(id, next, verdicts) - now);
+        // What is paused stays what it is, though a probe was still under way; who waited for that waits no more.
+        if slot.is_paused() {
+            self.first_verdicts.notify_waiters();
+        } else {
+            self.publish(&slot, verdict, took, |this, verdicts| this.nth_probe(id, next, verdicts) - now);
+        }
         self.give_turn(id, next);
     }
 
@@ -824,6 +830,19 @@ mod tests {
             assert!(off <= 1 || off >= INTERVAL.as_millis() - 1, "{off} ms off the beat");
         }
         assert!(starts.len() >= 7);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_probe_that_ends_in_a_pause_changes_nothing() {
+        let rig = Rig::start();
+        let claims = rig.table.claim(named([check(1)]));
+        pass(1).await;
+        rig.fake.tell(1, Behaviour::Takes(Duration::from_secs(30)));
+        pass(6).await;
+        let before = claims.slots()[0].last();
+        rig.pause("*:1");
+        pass(60).await;
+        assert_eq!(claims.slots()[0].last(), before);
     }
 
     #[tokio::test(start_paused = true)]

@@ -13,14 +13,17 @@ use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
 use super::api::ring::Rings;
+use super::failure::Place;
 use super::included::Included;
 use super::lookups::{Lookup, Lookups, Patience};
 use super::modules::Required;
+use super::nested::Nested;
 use super::note::Note;
 use super::policy::Policy;
 use super::program::Program;
 use super::sandbox::{Budget, RECURSION_ERROR, Spent};
 use super::surroundings::Surroundings;
+use crate::diagnostic::Position;
 use crate::dns::edns::{ClientSubnet, Edns};
 use crate::dns::wire::Header;
 use crate::dns::{Client, Name, NameRef, Now, Transport};
@@ -128,6 +131,8 @@ pub(super) struct Context {
     pub(super) lookups: Lookups,
     /// The records that were included.
     pub(super) included: Included,
+    /// The records that run within others.
+    pub(super) nested_runs: Nested,
     /// What the run may use up; there from when the sandbox is.
     budget: OnceCell<Rc<Budget>>,
 }
@@ -149,7 +154,7 @@ type Found = (Weak<Slot>, Option<Action>);
 
 impl Said {
     /// Takes up what is said now, and of whom.
-    fn renew(&self, table: &Table, program: &Program, query: &Query<'_>) {
+    fn renew(&self, table: &Table, program: &Program, zone: NameRef<'_>) {
         let generation = table.generation();
         if generation != self.generation.get() {
             *self.overrides.borrow_mut() = table.overrides();
@@ -157,7 +162,7 @@ impl Said {
             self.generation.set(generation);
         }
         if !self.overrides.borrow().is_empty() {
-            *self.record.borrow_mut() = Some(Arc::clone(program.record(query.zone)));
+            *self.record.borrow_mut() = Some(Arc::clone(program.record(zone)));
         }
     }
 
@@ -198,7 +203,22 @@ impl Remembered {
 #[derive(Default)]
 struct Discovery {
     checks: Vec<Check>,
+    /// Those of records that were run within another.
+    of_nested: Vec<(Check, Arc<Program>)>,
+    /// Records and those that they hang on.
+    hanging: Vec<(Arc<Program>, Arc<Program>)>,
     lints: Vec<String>,
+}
+
+/// What is put back when a record that was run within another has ended.
+pub(super) struct Outer {
+    facts: Facts,
+    name: Name,
+    identity: u64,
+    record: Option<Arc<Record>>,
+    fresh: Vec<Arc<Slot>>,
+    lints: Vec<String>,
+    checks: Vec<Check>,
 }
 
 /// What is copied out of a query, so that objects a script makes can outlive it.
@@ -256,6 +276,7 @@ impl Context {
             denied: RefCell::default(),
             lookups: Lookups::default(),
             included: Included::default(),
+            nested_runs: Nested::default(),
             budget: OnceCell::new(),
         }
     }
@@ -304,6 +325,7 @@ impl Context {
         });
         self.lookups.begin();
         self.included.begin();
+        self.nested_runs.begin();
     }
 
     /// Takes up the modules that an environment has loaded.
@@ -320,6 +342,7 @@ impl Context {
     pub(super) fn turn_to(&self, surroundings: &Arc<Surroundings>) {
         self.surroundings.borrow_mut().clone_from(surroundings);
         self.included.forget_gone();
+        self.nested_runs.forget_gone();
     }
 
     /// What can be looked up beside the query.
@@ -329,11 +352,62 @@ impl Context {
 
     /// Takes up what only a script that takes the VM can ask for: the query's names, and what it is allowed.
     pub(super) fn enter(&self, program: &Arc<Program>, query: &Query<'_>) {
-        self.hear(program, query);
+        self.hear(program, query.zone);
+        self.nested_runs.enter(program);
         *self.names.borrow_mut() = (query.qname.to_owned(), query.zone.to_owned());
         self.program.set(program.identity);
         if !Arc::ptr_eq(&self.policy.borrow(), &program.policy) {
             self.policy.borrow_mut().clone_from(&program.policy);
+        }
+    }
+
+    /// Takes up a record that is run within the run, under its own name; returns what is to be put back.
+    ///
+    /// What was looked at of the client, when targets could change and what was drawn by chance go on.
+    pub(super) fn go_into(&self, program: &Arc<Program>) -> Outer {
+        let zone = self.zone();
+        let facts = self.facts.get();
+        let owner = program.script().owner.clone();
+        let wildcard = owner.as_ref().is_wildcard().then(|| owner.as_ref().label_count() - 1);
+        self.facts.set(Facts { wildcard, ..facts });
+        let name = std::mem::replace(&mut self.names.borrow_mut().0, owner);
+        let (identity, record) = (self.program.get(), self.said.record.borrow().clone());
+        self.hear(program, zone.as_ref());
+        let lints = self.lints();
+        let checks = self.discovered();
+        Outer { facts, name, identity, record, fresh: self.fresh.take(), lints, checks }
+    }
+
+    /// Goes back from a record to the one that it was run within.
+    pub(super) fn come_out(&self, program: &Arc<Program>, outer: Outer) {
+        self.name_fresh(program, self.zone().as_ref());
+        *self.fresh.borrow_mut() = outer.fresh;
+        self.facts.set(outer.facts);
+        self.names.borrow_mut().0 = outer.name;
+        self.program.set(outer.identity);
+        *self.said.record.borrow_mut() = outer.record;
+        if let Some(discovery) = self.discovery.borrow_mut().as_mut() {
+            let checks = std::mem::replace(&mut discovery.checks, outer.checks);
+            discovery.of_nested.extend(checks.into_iter().map(|check| (check, Arc::clone(program))));
+            discovery.lints = outer.lints;
+        }
+    }
+
+    /// Where in a zone file a place is that is in no code of the record that runs itself.
+    pub(super) fn position(&self, place: Place) -> Option<Position> {
+        self.nested_runs.position(place).or_else(|| self.included.position(place))
+    }
+
+    /// Notes that a call chose among targets none of which is up.
+    pub(super) fn note_fall_back(&self) {
+        self.nested_runs.note_fall_back();
+    }
+
+    /// Notes that the record that runs hangs on others; heard only in a trial run.
+    pub(super) fn note_hanging(&self, on: &[Arc<Program>]) {
+        let Some(running) = self.nested_runs.running() else { return };
+        if let Some(discovery) = self.discovery.borrow_mut().as_mut() {
+            discovery.hanging.extend(on.iter().map(|program| (Arc::clone(&running), Arc::clone(program))));
         }
     }
 
@@ -577,9 +651,9 @@ impl Context {
     }
 
     /// Takes up what operators say of the targets of a program, if they say anything; and who it is that asks.
-    pub(super) fn hear(&self, program: &Program, query: &Query<'_>) {
+    pub(super) fn hear(&self, program: &Program, zone: NameRef<'_>) {
         self.program.set(program.identity);
-        self.said.renew(&self.table, program, query);
+        self.said.renew(&self.table, program, zone);
     }
 
     /// What operators have said, as a number that is another one when that changes.
@@ -655,6 +729,18 @@ impl Context {
     /// The checks asked for since the last call.
     pub(super) fn discovered(&self) -> Vec<Check> {
         self.discovery.borrow_mut().as_mut().map(|discovery| std::mem::take(&mut discovery.checks)).unwrap_or_default()
+    }
+
+    /// The checks that records asked for which were run within others, since the last call.
+    pub(super) fn discovered_within(&self) -> Vec<(Check, Arc<Program>)> {
+        let mut discovery = self.discovery.borrow_mut();
+        discovery.as_mut().map(|discovery| std::mem::take(&mut discovery.of_nested)).unwrap_or_default()
+    }
+
+    /// Records and those that trial runs have shown them to hang on.
+    pub(super) fn hanging(&self) -> Vec<(Arc<Program>, Arc<Program>)> {
+        let mut discovery = self.discovery.borrow_mut();
+        discovery.as_mut().map(|discovery| std::mem::take(&mut discovery.hanging)).unwrap_or_default()
     }
 
     /// Ends the collection.

@@ -19,7 +19,11 @@ const HELD_MAX: usize = 1000;
 /// The included records a worker has loaded.
 #[derive(Default)]
 pub(super) struct Included {
-    held: RefCell<HashMap<u64, Held>>,
+    /// The records as functions, each for every depth of runs within runs it was included at: those that are under way
+    /// keep their globals.
+    held: RefCell<HashMap<(u64, usize), Held>>,
+    /// How many runs the one that runs is within.
+    level: Cell<usize>,
     /// The globals of the run: what is included runs over the same.
     environment: RefCell<Option<Table>>,
     depth: Cell<usize>,
@@ -41,6 +45,24 @@ impl Included {
     /// Begins a run.
     pub(super) fn begin(&self) {
         self.depth.set(0);
+        self.level.set(0);
+    }
+
+    /// The globals of what runs.
+    pub(super) fn globals(&self) -> Option<Table> {
+        self.environment.borrow().clone()
+    }
+
+    /// Takes up the globals of a run within the run.
+    pub(super) fn go_into(&self, globals: &Table) {
+        self.level.set(self.level.get() + 1);
+        *self.environment.borrow_mut() = Some(globals.clone());
+    }
+
+    /// Goes back to the globals of the run it was within.
+    pub(super) fn come_out(&self, globals: &Table) {
+        self.level.set(self.level.get().saturating_sub(1));
+        *self.environment.borrow_mut() = Some(globals.clone());
     }
 
     /// Lets go of programs that no zone has any more.
@@ -68,7 +90,8 @@ impl Included {
     fn function(&self, lua: &Lua, program: &Arc<Program>) -> mlua::Result<Function> {
         let environment = self.environment.borrow().clone();
         let environment = environment.ok_or_else(|| mlua::Error::runtime("nothing runs that could include it"))?;
-        if let Some(held) = self.held.borrow().get(&program.id) {
+        let key = (program.id, self.level.get());
+        if let Some(held) = self.held.borrow().get(&key) {
             // With shared state the globals are those of the zone, which its next version takes over.
             held.function.set_environment(environment)?;
             return Ok(held.function.clone());
@@ -79,14 +102,16 @@ impl Included {
         if held.len() >= HELD_MAX {
             held.clear();
         }
-        held.insert(program.id, Held { function: function.clone(), program: Arc::downgrade(program) });
+        held.insert(key, Held { function: function.clone(), program: Arc::downgrade(program) });
         Ok(function)
     }
 
     /// Where in a zone file a place in an included record is; `None` for other places.
     pub(super) fn position(&self, place: Place) -> Option<Position> {
         let held = self.held.borrow();
-        let program = held.get(&place.included?)?.program.upgrade()?;
+        let id = place.included?;
+        let (_, included) = held.iter().find(|((known, _), _)| *known == id)?;
+        let program = included.program.upgrade()?;
         Some(program.position_in_statements(Some(place.line)))
     }
 

@@ -29,13 +29,39 @@ impl Literal {
 }
 
 /// The literal calls of functions with these names that stand anywhere in a script's code.
+pub(super) fn calls(code: &[u8], names: &[&str]) -> Vec<Literal> {
+    calls_at(code, names).into_iter().map(|(_, name, arguments)| Literal::Call(name, arguments)).collect()
+}
+
+/// The same, each with the octet at which it stands: the name of the function, and its arguments.
 ///
 /// What stands in comments and strings is no call. Code that is not text holds none.
-pub(super) fn calls(code: &[u8], names: &[&str]) -> Vec<Literal> {
+pub(super) fn calls_at(code: &[u8], names: &[&str]) -> Vec<(usize, String, Vec<Literal>)> {
     let text = std::str::from_utf8(code).unwrap_or_default();
     let wanted = called(code).into_iter().filter(|(_, name)| names.contains(name));
-    let call = |(at, _): (usize, &str)| Parser { rest: &text[at..], depth: 0 }.expression();
-    wanted.filter_map(call).filter(|call| matches!(call, Literal::Call(..))).collect()
+    let call = |(at, _): (usize, &str)| match (Parser { rest: &text[at..], depth: 0 }).expression()? {
+        Literal::Call(name, arguments) => Some((at, name, arguments)),
+        Literal::Text(_) | Literal::Number(..) | Literal::Boolean(_) | Literal::Table(..) => None,
+    };
+    wanted.filter_map(call).collect()
+}
+
+/// Where a text stands in a code behind an octet: best as a whole string, else anywhere; that octet if it does not.
+pub(super) fn place_of(code: &[u8], from: usize, text: &str) -> usize {
+    let find = |wanted: &str| code[from..].windows(wanted.len().max(1)).position(|window| window == wanted.as_bytes());
+    let quoted = ['\'', '"'].map(|quote| find(&format!("{quote}{text}{quote}")).map(|at| at + 1));
+    let first = quoted.into_iter().flatten().min().or_else(|| find(text));
+    from + first.unwrap_or(0)
+}
+
+/// Whether a script seems to give a name another meaning, as a function or variable of its own.
+pub(super) fn defines(code: &[u8], name: &str) -> bool {
+    let code = std::str::from_utf8(code).unwrap_or_default();
+    code.match_indices(name).any(|(at, _)| {
+        let (before, after) = (code[..at].trim_end(), code[at + name.len()..].trim_start());
+        let is_assigned = after.starts_with('=') && !after.starts_with("==");
+        is_assigned || before.ends_with("function") || before.ends_with("local")
+    })
 }
 
 /// The names of functions that a script's code calls, each with the octet at which it stands.

@@ -4,8 +4,8 @@
 //! Read `sandbox.rs` (what a script can reach and when it is stopped), `environment.rs` (its globals), `library.rs`
 //! (what an operator adds to them), `modules.rs` (what a zone does), `policy.rs` (what its zone allows), `rest.rs` (when
 //! it is not run at all), `context.rs` (what it may know of the query),
-//! `surroundings.rs` (what it may look up beside it), `lookups.rs` and `included.rs` (what it has of that), `api/` (the
-//! builtins), `value.rs` (what its result becomes), `failure.rs` (what comes of an error) and `note.rs` (what it tells
+//! `surroundings.rs` (what it may look up beside it), `lookups.rs` and `included.rs` (what it has of that), `nested.rs`
+//! and `hanging.rs` (records that it hangs on), `api/` (the builtins), `value.rs` (what its result becomes), `failure.rs` (what comes of an error) and `note.rs` (what it tells
 //! the log). The simple and common case takes no VM at all: `literal.rs` reads it and `plan.rs` answers it.
 //! `schedule.rs` knows the calendar. A script can read the query and the health
 //! table; it can write nothing but its result. There is no file, no socket and no clock here, but for the one clock
@@ -15,11 +15,13 @@ mod api;
 mod context;
 mod environment;
 mod failure;
+mod hanging;
 mod included;
 mod library;
 mod literal;
 mod lookups;
 mod modules;
+mod nested;
 mod note;
 mod plan;
 mod policy;
@@ -57,6 +59,7 @@ use crate::config;
 use crate::diagnostic::{Diagnostic, Position};
 use crate::dns::{Client, NameRef, Now, Rcode, Rtype, Transport};
 use crate::health::Check;
+use crate::health::check::Pattern;
 use crate::health::table::{Named, Seat, Table};
 use crate::resolve::Question;
 use crate::resolve::table::Awaited;
@@ -64,6 +67,8 @@ use api::lookup::constant_questions;
 use context::Context;
 use environment::Environment;
 use failure::{Place, bounded, describe};
+use hanging::Hanging;
+use plan::ConstantCall;
 use rest::Resting;
 use sandbox::{CHUNK, Sandbox};
 use value::Made;
@@ -161,6 +166,7 @@ impl Vm {
         context.set_required(Some(environment.required()));
         let planned = HashMap::new();
         context.included.turn_to(environment.table());
+        context.nested_runs.turn_to(environment.table());
         let resting = Resting::new(limits.overrun_share);
         let shared_max =
             sandbox.lua.used_memory().saturating_add(limits.memory_limit.saturating_mul(SHARED_MEMORY_LIMITS));
@@ -210,7 +216,7 @@ impl Vm {
         let scope = self.scope(query);
         let context = self.context.clone();
         let fail = |kind, message, place: Option<Place>| {
-            let included = place.and_then(|place| context.included.position(place));
+            let included = place.and_then(|place| context.position(place));
             let position = included.unwrap_or_else(|| program.position_of_line(place.map(|place| place.line)));
             fail(program, scope, kind, message, position)
         };
@@ -326,13 +332,24 @@ impl Vm {
         self.context.discover();
         let mut errors = Vec::new();
         let mut trials = Duration::ZERO;
-        let mut asked = Vec::new();
-        for program in programs.iter().filter(|program| program.script().covered != Rtype::LUA) {
+        let (mut asked, mut constant) = (Vec::new(), Vec::new());
+        let hanging = Hanging::read(programs, &self.context.surroundings().zones, &zone.to_owned());
+        for program in programs {
+            let calls = plan::constant_calls(&program.script().code, &program.policy);
+            let faults = call_faults(program, &calls);
+            let (denials, is_faulty) = (denials(program, &calls), !faults.is_empty() || hanging.is_faulty(program));
+            errors.extend(faults);
+            // A trial takes one branch. What the others check can be read where it is constant, and the rest is found
+            // when a query first asks for it.
+            let checks = calls.into_iter().flat_map(|call| call.checks.unwrap_or_default());
+            constant.extend(checks.map(|check| (check, Arc::clone(program))));
+            if program.script().covered == Rtype::LUA {
+                continue;
+            }
             let qname = program.script().owner.as_ref();
             let wildcard = qname.is_wildcard().then(|| qname.label_count() - 1);
             let query = Query { qname, zone, wildcard, ..Query::plain(now, &client) };
             let position = program.script().position();
-            let denials = denials(program);
             if trials > TRIALS_TIME_MAX {
                 warnings.push(
                     Diagnostic::warning(position, "the script was not tried: others of its zone took too long")
@@ -346,9 +363,10 @@ impl Vm {
                     errors.push(Diagnostic::error(failure.position, failure.message).help(DENIED_HELP));
                 }
                 outcome => {
-                    // What comes of a name that nobody has looked up yet says nothing.
-                    let failure = outcome.err().filter(|_| !self.context.lookups.has_asked());
-                    warnings.extend(failure.map(|failure| {
+                    // What comes of a name that nobody has looked up yet says nothing, and what is wrong with a
+                    // constant call, or with how records hang on each other, is told once.
+                    let is_told = is_faulty || self.context.lookups.has_asked() || self.context.nested_runs.has_cycle();
+                    warnings.extend(outcome.err().filter(|_| !is_told).map(|failure| {
                         trials += self.sandbox.budget.cost();
                         let message = format!("the script failed in a trial run: {}", failure.message);
                         Diagnostic::warning(failure.position, message)
@@ -358,6 +376,7 @@ impl Vm {
                 }
             }
             asked.extend(self.context.discovered().into_iter().map(|check| (check, Arc::clone(program))));
+            asked.extend(self.context.discovered_within());
             warnings.extend(self.context.lints().into_iter().map(|lint| Diagnostic::warning(position.clone(), lint)));
         }
         self.plans = plans;
@@ -366,13 +385,10 @@ impl Vm {
         names.extend(programs.iter().flat_map(|program| constant_questions(&program.script().code)));
         let mut seen = HashSet::new();
         names.retain(|name| seen.insert(name.clone()));
-        // A trial takes one branch. What the others check can be read where it is constant, and the rest is found
-        // when a query first asks for it.
+        errors.extend(hanging.faults(&self.context.hanging(), zone));
         self.context.end_discovery();
-        for program in programs {
-            let constant = plan::constant_checks(&program.script().code);
-            asked.extend(constant.into_iter().map(|check| (check, Arc::clone(program))));
-        }
+        asked.extend(constant);
+        errors.extend(pattern_faults(&asked));
         let checks = named(asked, zone);
         warnings.extend(errors);
         Discovery { checks, names, warnings }
@@ -459,6 +475,7 @@ impl Vm {
         }
         self.context.set_required(Some(self.environment.required()));
         self.context.included.turn_to(self.environment.table());
+        self.context.nested_runs.turn_to(self.environment.table());
         self.environment.renew()
     }
 
@@ -485,18 +502,46 @@ fn zone_key(program: &Program) -> usize {
     Arc::as_ptr(&program.policy).addr()
 }
 
+/// What is wrong with the constant calls of a script, and would be for every client.
+fn call_faults(program: &Program, calls: &[ConstantCall]) -> Vec<Diagnostic> {
+    let fault = |call: &ConstantCall| {
+        let why = call.checks.as_ref().err()?;
+        let help = "correct the call; its part of `docs/lua.md` tells what it takes";
+        Some(Diagnostic::error(program.script().position_at(call.at), why.clone()).help(help))
+    };
+    calls.iter().filter_map(fault).collect()
+}
+
+/// The regular expressions of checks that are none.
+fn pattern_faults(asked: &[(Check, Arc<Program>)]) -> Vec<Diagnostic> {
+    let mut compiled: HashMap<&Pattern, Option<String>> = HashMap::new();
+    let mut told = HashSet::new();
+    let mut faults = Vec::new();
+    for (check, program) in asked {
+        for pattern in check.kind.patterns() {
+            let why = compiled.entry(pattern).or_insert_with(|| pattern.compile().err());
+            let Some(why) = why.as_ref().filter(|_| told.insert((pattern, program.id))) else { continue };
+            let position = program.script().position_at(literal::place_of(&program.script().code, 0, &pattern.0));
+            let message = format!("the regular expression `{}` does not compile: {why}", pattern.0);
+            faults.push(Diagnostic::error(position, message).help("its targets would always be down; correct it"));
+        }
+    }
+    faults
+}
+
 /// What the code of a script shows it to ask for that its zone may not do, whichever branch it stands in.
-fn denials(program: &Program) -> Vec<Diagnostic> {
+fn denials(program: &Program, calls: &[ConstantCall]) -> Vec<Diagnostic> {
     let (script, policy) = (program.script(), &program.policy);
     let called = literal::called(&script.code).into_iter().filter_map(|(at, name)| {
         let why = policy.refuses_call(name)?;
         Some(Diagnostic::warning(script.position_at(at), format!("`{name}` {why}")).help(DENIED_HELP))
     });
-    let probed = plan::constant_checks(&script.code).into_iter().filter_map(|check| {
-        let why = policy.refuses_probe(&check)?;
+    let checks = calls.iter().flat_map(|call| call.checks.iter().flatten().map(|check| (call.at, check)));
+    let probed = checks.filter_map(|(at, check)| {
+        let why = policy.refuses_probe(check)?;
         let target = check.target().map(|target| target.to_string()).unwrap_or_default();
-        let at = script.code.windows(target.len().max(1)).position(|text| text == target.as_bytes()).unwrap_or(0);
-        Some(Diagnostic::error(script.position_at(at), format!("the script {why}")).help(DENIED_HELP))
+        let position = script.position_at(literal::place_of(&script.code, at, &target));
+        Some(Diagnostic::error(position, format!("the script {why}")).help(DENIED_HELP))
     });
     let asked = constant_questions(&script.code).into_iter().filter_map(|question| {
         let why = policy.refuses_lookup(question.name.as_ref())?;
@@ -519,7 +564,7 @@ fn seats_of<'s>(
     checks: &[Check],
     query: &Query<'_>,
 ) -> &'s [Seat] {
-    context.hear(program, query);
+    context.hear(program, query.zone);
     let generation = context.generation();
     // A plan asks for nothing that its zone may not have.
     let ask = || {

@@ -141,6 +141,9 @@ struct State {
     loading: RefCell<Vec<String>>,
 }
 
+/// What modules returned, and those that are being loaded.
+pub(super) struct Returned(HashMap<u64, Kept<Value>>, Vec<String>);
+
 /// Something that is of no use any more when its zone has other modules.
 struct Kept<T> {
     of: Weak<Modules>,
@@ -208,6 +211,17 @@ impl Required {
         let kept = Kept { of: Arc::downgrade(modules), it: function.clone() };
         self.0.functions.borrow_mut().insert(module.id, kept);
         Ok(function)
+    }
+
+    /// Hands over what modules returned, so that they are run anew.
+    pub(super) fn take_values(&self) -> Returned {
+        Returned(self.0.values.take(), self.0.loading.take())
+    }
+
+    /// Takes back what modules returned.
+    pub(super) fn put_values(&self, Returned(values, loading): Returned) {
+        *self.0.values.borrow_mut() = values;
+        *self.0.loading.borrow_mut() = loading;
     }
 
     /// Forgets what modules returned.

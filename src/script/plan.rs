@@ -13,14 +13,19 @@ use ipnet::IpNet;
 use rand::RngExt;
 use smallvec::SmallVec;
 
-use super::api::arguments::{Options, Setting, read_address, read_network};
+use super::api::CallError;
+use super::api::arguments::{Item, Options, Setting, read_address, read_network};
 use super::api::geo::{Unknown, pick_closest};
 use super::api::hash::{hash_address, hash_name};
-use super::api::health::{Call, Candidate, Choice, clamp_port, own_url_check, port_check, read_request, url_check};
+use super::api::health::{
+    Call, Candidate, Choice, Groups, Target, clamp_port, own_url_check, port_check, read_check, read_request,
+    read_target, read_up, url_check,
+};
 use super::api::pick::{draw, draw_sample, shares};
 use super::api::ring::{Entry, Fingerprint};
 use super::context::Context;
-use super::literal::{Literal, calls};
+use super::literal::{Literal, calls_at, defines};
+use super::policy::Policy;
 use super::value::one_to_rdata;
 use crate::config::{self, RECORDS_MAX};
 use crate::dns::Rtype;
@@ -33,9 +38,10 @@ const LEAVES_MAX: usize = 4096;
 const STEPS_BESIDE_CALLS: usize = 2;
 
 /// The builtins that plans stand in for. Where a library gives one of these names another meaning there are no plans.
-pub(super) const BUILTINS: [&str; 14] = [
+pub(super) const BUILTINS: [&str; 15] = [
     "all",
     "ifportup",
+    "ifup",
     "ifurlextup",
     "ifurlup",
     "pickchashed",
@@ -51,7 +57,9 @@ pub(super) const BUILTINS: [&str; 14] = [
 ];
 
 /// Those of them that ask for checks.
-const CHECKING: [&str; 4] = ["ifportup", "ifurlup", "ifurlextup", "pickselfweighted"];
+const CHECKING: [&str; 5] = ["ifportup", "ifup", "ifurlup", "ifurlextup", "pickselfweighted"];
+/// Those whose faults are told when a zone is loaded; of the others PowerDNS has always said so to clients alone.
+const STRICT: [&str; 2] = ["check", "ifup"];
 
 /// What a script comes to.
 pub(super) struct Plan {
@@ -138,9 +146,12 @@ struct Rule {
 
 /// Targets in groups: the leaf and the address of each. Their checks are those of the plan, in the same order.
 struct Targets {
-    groups: Vec<Vec<(u32, IpAddr)>>,
+    groups: Vec<Vec<Place>>,
     choice: Choice,
 }
+
+/// A target: its leaf, where it is, and the weight that the record gives it.
+type Place = (u32, IpAddr, Option<u32>);
 
 /// The leaves that a run comes to.
 type Chosen = SmallVec<[u32; 4]>;
@@ -152,9 +163,9 @@ const EMPTY: u32 = u32::MAX;
 
 impl Plan {
     /// Compiles an expression that answers for `covered`; `None` if it takes the VM.
-    pub(super) fn compile(code: &[u8], covered: Rtype) -> Option<Self> {
+    pub(super) fn compile(code: &[u8], covered: Rtype, policy: &Policy) -> Option<Self> {
         let literal = Literal::parse(code)?;
-        let mut compiler = Compiler::new(covered);
+        let mut compiler = Compiler::new(covered, policy);
         let root = compiler.root(&literal)?;
         if root.records_max() > RECORDS_MAX {
             return None;
@@ -200,19 +211,39 @@ impl Plan {
     }
 }
 
-/// The checks of every call in a script whose arguments are constants, whichever branch it stands in.
-pub(super) fn constant_checks(code: &[u8]) -> Vec<Check> {
-    // Any text is a TXT, so that only targets and options can keep a call from being read.
-    let mut compiler = Compiler::new(Rtype::TXT);
-    for call in calls(code, &CHECKING) {
-        let before = compiler.checks.len();
-        if compiler.root(&call).is_none() {
-            // A call that fails asks for no check, however many of its targets are sound.
-            compiler.checks.truncate(before);
+/// A call in a script whose arguments are constants.
+pub(super) struct ConstantCall {
+    /// The octet of the code at which it stands.
+    pub(super) at: usize,
+    /// The checks it asks for; or what is wrong with it, where that is to be told.
+    pub(super) checks: Result<Vec<Check>, String>,
+}
+
+/// Every call in a script that asks for checks and whose arguments are constants, whichever branch it stands in.
+pub(super) fn constant_calls(code: &[u8], policy: &Policy) -> Vec<ConstantCall> {
+    let names: Vec<&str> = CHECKING.iter().chain(&STRICT).copied().collect();
+    let read = |(at, name, arguments): (usize, String, Vec<Literal>)| {
+        if defines(code, &name) {
+            return None;
         }
-        compiler.leaves.clear();
-    }
-    compiler.checks
+        let checks = match (&*name, &arguments[..]) {
+            ("check", [table]) => read_options(std::slice::from_ref(table))
+                .filter(|fields| fields.has("kind"))
+                .map(|fields| read_check(&fields, policy, &mut |_| {}).map(|check| vec![check]))?,
+            _ => targets_of(&name, &arguments, policy)?
+                .map(|(choice, groups)| groups.into_iter().flatten().map(|target| choice.check(target.kind)).collect()),
+        };
+        let fault = |error| match error {
+            CallError::Refused(why) if STRICT.contains(&&*name) => Some(format!("`{name}` {why}")),
+            CallError::Refused(_) | CallError::Lua(_) => None,
+        };
+        let checks = match checks {
+            Ok(checks) => Ok(checks),
+            Err(error) => Err(fault(error)?),
+        };
+        Some(ConstantCall { at, checks })
+    };
+    calls_at(code, &names).into_iter().filter_map(read).collect()
 }
 
 impl Root {
@@ -352,10 +383,10 @@ fn view(context: &Context, rules: &[Rule]) -> Chosen {
 impl Targets {
     fn choose(&self, context: &Context, seats: &[Seat]) -> Option<Chosen> {
         let mut seats = seats.iter();
-        let mut candidate = |(leaf, address): &(u32, IpAddr)| {
+        let mut candidate = |(leaf, address, weight): &Place| {
             let seat = seats.next()?;
             seat.slot().touch();
-            Some(Candidate::new(*leaf, *address, seat))
+            Some(Candidate::new(*leaf, *address, *weight, seat))
         };
         let mut candidates = |group: &Vec<_>| group.iter().map(&mut candidate).collect::<Option<Vec<_>>>();
         let groups: Vec<_> = self.groups.iter().map(&mut candidates).collect::<Option<_>>()?;
@@ -364,17 +395,18 @@ impl Targets {
 }
 
 /// Literals on their way to a plan. Every step ends in `None` where the VM would have to tell an error.
-struct Compiler {
+struct Compiler<'p> {
     covered: Rtype,
+    policy: &'p Policy,
     leaves: Vec<Box<[u8]>>,
     checks: Vec<Check>,
     calls: usize,
     asks_for_name: bool,
 }
 
-impl Compiler {
-    fn new(covered: Rtype) -> Self {
-        Self { covered, leaves: Vec::new(), checks: Vec::new(), calls: 0, asks_for_name: false }
+impl<'p> Compiler<'p> {
+    fn new(covered: Rtype, policy: &'p Policy) -> Self {
+        Self { covered, policy, leaves: Vec::new(), checks: Vec::new(), calls: 0, asks_for_name: false }
     }
 
     fn root(&mut self, literal: &Literal) -> Option<Root> {
@@ -386,7 +418,8 @@ impl Compiler {
                     Some(Root::Many(self.values(items)?))
                 }
                 (name, arguments) if CHECKING.contains(&name) => {
-                    Some(Root::Targets(self.targets(targets_of(name, arguments)?)?))
+                    let asked = targets_of(name, arguments, self.policy)?.ok()?;
+                    Some(Root::Targets(self.targets(asked)?))
                 }
                 _ => Some(Root::One(self.node(literal)?)),
             },
@@ -510,9 +543,9 @@ impl Compiler {
         let mut leaves = Vec::with_capacity(groups.len());
         for group in groups {
             let mut of_group = Vec::with_capacity(group.len());
-            for (target, kind) in group {
-                of_group.push((self.leaf(&target.ip().to_string())?, target.ip()));
-                self.checks.push(choice.check(kind));
+            for target in group {
+                of_group.push((self.leaf(&target.answer.to_string())?, target.place, target.weight));
+                self.checks.push(choice.check(target.kind));
             }
             leaves.push(of_group);
         }
@@ -542,36 +575,57 @@ fn first_text(literal: &Literal) -> Option<&str> {
     }
 }
 
-/// The targets of a call, in groups, with what is asked of each.
-type Groups = Vec<Vec<(SocketAddr, Kind)>>;
-
-/// Reads the arguments of a builtin that asks for checks.
-fn targets_of(name: &str, arguments: &[Literal]) -> Option<(Choice, Groups)> {
-    let choice = |call, options: &Options| Choice::read(call, options, &mut |_| {}).ok();
+/// Reads the arguments of a builtin that asks for checks: `None` if they are no constants, or none of their kind.
+fn targets_of(name: &str, arguments: &[Literal], policy: &Policy) -> Option<Result<(Choice, Groups), CallError>> {
+    let with = |call, options: &Options, groups| {
+        Some(Choice::read(call, options, policy, &mut |_| {}).map(|choice| (choice, groups)))
+    };
     match (name, arguments) {
         ("ifportup", [Literal::Number(port, _), targets, options @ ..]) => {
             let port = clamp_port(*port as i64);
-            let choice = choice(Call::PortUp, &read_options(options)?)?;
-            Some((choice, read_groups(targets, |target| port_check(target, port))?))
+            let groups = read_groups(targets, |target| port_check(target, port))?;
+            with(Call::PortUp, &read_options(options)?, groups)
         }
         ("ifurlup", [Literal::Text(url), targets, options @ ..]) => {
             let options = read_options(options)?;
             let request = Arc::new(read_request(url.clone(), &options));
-            Some((choice(Call::UrlUp, &options)?, read_groups(targets, |target| url_check(target, &request))?))
+            with(Call::UrlUp, &options, read_groups(targets, |target| url_check(target, &request))?)
         }
         ("pickselfweighted", [Literal::Text(url), Literal::Table(items, named), options @ ..]) if named.is_empty() => {
             let options = read_options(options)?;
             let request = Arc::new(read_request(url.clone(), &options));
             let group = read_group(items, &|target| url_check(target, &request))?;
-            Some((choice(Call::SelfWeighted, &options)?, vec![group]))
+            with(Call::SelfWeighted, &options, vec![group])
         }
         ("ifurlextup", [Literal::Table(groups, named), options @ ..]) if named.is_empty() => {
             let options = read_options(options)?;
             let groups = groups.iter().map(|group| read_urls(group, &options)).collect::<Option<_>>()?;
-            Some((choice(Call::UrlExtUp, &options)?, groups))
+            with(Call::UrlExtUp, &options, groups)
+        }
+        ("ifup", [kind @ Literal::Table(..), targets, options @ ..]) => {
+            let kind = read_options(std::slice::from_ref(kind)).filter(|kind| kind.has("kind"))?;
+            let (targets, options) = (read_items(targets)?, read_options(options)?);
+            Some(read_up(&kind, &targets, &options, policy, &mut |_| {}))
         }
         _ => None,
     }
+}
+
+/// Reads a list of texts and tables of named values, as one group, or a list of such lists.
+fn read_items(literal: &Literal) -> Option<Vec<Vec<Item>>> {
+    let items = group_of(literal)?;
+    let is_group = |item: &Literal| matches!(item, Literal::Table(_, named) if named.is_empty());
+    let read = |item: &Literal| match item {
+        Literal::Text(text) | Literal::Number(_, text) => Some(Item::Text(text.clone())),
+        Literal::Table(items, named) if items.is_empty() && !named.is_empty() => {
+            read_options(std::slice::from_ref(item)).map(Item::Fields)
+        }
+        Literal::Table(..) | Literal::Boolean(_) | Literal::Call(..) => None,
+    };
+    if !items.iter().any(is_group) {
+        return Some(vec![items.iter().map(read).collect::<Option<_>>()?]);
+    }
+    items.iter().map(|group| group_of(group)?.iter().map(read).collect()).collect()
 }
 
 /// Reads a list of addresses, as one group, or a list of such lists.
@@ -583,21 +637,21 @@ fn read_groups(literal: &Literal, kind: impl Fn(SocketAddr) -> Kind) -> Option<G
     items.iter().map(|group| read_group(group_of(group)?, &kind)).collect()
 }
 
-fn read_group(items: &[Literal], kind: &impl Fn(SocketAddr) -> Kind) -> Option<Vec<(SocketAddr, Kind)>> {
+fn read_group(items: &[Literal], kind: &impl Fn(SocketAddr) -> Kind) -> Option<Vec<Target>> {
     let read = |item: &Literal| match item {
-        Literal::Text(text) => read_address(text).map(|target| (target, kind(target))),
+        Literal::Text(text) => read_target(text).ok().map(|target| Target::at(target.ip(), kind(target))),
         Literal::Number(..) | Literal::Boolean(_) | Literal::Table(..) | Literal::Call(..) => None,
     };
     items.iter().map(read).collect()
 }
 
 /// Reads a table from addresses to URLs.
-fn read_urls(literal: &Literal, options: &Options) -> Option<Vec<(SocketAddr, Kind)>> {
+fn read_urls(literal: &Literal, options: &Options) -> Option<Vec<Target>> {
     let Literal::Table(items, named) = literal else { return None };
     // Of two fields with one name the later holds.
     let urls: BTreeMap<&str, &Literal> = named.iter().map(|(address, url)| (&**address, url)).collect();
     let read = |(address, url): (&str, &Literal)| match url {
-        Literal::Text(url) => Some((read_address(address)?, own_url_check(url.clone(), options))),
+        Literal::Text(url) => Some(Target::at(read_target(address).ok()?.ip(), own_url_check(url.clone(), options))),
         Literal::Number(..) | Literal::Boolean(_) | Literal::Table(..) | Literal::Call(..) => None,
     };
     if items.is_empty() { urls.into_iter().map(read).collect() } else { None }
@@ -626,8 +680,10 @@ fn read_options(arguments: &[Literal]) -> Option<Options> {
         Literal::Text(text) => Some(Setting::Text(text.clone())),
         Literal::Number(number, text) => Some(Setting::Number(*number, text.clone())),
         Literal::Boolean(boolean) => Some(Setting::Boolean(*boolean)),
-        Literal::Table(items, named) if items.is_empty() => {
-            let texts = named.iter().map(|(name, value)| Some((name.clone(), text_of(value)?)));
+        Literal::Table(items, named) if items.is_empty() || named.is_empty() => {
+            let listed = items.iter().zip(1..).map(|(value, at): (_, usize)| (at.to_string(), value));
+            let named = named.iter().map(|(name, value)| (name.clone(), value));
+            let texts = listed.chain(named).map(|(name, value)| Some((name, text_of(value)?)));
             Some(Setting::Texts(texts.collect::<Option<_>>()?))
         }
         Literal::Table(..) | Literal::Call(..) => None,

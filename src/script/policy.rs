@@ -1,20 +1,26 @@
 //! What the scripts of one zone may do.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Modules;
 use super::api::{Builtin, builtins};
 use crate::config;
 use crate::dns::NameRef;
+use crate::health::check::Reach;
 use crate::health::{Check, Kind};
 
 /// What the scripts of one zone may do: shared by its programs, never changed.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Policy {
     /// What a run may use up and reach: what the server grants, with what its zone sets in place of it.
     pub limits: config::Lua,
     /// What its scripts may require.
     pub modules: Arc<Modules>,
+    /// Where its targets may be: the networks of `limits`, as its checks share them.
+    reach: Arc<Reach>,
+    /// The interval of checks that set none.
+    interval: Duration,
     /// The keys of `limits` that the zone sets, as they are called in `[lua]`.
     of_zone: Vec<&'static str>,
     /// The builtins that may not be called, each with the key that says so.
@@ -41,10 +47,21 @@ impl Policy {
             let (names, networks) = (zone.lookup_names.clone().map(Some), zone.probe_networks.clone().map(Some));
             set("lookup-names", put(&mut limits.lookup_names, names.as_ref()));
             set("probe-networks", put(&mut limits.probe_networks, networks.as_ref()));
+            let refused = zone.probe_networks_refused.as_ref();
+            set("probe-networks-refused", put(&mut limits.probe_networks_refused, refused));
             set("exec-programs", put(&mut limits.exec_programs, zone.exec_programs.as_ref()));
         }
         let denied = denied(&limits.allow, &limits.deny);
-        Self { limits, modules: Arc::default(), of_zone, denied }
+        let (allowed, refused) = (limits.probe_networks.clone(), limits.probe_networks_refused.clone());
+        let reach = Arc::new(Reach { allowed, refused });
+        let interval = config::Health::default().interval;
+        Self { limits, modules: Arc::default(), reach, interval, of_zone, denied }
+    }
+
+    /// The same where checks that set no interval have this one.
+    #[must_use]
+    pub fn with_interval(self, interval: Duration) -> Self {
+        Self { interval, ..self }
     }
 
     /// The same with modules.
@@ -73,31 +90,36 @@ impl Policy {
         self.denied.iter().map(|(builtin, _)| *builtin)
     }
 
+    /// Where the targets of its zone may be.
+    pub fn reach(&self) -> &Arc<Reach> {
+        &self.reach
+    }
+
+    /// The interval of checks that set none.
+    pub fn interval(&self) -> Duration {
+        self.interval
+    }
+
     /// Why a check may not be made, if so; reads on from the name of the builtin that asks for it.
     ///
-    /// Where only some networks may be probed, a check without an address of its own may not be: nobody knows where
-    /// the host it names is tomorrow.
+    /// Of one that has a name to resolve nobody knows yet where it leads: the prober holds what it finds to the reach of
+    /// the check.
     pub fn refuses_probe(&self, check: &Check) -> Option<String> {
         match &check.kind {
             Kind::Exec { command, .. } => {
                 if let Some(why) = self.refuses_program(command.first().map_or("", AsRef::as_ref)) {
                     return Some(why);
                 }
-                // Where the program may be run, it need not be told an address.
-                check.target()?;
             }
             // Nothing is sent to anyone.
             Kind::File { .. } | Kind::Fixed { .. } | Kind::Unusable { .. } => return None,
             Kind::Tcp { .. } | Kind::Tls { .. } | Kind::Http { .. } => {}
             Kind::Icmp(_) | Kind::Dns { .. } | Kind::Grpc { .. } => {}
         }
-        let networks = self.limits.probe_networks.as_ref()?;
-        let target = check.target();
-        if target.is_some_and(|target| networks.iter().any(|network| network.contains(&target))) {
-            return None;
-        }
-        let target = target.map_or_else(|| check.to_string(), |target| target.to_string());
-        Some(format!("may not have `{target}` probed in this zone ({})", self.key("probe-networks")))
+        let target = check.target().filter(|target| !self.reach.allows(*target))?;
+        let is_refused = self.reach.refused.iter().any(|network| network.contains(&target.to_canonical()));
+        let key = self.key(if is_refused { "probe-networks-refused" } else { "probe-networks" });
+        Some(format!("may not have `{target}` probed in this zone ({key})"))
     }
 
     /// Why a program may not be run, if so.
@@ -115,6 +137,13 @@ impl Policy {
             return None;
         }
         Some(format!("may not look up `{name}` in this zone ({})", self.key("lookup-names")))
+    }
+}
+
+impl Default for Policy {
+    /// What a server grants that is told nothing.
+    fn default() -> Self {
+        Self::new(&config::Lua::default(), None)
     }
 }
 

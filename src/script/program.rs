@@ -83,7 +83,7 @@ impl Program {
                 .help("an expression needs no `return`; statements begin with `;` and return a value")
         })?;
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
-        let plan = if prefix == Prefix::Return { Plan::compile(&script.code, script.covered) } else { None };
+        let plan = if prefix == Prefix::Return { Plan::compile(&script.code, script.covered, policy) } else { None };
         // What is not allowed is left to the VM, which tells it.
         let plan = plan.filter(|plan| {
             !policy.denied().any(|builtin| names(&script.code, builtin))

@@ -3,6 +3,7 @@
 mod bad_input;
 mod choices;
 mod health;
+mod nested;
 mod notes;
 mod overrides;
 mod scope;
@@ -475,15 +476,47 @@ fn record_code() -> impl Strategy<Value = String> {
             |group: &Vec<u8>| group.iter().map(|last| format!("'192.0.2.{last}'")).collect::<Vec<_>>().join(", ");
         groups.iter().map(|targets| format!("{{{}}}", group(targets))).collect::<Vec<_>>().join(", ")
     });
-    let selector = prop::sample::select(vec!["random", "all", "hashed", "empty", "pickclosest"]);
+    let selector = prop::sample::select(vec!["random", "all", "hashed", "empty", "pickclosest", "weighted"]);
+    let backup = prop::sample::select(vec![
+        "random",
+        "all",
+        "hashed",
+        "empty",
+        "pickclosest",
+        "weighted",
+        "lastgood",
+        "servfail",
+        "nxdomain",
+    ]);
     let selectors = prop_oneof![
         Just(String::new()),
-        (selector.clone(), selector)
-            .prop_map(|(selector, backup)| format!("selector='{selector}', backupSelector='{backup}', ")),
-    ];
+        (selector, backup).prop_map(|(selector, backup)| format!("selector='{selector}', backupSelector='{backup}', ")),
+    ]
+    .boxed();
     let timeout = prop::sample::select(vec!["0.5", "{}", "'x'"]);
-    let options = (selectors, any::<bool>(), timeout).prop_map(|(selectors, fail, timeout)| {
-        format!("{{{selectors}failOnIncompleteCheck={fail}, interval=7, ['timeout']={timeout}}}")
+    let more = prop::collection::vec(
+        prop::sample::select(vec![
+            "minimumFailures=3, ",
+            "minimumSuccesses='2', ",
+            "minimumSuccesses={}, ",
+            "forgiveAfter=10, ",
+            "method='HEAD', ",
+            "httpcode='200,204,300-399', ",
+            "httpcode={200, '300-399'}, ",
+            "httpcode={}, ",
+            "regex='^ok', ",
+            "weight='weight=([0-9]+)', ",
+            "keepalive=true, ",
+            "servername='a.example', ",
+            "expiry=14, ",
+            "expiry='soon', ",
+            "source='192.0.2.9', ",
+        ]),
+        0..4,
+    );
+    let options = (selectors.clone(), any::<bool>(), timeout, more).prop_map(|(selectors, fail, timeout, more)| {
+        let more = more.concat();
+        format!("{{{selectors}{more}failOnIncompleteCheck={fail}, interval=7, ['timeout']={timeout}}}")
     });
     let options = options.boxed();
     // Addresses whose texts are not in the order of their numbers, and some twice.
@@ -492,6 +525,30 @@ fn record_code() -> impl Strategy<Value = String> {
         let group = |group: &Vec<_>| format!("{{{}}}", group.iter().map(url).collect::<Vec<_>>().join(", "));
         groups.iter().map(group).collect::<Vec<_>>().join(", ")
     });
+    let kind = prop::sample::select(vec![
+        "{kind='tcp', port=443}",
+        "{kind='tcp', port=25, expect='^220', send='QUIT'}",
+        "{kind='tls', expiry=7, verify=true}",
+        "{kind='https', path='/ready', httpcode={200, 204}, headers={a='b'}}",
+        "{kind='http', url='http://www.example.com:81/', regex='ok'}",
+        "{kind='icmp'}",
+        "{kind='dns', qname='example.com', rcode='NXDOMAIN'}",
+        "{kind='grpc', port=50051, service='x'}",
+        "{kind='extfile', file='states'}",
+        "{kind='fixed', state='up', weight=3}",
+    ]);
+    let item = (1..=6u8, 0..5u8).prop_map(|(last, shape)| match shape {
+        0 | 1 => format!("'192.0.2.{last}'"),
+        2 => format!("'192.0.2.{last}:8080'"),
+        3 => format!("{{answer='192.0.2.{last}', probe='a{last}.example.net:80', weight={last}}}"),
+        _ => format!("{{answer='192.0.2.{last}', probe='10.0.0.{last}', weight=0}}"),
+    });
+    let items = prop::collection::vec(prop::collection::vec(item, 1..4), 1..3).prop_map(|groups| match &groups[..] {
+        [one] => one.join(", "),
+        groups => groups.iter().map(|group| format!("{{{}}}", group.join(", "))).collect::<Vec<_>>().join(", "),
+    });
+    let strict = (selectors, any::<bool>())
+        .prop_map(|(selectors, fail)| format!("{{{selectors}failOnIncompleteCheck={fail}, forgiveAfter=2}}"));
     let url = "'https://www.example.com/'";
     let flat = prop::collection::vec(1..=6u8, 1..6)
         .prop_map(|targets| targets.iter().map(|last| format!("'192.0.2.{last}'")).collect::<Vec<_>>().join(", "));
@@ -502,6 +559,7 @@ fn record_code() -> impl Strategy<Value = String> {
         1 => list.prop_map(|list| format!("{{{list}}}")),
         3 => (targets.clone(), options.clone()).prop_map(|(targets, options)| format!("ifportup(80, {{{targets}}}, {options})")),
         1 => (targets, options.clone()).prop_map(move |(targets, options)| format!("ifurlup({url}, {{{targets}}}, {options})")),
+        4 => (kind, items, strict).prop_map(|(kind, items, options)| format!("ifup({kind}, {{{items}}}, {options})")),
         2 => (urls, options.clone()).prop_map(|(groups, options)| format!("ifurlextup({{{groups}}}, {options})")),
         3 => (flat, options).prop_map(move |(targets, options)| format!("pickselfweighted({url}, {{{targets}}}, {options})")),
     ]
@@ -547,12 +605,14 @@ proptest! {
         };
         let (mut by_plan, mut by_vm) = (make(true), make(false));
         let checks = program.plan.iter().flat_map(|plan| plan.checks());
-        for (check, reading) in checks.zip(readings.iter().cycle()) {
-            table.slot(check).set(*reading);
-        }
-        for round in 0..4 {
+        let checks: Vec<_> = checks.collect();
+        for turn in 0..4 {
+            // What was good last is from a turn before.
+            for (check, reading) in checks.iter().zip(readings.iter().cycle().skip(turn)) {
+                table.slot(check).set(if turn == 3 { State::Down.into() } else { *reading });
+            }
             // Operators speak up and fall silent while the worker goes on.
-            let said = if round % 2 == 0 { Overrides::new(said.clone()) } else { Overrides::default() };
+            let said = if turn % 2 == 0 { Overrides::new(said.clone()) } else { Overrides::default() };
             table.set_overrides(Arc::new(said));
             let (plan, vm) = (outcome(&mut by_plan, &program, subnet), outcome(&mut by_vm, &program, subnet));
             prop_assert_eq!(&plan, &vm, "{}", code);
@@ -590,6 +650,7 @@ fn the_records_of_the_founding_story_have_plans() {
         "pickclosest({'192.0.2.1', '192.0.2.2'}, {unknown='first'})",
         "ifurlextup({{['192.0.2.1']='http://a.example/'}, {['192.0.2.2']='http://b.example/'}})",
         "pickselfweighted('http://www.example.com/weight', {'192.0.2.1', '192.0.2.2'})",
+        "ifup({kind='tcp', port=443}, {{'192.0.2.1'}, {{answer='192.0.2.2', probe='10.0.0.2'}}})",
     ];
     for code in codes {
         assert!(program(code, Rtype::A).unwrap().plan.is_some(), "{code}");
@@ -607,7 +668,11 @@ fn a_list_too_long_to_answer_is_told_by_the_vm() {
 
 #[test]
 fn a_call_that_cannot_be_read_asks_for_no_check() {
-    let checks = |code: &str| plan::constant_checks(code.as_bytes()).len();
+    let policy = Policy::default();
+    let checks = |code: &str| {
+        let calls = plan::constant_calls(code.as_bytes(), &policy);
+        calls.into_iter().flat_map(|call| call.checks.unwrap_or_default()).count()
+    };
     assert_eq!(checks(";if tcp then return ifportup(80, {'192.0.2.1', '192.0.2.2'}) end return 'x'"), 2);
     assert_eq!(checks(";if tcp then return ifportup(80, {'192.0.2.1', 'nonsense'}) end return 'x'"), 0);
     assert_eq!(checks(";if tcp then return ifurlextup({{['192.0.2.1']='http://a.example/'}}) end return 'x'"), 1);

@@ -95,8 +95,20 @@ pub(in crate::script) enum Wanted {
     Text,
     /// A number; any text passes, as it may be one.
     Number,
+    /// A number, or the text of one.
+    Numeric,
+    /// A number, a string, or a table of them.
+    Any,
     /// A table of strings.
     Texts,
+}
+
+/// An entry of a list of targets.
+pub(in crate::script) enum Item {
+    /// A string.
+    Text(String),
+    /// A table of named values.
+    Fields(Options),
 }
 
 /// The value of an option.
@@ -315,6 +327,46 @@ impl<'l> Arguments<'l> {
         texts(self.lua, &value).map(Some).ok_or_else(|| self.refuse("a table of strings", &value))
     }
 
+    /// Takes a list of strings and of tables of named values, as one group, or a list of such lists.
+    pub(super) fn items(&mut self) -> Result<Vec<Vec<Item>>, CallError> {
+        const EXPECTED: &str = "a list of targets or a list of such lists";
+        let value = self.value();
+        let items = entries(self.lua, &value).ok_or_else(|| self.refuse(EXPECTED, &value))?;
+        if !items.iter().any(is_group) {
+            return Ok(vec![self.group(&items)?]);
+        }
+        let group = |group: &Value| match entries(self.lua, group) {
+            Some(entries) => self.group(&entries),
+            None => Err(self.refuse(EXPECTED, group)),
+        };
+        items.iter().map(group).collect()
+    }
+
+    fn group(&self, entries: &[Value]) -> Result<Vec<Item>, CallError> {
+        let item = |entry: &Value| match entry {
+            Value::Table(table) if !is_group(entry) => Ok(Item::Fields(Options(fields(self.lua, table)?))),
+            other => string(self.lua, other)
+                .map(|text| Item::Text(text.to_string_lossy()))
+                .ok_or_else(|| self.refuse("a list of targets or a list of such lists", other)),
+        };
+        entries.iter().map(item).collect()
+    }
+
+    /// Takes a table of named values; `expected` says of what.
+    pub(super) fn fields(&mut self, expected: &str) -> Result<Options, CallError> {
+        match self.value() {
+            Value::Table(table) => Ok(Options(fields(self.lua, &table)?)),
+            other => Err(self.refuse(expected, &other)),
+        }
+    }
+
+    /// Begins to count anew what the call is given: for one that runs others.
+    pub(super) fn renew(&self) {
+        if let Some(allowance) = self.lua.app_data_ref::<Allowance>() {
+            allowance.renew();
+        }
+    }
+
     /// Takes a table of options, or nothing.
     pub(super) fn options(&mut self) -> Result<Options, CallError> {
         match self.value() {
@@ -323,6 +375,22 @@ impl<'l> Arguments<'l> {
             other => Err(self.refuse("a table of options", &other)),
         }
     }
+}
+
+/// Whether a value is a table that is a list, be it empty, and has no names in it.
+fn is_group(value: &Value) -> bool {
+    let Value::Table(table) = value else { return false };
+    let first = table.pairs::<Value, Value>().next();
+    first.is_none_or(|pair| !pair.is_ok_and(|(key, _)| key.is_string()))
+}
+
+/// The settings in a table that holds nothing else.
+fn fields(lua: &Lua, table: &Table) -> Result<Vec<(String, Setting)>, CallError> {
+    let nameless = table.pairs::<Value, Value>().any(|pair| !pair.is_ok_and(|(key, _)| key.is_string()));
+    if nameless {
+        return Err(CallError::refused("got a table with a value that has no name"));
+    }
+    settings(lua, table)
 }
 
 /// The settings in a table; what has no text for a key is no option.
@@ -371,8 +439,13 @@ impl Options {
     }
 
     /// Whether it is given.
-    pub(super) fn has(&self, name: &str) -> bool {
+    pub(in crate::script) fn has(&self, name: &str) -> bool {
         self.get(name).is_some()
+    }
+
+    /// The names of all.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(name, _)| &**name)
     }
 
     /// The option as text: numbers and booleans pass.
@@ -405,15 +478,35 @@ impl Options {
         }
     }
 
+    /// The option as a list of texts, in the order of their numbers; empty if it is none.
+    pub(super) fn list(&self, name: &str) -> Vec<String> {
+        let place = |(key, text): (String, String)| Some((key.parse::<usize>().ok()?, text));
+        let mut places: Vec<_> = self.texts(name).into_iter().filter_map(place).collect();
+        places.sort_unstable();
+        places.into_iter().map(|(_, text)| text).collect()
+    }
+
+    /// Whether the option is given and is true.
+    pub(super) fn is_true(&self, name: &str) -> bool {
+        self.text(name).ok().flatten().as_deref() == Some("true")
+    }
+
     /// What is wrong with the option if it is given and is of another kind.
     pub(super) fn fault(&self, name: &str, wanted: Wanted) -> Option<String> {
         let setting = self.get(name)?;
         let needs = match (wanted, setting) {
             (Wanted::Text, Setting::Text(_) | Setting::Number(..) | Setting::Boolean(_))
             | (Wanted::Number, Setting::Text(_) | Setting::Number(..))
+            | (Wanted::Numeric, Setting::Number(..))
+            | (Wanted::Any, Setting::Text(_) | Setting::Number(..))
             | (Wanted::Texts, Setting::Texts(_)) => return None,
+            (Wanted::Numeric, Setting::Text(text)) if text.trim().parse::<f64>().is_ok_and(f64::is_finite) => {
+                return None;
+            }
+            (Wanted::Any, Setting::Texts(texts)) if !texts.is_empty() => return None,
             (Wanted::Text, Setting::Texts(_) | Setting::Other(_)) => "string",
-            (Wanted::Number, Setting::Boolean(_) | Setting::Texts(_) | Setting::Other(_)) => "number",
+            (Wanted::Number | Wanted::Any, Setting::Boolean(_) | Setting::Texts(_) | Setting::Other(_))
+            | (Wanted::Numeric, _) => "number",
             (Wanted::Texts, _) => "table of strings",
         };
         let got = match setting {

@@ -286,13 +286,14 @@ fn an_option_that_only_probes_read_fails_no_query() {
 fn odd_options_are_told_and_wrong_ones_refused() {
     let mut lints = answered("ifportup(80, {'192.0.2.1'}, {selector='nearest', backupSelector=7})", &[]);
     lints.lints.sort();
-    let odd = |option: &str, value: &str| {
+    let odd = |option: &str, value: &str, more: &str| {
         format!(
             "`{option}` is `{value}`, which is no selector and counts as `random`; there are `random`, `all`, \
-             `hashed`, `pickclosest` and `empty`"
+             `hashed`, `pickclosest`, `weighted`{more}"
         )
     };
-    assert_eq!(lints.lints, [odd("backupSelector", "7"), odd("selector", "nearest")]);
+    let of_backup = ", `empty`, `lastgood`, `servfail` and `nxdomain`";
+    assert_eq!(lints.lints, [odd("backupSelector", "7", of_backup), odd("selector", "nearest", " and `empty`")]);
     hold(&[
         ("ifportup(80, {'192.0.2.1'}, {source='bad'})", &[], "`ifportup` got the source `bad`, which is no address"),
         (
@@ -370,4 +371,255 @@ fn what_cannot_be_read_as_a_number_counts_as_powerdns_counts_it_or_as_down() {
     assert_eq!(http("useragent=true").useragent.as_deref(), Some("true"));
     assert_eq!(http("headers={X_A=1}").headers["X_A"], "1");
     assert_eq!(http("verify=true").handshake.tls, crate::health::Tls::Verify);
+}
+
+#[test]
+fn thresholds_and_what_is_asked_of_a_page_are_options_of_every_call() {
+    let check = |code: &str| {
+        let mut vm = vm(config::Lua::default());
+        vm.context.discover();
+        run(&mut vm, code).unwrap();
+        vm.context.discovered().remove(0)
+    };
+    let thresholds = |options: &str| check(&format!("ifportup(80, {{'192.0.2.1'}}, {{{options}}})")).thresholds;
+    let expected = |fall, rise, forgive| crate::health::hysteresis::Thresholds { fall, rise, forgive };
+    assert_eq!(thresholds("minimumFailures=3, minimumSuccesses='2', forgiveAfter=10"), expected(3, 2, 10));
+    assert_eq!(thresholds("minimumSuccesses=0, forgiveAfter=-1"), expected(1, 1, 1));
+    assert_eq!(thresholds("minimumSuccesses=1e9"), expected(1, u16::MAX, 1));
+    let http = |options: &str| {
+        let code = format!("ifurlup('https://a.example/', {{'192.0.2.1'}}, {{{options}}})");
+        match check(&code).kind {
+            Kind::Http { request, .. } => Arc::unwrap_or_clone(request),
+            kind => panic!("{kind:?}"),
+        }
+    };
+    let plain = http("");
+    assert_eq!((&*plain.method, plain.redirects, plain.keepalive, &plain.regex), ("GET", 10, false, &None));
+    assert_eq!(http("method='HEAD'").method, "HEAD");
+    assert_eq!(http("httpcode='200,204,300-399'").statuses, [200..=200, 204..=204, 300..=399]);
+    assert_eq!(http("httpcode={204, '300-399', 200}").statuses, [200..=200, 204..=204, 300..=399]);
+    assert_eq!(http("httpcode='200,x'").statuses, []);
+    let pattern = |text: &str| Some(Pattern(text.into()));
+    assert_eq!(http("regex='^ok$'").regex, pattern("^ok$"));
+    assert_eq!(http("weight='w=([0-9]+)'").weight, pattern("w=([0-9]+)"));
+    assert!(http("keepalive=true").keepalive);
+    assert_eq!(http("servername='b.example'").handshake.server_name.as_deref(), Some("b.example"));
+    assert_eq!(http("expiry=14").handshake.expiry_min, Some(Duration::from_secs(14 * 86_400)));
+    assert_eq!(http("expiry='0.5'").handshake.expiry_min, Some(Duration::from_secs(43_200)));
+    assert_eq!(http("expiry=1e300").handshake.expiry_min, Some(Duration::from_secs(36_500 * 86_400)));
+    // Safe side: a certificate of which nobody knows how long it should be valid is none.
+    let soon = check("ifurlup('https://a.example/', {'192.0.2.1'}, {expiry='soon'})");
+    assert_eq!(soon.to_string(), "the option `expiry` needs a number and got a string");
+}
+
+#[test]
+fn a_timeout_that_is_no_shorter_than_its_interval_is_told() {
+    let told = |options: &str| answered(&format!("ifportup(80, {{'192.0.2.1'}}, {{{options}}})"), &[]).lints;
+    for fine in ["", "timeout=4.9", "timeout=1, interval=2", "timeout=9, interval=10", "interval=0"] {
+        assert_eq!(told(fine), [""; 0], "{fine}");
+    }
+    for (long, timeout, interval) in [
+        ("timeout=5", "5", "5"),
+        ("interval=2", "2", "2"),
+        ("interval=1.5", "2", "1.5"),
+        ("timeout=7, interval=6", "7", "6"),
+    ] {
+        let expected = format!("`timeout` is {timeout} s, and not shorter than the interval of {interval} s: ");
+        let told = told(long);
+        assert!(told.len() == 1 && told[0].starts_with(&expected), "{long}: {told:?}");
+    }
+}
+
+#[test]
+fn when_nothing_is_up_a_backup_may_be_what_was_good_or_a_denial() {
+    let mut vm = vm(config::Lua::default());
+    let code = "ifportup(80, {'192.0.2.1', '192.0.2.2', '192.0.2.3'}, {selector='all', backupSelector='lastgood'})";
+    for plans in [false, true] {
+        vm.plans = plans;
+        vm.context.discover();
+        run(&mut vm, code).ok();
+        let checks = vm.context.discovered();
+        let mut is_up = |up: [bool; 3]| {
+            for (check, up) in checks.iter().zip(up) {
+                vm.context.slot(check).slot().set(if up { UP } else { DOWN });
+            }
+            run(&mut vm, code).unwrap().join(" ")
+        };
+        if !plans {
+            // Nothing was good yet.
+            assert_eq!(is_up([false; 3]), "192.0.2.1 192.0.2.2 192.0.2.3");
+        }
+        assert_eq!(is_up([true, false, true]), "192.0.2.1 192.0.2.3");
+        assert_eq!(is_up([false; 3]), "192.0.2.1 192.0.2.3");
+        assert_eq!(is_up([false, true, false]), "192.0.2.2");
+        assert_eq!(is_up([false; 3]), "192.0.2.2");
+    }
+    for (backup, rcode) in [("servfail", Rcode::SERVFAIL), ("nxdomain", Rcode::NXDOMAIN)] {
+        for call in ["ifportup(80, {'192.0.2.1'}", "pickselfweighted('http://a.example/', {'192.0.2.1'}"] {
+            let program = program(&format!("{call}, {{backupSelector='{backup}'}})"), Rtype::A).unwrap();
+            let client = Client {
+                address: ([192, 0, 2, 1], 53).into(),
+                local: ([127, 0, 0, 1], 53).into(),
+                transport: Transport::Udp,
+            };
+            let query = Query::plain(Now { unix_secs: 1, monotonic: Duration::ZERO }, &client);
+            let output = vm.run(&program, &query).unwrap_or_else(|failure| panic!("{}", failure.message));
+            assert_eq!((output.denial, output.rdata.len()), (Some(rcode), 0), "{call} {backup}");
+        }
+    }
+    // As a selector of targets that are up they make no sense.
+    let odd = answered("ifportup(80, {'192.0.2.1'}, {selector='nxdomain'})", &[("192.0.2", UP)]);
+    assert_eq!(odd.outcome, Ok(vec!["192.0.2.1".to_owned()]));
+    assert_eq!(odd.lints.len(), 1, "{:?}", odd.lints);
+}
+
+#[test]
+fn any_kind_of_check_can_be_asked_for() {
+    let rows = [
+        ("{kind='tcp', port=443}", "tcp 192.0.2.1:443"),
+        ("{kind='tcp', port='25', send='QUIT', expect='^220'}", "tcp 192.0.2.1:25"),
+        ("{kind='tls'}", "tls 192.0.2.1:443"),
+        ("{kind='http'}", "http://192.0.2.1/ at 192.0.2.1"),
+        ("{kind='https', path='ready', port=8443, verify=true}", "https://192.0.2.1:8443/ready at 192.0.2.1"),
+        ("{kind='https', host='a.example', path='/x?y'}", "https://a.example/x?y at 192.0.2.1"),
+        ("{kind='http', url='http://a.example/'}", "http://a.example/ at 192.0.2.1"),
+        ("{kind='icmp'}", "icmp 192.0.2.1"),
+        ("{kind='dns', qname='a.example', qtype='SOA'}", "dns 192.0.2.1:53 a.example. SOA"),
+        ("{kind='grpc', port=50051, service='x'}", "grpc 192.0.2.1:50051 x"),
+        ("{kind='extfile', file='states'}", "file states 192.0.2.1"),
+        ("{kind='extfile', file='states', entry='db'}", "file states db"),
+        ("{kind='exec', command={'/bin/up', '-a', 'at=%%ITEM%%'}}", "exec /bin/up -a at=192.0.2.1"),
+        ("{kind='fixed', state='down'}", "fixed down"),
+    ];
+    for (kind, check) in rows {
+        let run = answered(&format!("ifup({kind}, {{'192.0.2.1'}})"), &[]);
+        assert_eq!(run.outcome, Ok(vec!["192.0.2.1".to_owned()]), "{kind}");
+        assert_eq!(run.checks, [check], "{kind}");
+    }
+}
+
+#[test]
+fn what_is_probed_may_be_another_than_what_is_answered() {
+    let rows = [
+        ("'192.0.2.1:8080'", "tcp 192.0.2.1:8080", "192.0.2.1"),
+        ("'[2001:db8::1]:8080'", "tcp [2001:db8::1]:8080", "2001:db8::1"),
+        ("{answer='192.0.2.1'}", "tcp 192.0.2.1:80", "192.0.2.1"),
+        ("{probe='192.0.2.1:81'}", "tcp 192.0.2.1:81", "192.0.2.1"),
+        ("{answer='203.0.113.5', probe='10.0.0.5:8080'}", "tcp 10.0.0.5:8080", "203.0.113.5"),
+        ("{answer='10 5 443 a.example.', probe='192.0.2.1'}", "tcp 192.0.2.1:80", "10 5 443 a.example."),
+        ("{answer='a.example.', probe='b.example:8080'}", "tcp b.example:8080", "a.example."),
+    ];
+    for (target, check, answer) in rows {
+        let run = answered(&format!("ifup({{kind='tcp', port=80}}, {{{target}}})"), &[]);
+        assert_eq!((run.outcome, &*run.checks), (Ok(vec![answer.to_owned()]), &[check.to_owned()][..]), "{target}");
+    }
+    // A port of its own takes the place of the URL's.
+    for (kind, check) in [
+        ("{kind='http', url='http://a.example:81/x'}", "http://a.example:8080/x at 192.0.2.1"),
+        ("{kind='http', port=81, path='/x'}", "http://192.0.2.1:8080/x at 192.0.2.1"),
+    ] {
+        assert_eq!(answered(&format!("ifup({kind}, {{'192.0.2.1:8080'}})"), &[]).checks, [check], "{kind}");
+    }
+    let groups =
+        "ifup({kind='icmp'}, {{'192.0.2.1', {answer='a', probe='192.0.2.2'}}, {'192.0.2.3'}}, {selector='all'})";
+    hold(&[(groups, &[("192.0.2", UP)], "192.0.2.1 a"), (groups, &[("2.3", UP), ("2.1", DOWN)], "192.0.2.3")]);
+}
+
+#[test]
+fn targets_are_chosen_by_the_weights_that_records_give_them() {
+    let code = "ifup({kind='icmp'}, {{answer='192.0.2.1', weight=1}, {answer='192.0.2.2', weight=0}, \
+                {answer='192.0.2.3', weight=4}}, {selector='weighted'})";
+    let three = [("2.1", UP), ("2.2", UP), ("2.3", UP)];
+    let by_weight = shares(code, &three);
+    let [(first, light), (third, heavy)] = &by_weight[..] else { panic!("{by_weight:?}") };
+    assert_eq!((&**first, &**third), ("192.0.2.1", "192.0.2.3"));
+    assert!((150..250).contains(light) && light + heavy == 1000, "{light} and {heavy}");
+    hold(&[(code, &[("2.2", UP)], "192.0.2.2")]);
+    let said = "ifurlup('http://a.example/', {'192.0.2.1', '192.0.2.2'}, {selector='weighted'})";
+    let by_what_is_said = shares(said, &[("2.1", weighing(9)), ("2.2", weighing(1))]);
+    assert!((850..950).contains(&by_what_is_said[0].1), "{by_what_is_said:?}");
+}
+
+#[test]
+fn the_general_form_refuses_what_it_does_not_know() {
+    let of_kind = |kind: &str| format!("ifup({kind}, {{'192.0.2.1'}})");
+    let of_target = |target: &str| format!("ifup({{kind='tcp', port=80}}, {{{target}}})");
+    let rows = [
+        (
+            of_kind("{}"),
+            "needs a field `kind`; there are `tcp`, `tls`, `http`, `https`, `icmp`, `dns`, `grpc`, `extfile`, `exec`, `fixed`",
+        ),
+        (of_kind("{kind='htp'}"), "got `htp`, which is no kind: did you mean `http`?"),
+        (
+            of_kind("{kind='smtp', port=25}"),
+            "got `smtp`, which is no kind: there are `tcp`, `tls`, `http`, `https`, `icmp`, `dns`, `grpc`, `extfile`, `exec`, `fixed`",
+        ),
+        (of_kind("{kind='tcp', prot=25}"), "got `prot`, which is no field of the kind `tcp`: did you mean `port`?"),
+        (of_kind("{kind='icmp', port=25}"), "got `port`, which is no field of the kind `icmp`: there are `kind`"),
+        (of_kind("{kind='tcp'}"), "has no port for the target `192.0.2.1`; give the kind a `port`"),
+        (of_kind("{kind='tcp', port=0}"), "got the port `0`, which is none; ports go from 1 to 65535"),
+        (of_kind("{kind='tcp', port=65536}"), "got the port `65536`, which is none; ports go from 1 to 65535"),
+        (of_kind("{kind='tcp', port={}}"), "cannot probe: the field `port` needs a number and got a table"),
+        (
+            of_kind("{kind='http', url='https://a.example/'}"),
+            "got the URL `https://a.example/`, which is none of the kind `http`",
+        ),
+        (
+            of_kind("{kind='http', url='a.example'}"),
+            "got the URL `a.example`, which is none: relative URL without a base",
+        ),
+        (of_kind("{kind='http', url='http://a.example/', port=81}"), "got a `url` and parts of one; give either"),
+        (
+            of_kind("{kind='http', httpcode='2xx'}"),
+            "got an `httpcode` that is none; write `200`, or `'200,204,300-399'`",
+        ),
+        (of_kind("{kind='dns'}"), "needs a field `qname` for the kind `dns`"),
+        (of_kind("{kind='dns', qname='a', rcode='FINE'}"), "got the rcode `FINE`, which is no RCODE"),
+        (of_kind("{kind='extfile', file='../passwd'}"), "got the file `../passwd`, which is no plain name of a file"),
+        (of_kind("{kind='exec', command={}}"), "needs a `command` of 1 to 64 texts, the program first"),
+        (of_kind("{kind='exec', command={'%%ITEM%%'}}"), "got a `command` whose program has `%%ITEM%%` in it"),
+        (of_kind("{kind='fixed', state='maybe'}"), "got the state `maybe`, which is neither `up` nor `down`"),
+        (
+            of_target("'www.example.net'"),
+            "got the target `www.example.net`, which is no address; what is answered can be given beside it: `{answer=…, probe=…}`",
+        ),
+        (
+            of_target("'fe80::1%eth0'"),
+            "got the target `fe80::1%eth0`, which has a scope: what is on one link alone is not probed",
+        ),
+        (of_target("'192.0.2.1:0'"), "got the target `192.0.2.1:0`, which has the port `0`; ports go from 1 to 65535"),
+        (
+            of_target("{addr='192.0.2.1'}"),
+            "got `addr`, which is no field of a target: there are `answer`, `probe`, `weight`",
+        ),
+        (of_target("{weight=1}"), "got a target without `answer` and `probe`"),
+        (
+            of_target("{answer='192.0.2.1', weight=-1}"),
+            "got a target whose weight is no whole number from 0 to 2147483647",
+        ),
+        (
+            of_target("{'192.0.2.1', answer='x'}"),
+            "needs a list of targets or a list of such lists as argument 2, and got a table",
+        ),
+        (
+            "ifup({kind='icmp'}, {'192.0.2.1'}, {intervall=3})".to_owned(),
+            "got `intervall`, which is no option: did you mean `interval`?",
+        ),
+        (
+            "ifup({kind='icmp'}, {'192.0.2.1'}, {timeout={}})".to_owned(),
+            "cannot probe: the option `timeout` needs a number and got a table",
+        ),
+        (
+            "ifup('tcp', {'192.0.2.1'})".to_owned(),
+            "needs a table such as `{kind='tcp', port=443}` as argument 1, and got a string",
+        ),
+        ("ifup({kind='icmp'}, {})".to_owned(), "got no target; give at least one address"),
+        (
+            ";local list = {} for i = 1, 5000 do list[i] = '192.0.2.1' end return ifup({kind='icmp'}, list)".to_owned(),
+            "got more than 4096 targets",
+        ),
+    ];
+    for (code, why) in rows {
+        assert_eq!(answered(&code, &[]).outcome, Err(format!("`ifup` {why}")), "{code}");
+    }
 }

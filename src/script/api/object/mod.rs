@@ -72,7 +72,7 @@ fn refused(text: &LuaString, why: &str) -> CallError {
 }
 
 /// Adds a method that leaves its object as it is.
-fn method<T, R: IntoLuaMulti>(
+pub(super) fn method<T, R: IntoLuaMulti>(
     methods: &mut impl UserDataMethods<T>,
     name: &'static str,
     function: impl Fn(&T, &mut Arguments<'_>) -> Result<R, CallError> + 'static,
