@@ -36,6 +36,9 @@ const JITTER_MAX: f64 = 0.5;
 /// How many turns that nobody waits for any more are let stand before they are looked for.
 const TURNS_STALE_MAX: usize = 1024;
 
+/// A probe that has ended, or its task.
+type Ended = Result<(task::Id, Verdict), JoinError>;
+
 /// Picks checks that are to be probed at once.
 type Wish = Box<dyn Fn(&Check) -> bool + Send>;
 
@@ -175,7 +178,7 @@ async fn run<P, F, C, O>(
             // Dropping the probes ends them.
             () = &mut shutdown => return,
             slots = poll_fn(|context| table.poll_news(context)) => slots.into_iter().for_each(|slot| schedule.add(slot)),
-            Some(ended) = schedule.probes.join_next_with_id() => schedule.end(ended),
+            Some(ended) = schedule.probes.join_next_with_id() => schedule.end_all(ended),
             () = until(next) => schedule.start_due(),
             Some(wish) = wishes.recv() => schedule.advance(&wish),
             _ = sweeps.tick() => {
@@ -348,8 +351,17 @@ where
         self.under_way.insert(probe.id(), id);
     }
 
+    /// Takes the verdict of a probe that has ended, and those of all others that have by now.
+    fn end_all(&mut self, ended: Ended) {
+        self.end(ended);
+        while let Some(ended) = self.probes.try_join_next_with_id() {
+            self.end(ended);
+        }
+        self.start_waiting();
+    }
+
     /// Takes the verdict of a probe that has ended, and gives its watch the next turn.
-    fn end(&mut self, ended: Result<(task::Id, Verdict), JoinError>) {
+    fn end(&mut self, ended: Ended) {
         let (task, verdict) = match ended {
             Ok(ended) => ended,
             Err(error) => (error.id(), Verdict::Fail(Reason::Broken)),
@@ -368,10 +380,9 @@ where
             self.publish(&slot, verdict, took, |this, verdicts| this.nth_probe(id, next, verdicts) - now);
         }
         self.give_turn(id, next);
-        self.start_waiting();
     }
 
-    /// Moves the beat of a watch on whose probe has ended, to where the next is due.
+    /// Moves the beat of a watch on, whose probe has ended, to where the next is due.
     fn move_beat(&mut self, id: usize, now: Instant) {
         let interval = self.interval(id);
         let gap = if self.watches[id].is_spread { interval } else { interval.mul_f64(self.fraction(id)) };
@@ -870,7 +881,7 @@ mod tests {
             }
             schedule.start_due();
             while let Some(ended) = schedule.probes.join_next_with_id().await {
-                schedule.end(ended);
+                schedule.end_all(ended);
             }
             table.sweep(Duration::from_secs(second.into()), FORGET);
             schedule.drop_retired();
