@@ -15,9 +15,8 @@ overrides-file = \"overrides\"
 
 /// Two records over the same two web servers, probed ten times a second.
 fn zone(port: u16) -> String {
-    let call = format!(
-        "ifurlup('http://www.example.net:{port}/', {{'127.0.0.1', '127.0.0.2'}}, {{interval=0.1, timeout=5, selector='all', backupSelector='all'}})"
-    );
+    let options = "{interval=0.1, timeout=5, selector='all', backupSelector='all'}";
+    let call = format!("ifurlup('http://www.example.net:{port}/', {{'127.0.0.1', '127.0.0.2'}}, {options})");
     format!(
         "\
 @ 1 IN SOA ns hostmaster 1 3600 900 604800 1

@@ -194,27 +194,25 @@ fn newest(place: &Path) -> u64 {
 
 #[test]
 fn a_hundred_kills_lose_nothing_that_was_said_and_leave_nothing_behind() {
+    // Several at a time, as most of it is waiting for the disk.
+    let cut_short: usize = thread::scope(|scope| {
+        let lanes: Vec<_> = (0..5).map(|_| scope.spawn(|| kill_writers(20))).collect();
+        lanes.into_iter().map(|lane| lane.join().expect("nothing is lost")).sum()
+    });
+    // Else the kills come at moments that prove nothing.
+    assert!(cut_short > 0, "no kill came while a file was being written");
+}
+
+/// Starts a writer and kills it, again and again in one directory; returns how many kills left something behind, which
+/// the next start is to clean up.
+fn kill_writers(rounds: u32) -> usize {
     let directory = tempfile::tempdir().expect("a directory");
     let place = directory.path();
     let [overrides_file, state_file] = ["overrides", "state"].map(|name| place.join(name));
     let health = config::Health { state_file: state_file.clone(), ..config::Health::default() };
     let mut cut_short = 0;
-    for round in 0..100 {
-        let mut writer = Command::new(std::env::current_exe().expect("this test"))
-            .args(["restart::writes_until_it_is_killed", "--exact", "--ignored", "--nocapture", "--test-threads=1"])
-            .env(PLACE, place)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("it runs");
-        let mut lines = BufReader::new(writer.stdout.take().expect("a pipe")).lines().map_while(Result::ok);
-        let number = |line: String| line.rsplit_once("said ").and_then(|(_, number)| number.parse::<u64>().ok());
-        let first = lines.by_ref().find_map(number).expect("it writes");
-        thread::sleep(Duration::from_micros(rand::rng().random_range(0..15_000)));
-        writer.kill().expect("the child is ours");
-        writer.wait().expect("the child is ours");
-        let said = lines.filter_map(number).last().unwrap_or(first);
-
+    for round in 0..rounds {
+        let said = kill_writer(place);
         cut_short += usize::from(names(place).len() > 2);
         clean_up(&overrides_file);
         let newest = newest(place);
@@ -228,8 +226,25 @@ fn a_hundred_kills_lose_nothing_that_was_said_and_leave_nothing_behind() {
         let names = names(place);
         assert!(names.iter().all(|name| ["overrides", "state"].contains(&name.as_str())), "round {round}: {names:?}");
     }
-    // Else the kills come at moments that prove nothing.
-    assert!(cut_short > 0, "no kill came while a file was being written");
+    cut_short
+}
+
+/// Starts a writer and kills it at any moment after its first line; returns the number it said last.
+fn kill_writer(place: &Path) -> u64 {
+    let mut writer = Command::new(std::env::current_exe().expect("this test"))
+        .args(["restart::writes_until_it_is_killed", "--exact", "--ignored", "--nocapture", "--test-threads=1"])
+        .env(PLACE, place)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("it runs");
+    let mut lines = BufReader::new(writer.stdout.take().expect("a pipe")).lines().map_while(Result::ok);
+    let number = |line: String| line.rsplit_once("said ").and_then(|(_, number)| number.parse::<u64>().ok());
+    let first = lines.by_ref().find_map(number).expect("it writes");
+    thread::sleep(Duration::from_micros(rand::rng().random_range(0..15_000)));
+    writer.kill().expect("the child is ours");
+    writer.wait().expect("the child is ours");
+    lines.filter_map(number).last().unwrap_or(first)
 }
 
 #[test]
