@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use perigee::commands::{check, health, serve};
+use perigee::commands::{check, health, overrides, serve};
 
 /// An authoritative DNS server whose records can be small Lua scripts.
 #[derive(Parser)]
@@ -25,6 +25,8 @@ enum Command {
     Check(check::Arguments),
     /// Asks the running server one question by UDP, and exits with 1 if it does not answer
     Health(health::Arguments),
+    /// Says what to hold of targets, whatever their probes say, and takes it back
+    Override(overrides::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -36,5 +38,6 @@ fn main() -> ExitCode {
         Command::Serve => serve::run(config.as_deref()),
         Command::Check(arguments) => check::run(config.as_deref(), &arguments),
         Command::Health(arguments) => health::run(config.as_deref(), &arguments),
+        Command::Override(arguments) => overrides::run(config.as_deref(), &arguments),
     }
 }

@@ -121,7 +121,7 @@ const ROOMS: &[Room] = &[
     },
     Room {
         name: "commands",
-        rooms: &["config", "daemon", "diagnostic", "dns", "dns::probe", "source"],
+        rooms: &["config", "daemon", "diagnostic", "dns", "dns::probe", "health", "source"],
         crates: &["clap", "serde_json", "tracing", "tracing_subscriber"],
     },
     Room { name: "main", rooms: &["commands"], crates: &["clap"] },

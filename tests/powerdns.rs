@@ -5,7 +5,7 @@
 //! `pdns_server` these tests say so and pass.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Instant;
 
 use hickory_proto::op::{Message, ResponseCode};
@@ -426,6 +426,214 @@ fn targets_are_chosen_by_health_as_powerdns_chooses_them() {
     let text = health_zone(first.address.port());
     let Some(mut pair) = Pair::start(&[("health.example", &text)]) else { return };
     hold_when_checked(&mut pair, ("health.example", &text));
+}
+
+/// A record and what both answer in each phase: the last octets of addresses, `=` for the same whatever it is, or
+/// `ours/theirs` where they differ on purpose.
+type Phases = (&'static str, &'static str, [&'static str; 5]);
+
+/// Records that hang on two web servers on one port, on what is on one port of `::1`, and on one that speaks https.
+///
+/// `PORT`, `PORT6` and `PORTS` stand for their ports, and `BOTH` for the addresses of the two.
+const LIVE: &[Phases] = &[
+    //                                                                          well  503   words gone  back
+    ("port A", "ifportup(PORT, {BOTH}, {selector='all'})", ["12", "12", "12", "2", "12"]),
+    ("port-hashed A", "ifportup(PORT, {BOTH}, {selector='hashed'})", ["=", "=", "=", "2", "="]),
+    ("port-source A", "ifportup(PORT, {BOTH}, {selector='all', source='127.0.0.1'})", ["12", "12", "12", "2", "12"]),
+    (
+        "own-port A",
+        "ifportup(1, {'127.0.0.1:PORT', '127.0.0.2:PORT'}, {selector='all'})",
+        ["12", "12", "12", "2", "12"],
+    ),
+    ("no-port A", "ifportup(1, {BOTH}, {backupSelector='all'})", ["12"; 5]),
+    ("port-text A", "ifportup('PORT', {'127.0.0.1'}, {timeout='1'})", ["1"; 5]),
+    ("port-zero A", "ifportup(0, {BOTH}, {backupSelector='all'})", ["12"; 5]),
+    ("port-beyond A", "ifportup(65536, {BOTH}, {backupSelector='all'})", ["12"; 5]),
+    ("url A", "ifurlup('URL/', {BOTH}, {selector='all'})", ["12", "2", "2", "2", "12"]),
+    ("url-hashed A", "ifurlup('URL/', {BOTH}, {selector='hashed'})", ["=", "2", "2", "2", "="]),
+    ("url-one A", "ifurlup('URL/', {{'127.0.0.1'}}, {backupSelector='hashed'})", ["1"; 5]),
+    ("groups A", "ifurlup('URL/', {{'127.0.0.1'}, {'127.0.0.2'}})", ["1", "2", "2", "2", "1"]),
+    ("groups-back A", "ifurlup('URL/', {{'127.0.0.2'}, {'127.0.0.1'}})", ["2", "2", "2", "2", "2"]),
+    ("standby A", "ifurlup('URL/', {{'127.0.0.3'}, {BOTH}}, {selector='all'})", ["12", "2", "2", "2", "12"]),
+    (
+        "text A",
+        "ifurlup('URL/', {BOTH}, {selector='all', stringmatch='fine', backupSelector='all'})",
+        ["12", "2", "12", "2", "12"],
+    ),
+    (
+        "text-groups A",
+        "ifurlup('URL/', {{'127.0.0.1'}, {'127.0.0.2'}}, {stringmatch='fine', backupSelector='all'})",
+        ["1", "2", "1/12", "2", "1"],
+    ),
+    ("text-case A", "ifurlup('URL/', {BOTH}, {stringmatch='Fine', backupSelector='all'})", ["12"; 5]),
+    ("text-pattern A", "ifurlup('URL/', {BOTH}, {stringmatch='f.ne', backupSelector='all'})", ["12"; 5]),
+    ("text-empty A", "ifurlup('URL/', {BOTH}, {selector='all', stringmatch=''})", ["12", "2", "2", "2", "12"]),
+    ("agent A", "ifurlup('URL/', {BOTH}, {selector='all', useragent='probe/1'})", ["12", "2", "2", "2", "12"]),
+    ("no-content A", "ifurlup('URL/204', {{'127.0.0.1'}, {'127.0.0.2'}}, {selector='all'})", ["2", "2", "2", "2", "2"]),
+    ("created A", "ifurlup('URL/201', {{'127.0.0.1'}, {'127.0.0.2'}}, {selector='all'})", ["2", "2", "2", "2", "2"]),
+    ("moved A", "ifurlup('URL/moved', {BOTH}, {selector='all'})", ["12", "2", "2", "2", "12"]),
+    (
+        "loop A",
+        "ifurlup('URL/loop', {{'127.0.0.1'}, {'127.0.0.2'}}, {selector='all', timeout=1})",
+        ["2", "2", "2", "2", "2"],
+    ),
+    (
+        "http10 A",
+        "ifurlup('URL/1.0', {{'127.0.0.1'}, {'127.0.0.2'}}, {selector='all', stringmatch='fine'})",
+        ["1", "1", "1", "2", "1"],
+    ),
+    (
+        "chunked A",
+        "ifurlup('URL/chunked', {{'127.0.0.1'}, {'127.0.0.2'}}, {selector='all', stringmatch='fine'})",
+        ["1", "1", "1", "2", "1"],
+    ),
+    ("cut A", "ifurlup('URL/cut', {{'127.0.0.1'}, {'127.0.0.2'}}, {selector='all'})", ["2", "2", "2", "2", "2"]),
+    ("noise A", "ifurlup('URL/noise', {{'127.0.0.1'}, {'127.0.0.2'}}, {selector='all'})", ["2", "2", "2", "2", "2"]),
+    (
+        "hangs A",
+        "ifurlup('URL/hangs', {{'127.0.0.1'}, {'127.0.0.2'}}, {selector='all', timeout=1})",
+        ["2", "2", "2", "2", "2"],
+    ),
+    ("https A", "ifurlup('https://www.example.com:PORTS/', {BOTH}, {selector='all'})", ["1"; 5]),
+    ("no-https A", "ifurlup('https://www.example.com:PORT/', {BOTH}, {backupSelector='all', timeout=1})", ["12"; 5]),
+    ("http-to-https A", "ifurlup('http://www.example.com:PORTS/', {BOTH}, {backupSelector='all'})", ["12"; 5]),
+    ("by-address A", "ifurlup('http://192.0.2.1:PORT/', {BOTH}, {selector='all'})", ["12", "2", "2", "2", "12"]),
+    ("port6 AAAA", "ifportup(PORT6, {'::1', '::2'}, {selector='all'})", ["1"; 5]),
+    ("own-port6 AAAA", "ifportup(1, {'[::1]:PORT6', '[::2]:PORT6'}, {selector='all'})", ["1"; 5]),
+    ("url6 AAAA", "ifurlup('http://www.example.com:PORT6/', {'::1', '::2'}, {selector='all'})", ["1"; 5]),
+    ("none A", "ifportup(PORT, {})", ["ServFail"; 5]),
+    ("no-address A", "ifportup(PORT, {'a.example'})", ["ServFail"; 5]),
+    ("no-source A", "ifportup(PORT, {BOTH}, {source='here'})", ["ServFail"; 5]),
+];
+
+/// What is expected of ours and of theirs.
+fn expected_of_both(expected: &'static str) -> [&'static str; 2] {
+    expected.split_once('/').map_or([expected; 2], |(ours, theirs)| [ours, theirs])
+}
+
+/// The last octets of the addresses in a reply, or what else it says.
+fn brief(told: &Told) -> String {
+    if !told.head.starts_with("NoError") {
+        return told.head.split(' ').next().expect("a word").to_owned();
+    }
+    told.answers.iter().filter_map(|line| line.chars().last()).collect()
+}
+
+/// Asks both for every record until they answer as in a phase; fails with what does not when patience ends.
+fn hold_phase(pair: &mut Pair, phase: usize) {
+    let deadline = Instant::now() + 2 * PATIENCE;
+    loop {
+        let mut differing = Vec::new();
+        for (record, _, expected) in LIVE {
+            let (name, rtype) = record.split_once(' ').expect("a name and a type");
+            let owner = format!("{name}.live.example.");
+            for subnet in &SUBNETS[..4] {
+                let replies = pair.ask(Ipv4Addr::LOCALHOST, &question(&owner, rtype).from(subnet));
+                let told = replies.each_ref().map(Told::of);
+                let expected = expected_of_both(expected[phase]);
+                let as_expected = match expected {
+                    ["=", "="] => told[0] == told[1],
+                    [ours, theirs] if ours == theirs => told[0] == told[1] && brief(&told[0]) == ours,
+                    _ => told.each_ref().map(brief) == expected,
+                };
+                if !as_expected {
+                    let lines = told.each_ref().map(Told::line);
+                    differing.push(format!("{owner} {rtype} not {expected:?}\n  {}\n  {}", lines[0], lines[1]));
+                }
+            }
+        }
+        if differing.is_empty() {
+            return;
+        }
+        assert!(Instant::now() < deadline, "phase {phase}:\n{}", differing.join("\n"));
+    }
+}
+
+/// Gives a web server the pages that [`LIVE`] asks for.
+fn furnish(backend: &Backend) {
+    let chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nall \r\n4\r\nfine\r\n0\r\n\r\n";
+    let pages = [
+        ("/204", Reply::status(204)),
+        ("/201", Reply::status(201)),
+        ("/moved", Reply::redirect("/")),
+        ("/loop", Reply::redirect("/loop")),
+        ("/1.0", Reply::Raw(b"HTTP/1.0 200 OK\r\n\r\nall fine")),
+        ("/chunked", Reply::Raw(chunked)),
+        ("/cut", Reply::Cut),
+        ("/noise", Reply::Noise),
+        ("/hangs", Reply::Hang),
+    ];
+    for (path, reply) in pages {
+        backend.reply_at(path, reply);
+    }
+    backend.reply(Reply::body("all is fine"));
+}
+
+#[test]
+fn targets_that_fall_and_come_back_are_answered_as_powerdns_answers_them() {
+    let first = Backend::start();
+    let second = Backend::start_on((Ipv4Addr::new(127, 0, 0, 2), first.address.port()).into());
+    furnish(&first);
+    second.reply(Reply::body("all is fine"));
+    second.reply_at("/moved", Reply::redirect("/"));
+    let sixth = Backend::start_on((Ipv6Addr::LOCALHOST, 0).into());
+    let (secure, _) = Backend::start_tls("another.example");
+    let ports = [("PORTS", &secure), ("PORT6", &sixth), ("PORT", &first)];
+    let mut text = "$TTL 60\n@ SOA ns hostmaster 1 3600 900 604800 60\n@ NS ns\nns A 192.0.2.53\n".to_owned();
+    for (record, script, _) in LIVE {
+        let script = script.replace("BOTH", "'127.0.0.1', '127.0.0.2'").replace("URL", "http://www.example.com:PORT");
+        let (name, rtype) = record.split_once(' ').expect("a name and a type");
+        text += &format!("{name} LUA {rtype} \"{script}\"\n");
+    }
+    for (word, backend) in ports {
+        text = text.replace(word, &backend.address.port().to_string());
+    }
+    let Some(mut pair) = Pair::start(&[("live.example", &text)]) else { return };
+    hold_phase(&mut pair, 0);
+    first.reply(Reply::status(503));
+    hold_phase(&mut pair, 1);
+    second.reply(Reply::body("other words"));
+    hold_phase(&mut pair, 2);
+    let address = first.stop();
+    second.reply(Reply::body("all is fine"));
+    hold_phase(&mut pair, 3);
+    let first = Backend::start_on(address);
+    furnish(&first);
+    hold_phase(&mut pair, 4);
+}
+
+/// What `ifurlextup` says of three addresses with URLs of their own as those rise and fall.
+#[test]
+fn urls_that_fall_and_come_back_are_answered_as_powerdns_answers_them() {
+    let backend = Backend::start();
+    let url = |path: &str| format!("http://127.0.0.1:{}/{path}", backend.address.port());
+    let three = format!("['192.0.2.1']='{}', ['192.0.2.2']='{}'}}, {{['192.0.2.3']='{}'", url("a"), url("b"), url("c"));
+    // One record alone: where others are about, PowerDNS may crash.
+    let text = format!(
+        "$TTL 60\n@ SOA ns hostmaster 1 3600 900 604800 60\n@ NS ns\nns A 192.0.2.53\n\
+         all LUA A \"ifurlextup({{{{{three}}}}}, {{selector='all', backupSelector='all', stringmatch='fine'}})\"\n"
+    );
+    let Some(mut pair) = Pair::start(&[("live.example", &text)]) else { return };
+    let phases = [
+        ("", "", "", "12/123"),
+        ("fine", "fine", "fine", "12"),
+        ("fine", "bad", "fine", "1"),
+        ("bad", "bad", "fine", "3"),
+        ("bad", "bad", "bad", "12/123"),
+        ("bad", "fine", "bad", "2"),
+    ];
+    let question = Question::a("all.live.example.");
+    for (a, b, c, expected) in phases {
+        for (path, body) in [("/a", a), ("/b", b), ("/c", c)] {
+            backend.reply_at(path, Reply::body(body));
+        }
+        let deadline = Instant::now() + 2 * PATIENCE;
+        let brief_of_both =
+            |pair: &mut Pair| pair.ask(Ipv4Addr::LOCALHOST, &question).map(|reply| brief(&Told::of(&reply)));
+        while brief_of_both(&mut pair) != expected_of_both(expected) {
+            assert!(Instant::now() < deadline, "{a} {b} {c}: {:?}", brief_of_both(&mut pair));
+        }
+    }
 }
 
 #[test]

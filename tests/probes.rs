@@ -14,7 +14,7 @@ use perigee::dns::{Name, Rcode, Rtype};
 use perigee::health::check::{Dialogue, Endpoint, Grpc, Handshake, Pattern, Query, Reach};
 use perigee::health::extfile::{Files, States};
 use perigee::health::probe::{Prober, Settings};
-use perigee::health::{Check, Host, Kind, Tls, Verdict};
+use perigee::health::{Check, Host, Http, Kind, Tls, Verdict};
 use rustls::ServerConfig;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
@@ -226,22 +226,36 @@ async fn a_dialogue_needs_a_connection() {
     assert_eq!(verdict, "connection refused");
 }
 
+/// A probe of each kind that connects, to one address.
+fn that_connect(address: SocketAddr) -> [Kind; 5] {
+    [
+        conversation(address, dialogue(b"HELLO\r\n", Some("OK"))),
+        Kind::Tls { target: address.into(), handshake: Arc::default() },
+        Kind::Dns { target: address.into(), query: Arc::new(Query { tcp: true, ..soa("example.org") }) },
+        grpc(address, ""),
+        Kind::Http {
+            address: Some(Host::Address(address.ip())),
+            request: Arc::new(Http::get(format!("http://{address}/"))),
+        },
+    ]
+}
+
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn a_black_hole_takes_no_more_than_the_time_there_is() {
     let (address, _held) = black_hole();
-    let query = Query { tcp: true, ..soa("example.org") };
-    let call = Grpc { service: String::new(), tls: None, authority: None };
-    let kinds = [
-        Kind::tcp(address),
-        conversation(address, dialogue(b"", Some("OK"))),
-        Kind::Tls { target: address.into(), handshake: Arc::default() },
-        Kind::Dns { target: address.into(), query: Arc::new(query) },
-        Kind::Grpc { target: address.into(), call: Arc::new(call) },
-    ];
-    for kind in kinds {
+    for kind in [Kind::tcp(address)].into_iter().chain(that_connect(address)) {
         assert_eq!(probe(&check(kind, IMPATIENCE)).await, "timed out after 400ms");
     }
+}
+
+#[tokio::test]
+async fn who_takes_a_connection_and_says_nothing_takes_no_more_either() {
+    let server = Server::tcp(|stream| Manner::Says(b"").serve(stream)).await;
+    for kind in that_connect(server.address) {
+        assert_eq!(probe(&check(kind, IMPATIENCE)).await, "timed out after 400ms");
+    }
+    assert_eq!(probe(&check(Kind::tcp(server.address), PATIENCE)).await, "up");
 }
 
 #[tokio::test]
@@ -437,7 +451,8 @@ async fn a_truncated_response_comes_again_by_tcp() {
 
 #[tokio::test]
 async fn a_response_by_tcp_comes_whole_or_not_at_all() {
-    let rows: [(fn(&[u8]) -> Vec<u8>, &str); 5] = [
+    type Answer = fn(&[u8]) -> Vec<u8>;
+    let rows: [(Answer, &str); 5] = [
         (|query| framed(respond(query, [0x84, 0], b"")), "up"),
         (|_| Vec::new(), "closed before what is expected came"),
         (|query| framed(respond(query, [0x84, 0], b""))[..9].to_vec(), "closed before what is expected came"),
@@ -651,16 +666,17 @@ async fn a_command_that_waits_for_its_turn_has_all_its_time() {
     let slow: Vec<_> = (0..16)
         .map(|_| {
             let prober = Arc::clone(&prober);
-            tokio::spawn(async move { said(prober.probe(&check(shell("sleep 1000"), Duration::from_secs(1))).await) })
+            tokio::spawn(async move { said(prober.probe(&check(shell("sleep 1000"), Duration::from_secs(2))).await) })
         })
         .collect();
+    // All of them are begun before this is.
     tokio::task::yield_now().await;
-    let start = Instant::now();
-    let last = prober.probe(&check(shell("exit 0"), Duration::from_millis(900))).await;
+    // Less than the others take: counted from now on, its time would be over before its turn comes.
+    let last = prober.probe(&check(shell("exit 0"), Duration::from_millis(1500))).await;
     assert_eq!(said(last), "up");
-    assert!(start.elapsed() > Duration::from_millis(900), "{:?}", start.elapsed());
+    assert!(slow.iter().any(JoinHandle::is_finished));
     for slow in slow {
-        assert_eq!(slow.await.unwrap(), "timed out after 1s");
+        assert_eq!(slow.await.unwrap(), "timed out after 2s");
     }
 }
 

@@ -61,6 +61,9 @@ pub const KEYS: &[Key<Config>] = &[
     Key::new("health", "concurrency", |c| Field::Number(&mut c.health.concurrency, 1..=60_000)),
     Key::new("health", "file-dir", |c| Field::Path(&mut c.health.file_dir)),
     Key::new("health", "checks-max", |c| Field::Number(&mut c.health.checks_max, 1..=10_000_000)),
+    Key::new("health", "overrides-file", |c| Field::Path(&mut c.health.overrides_file)),
+    Key::new("health", "state-file", |c| Field::Path(&mut c.health.state_file)),
+    Key::new("health", "state-age-max", |c| Field::Duration(&mut c.health.state_age_max, secs(1)..=secs(24 * HOUR))),
     Key::new("health", "webhook", |c| Field::Text(&mut c.health.webhook)),
     Key::new("health", "webhook-token", |c| Field::Text(&mut c.health.webhook_token)),
     Key::new("health", "webhook-timeout", |c| {

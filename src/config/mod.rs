@@ -432,6 +432,12 @@ pub struct Health {
     pub file_dir: PathBuf,
     /// How many checks may exist; scripts that ask for more are answered as if the target were unknown.
     pub checks_max: usize,
+    /// The file in which operators say what to hold of targets; it need not exist. An empty path for none.
+    pub overrides_file: PathBuf,
+    /// The file in which states outlive the process. An empty path for none.
+    pub state_file: PathBuf,
+    /// How old states may be that a start begins with.
+    pub state_age_max: Duration,
     /// The http or https URL that flips are posted to; empty for none.
     pub webhook: String,
     /// The bearer token that goes with them; empty for none.
@@ -457,6 +463,11 @@ impl Default for Health {
             concurrency: 512,
             file_dir: "states".into(),
             checks_max: 100_000,
+            overrides_file: PathBuf::new(),
+            // Whoever has a place for it says so: there is none that is writable everywhere.
+            state_file: PathBuf::new(),
+            // Longer than a restart or an upgrade takes; what is older, a fresh look tells better.
+            state_age_max: Duration::from_secs(600),
             webhook: String::new(),
             webhook_token: String::new(),
             // Receivers that queue what they get answer in less; one that does not is asked again.

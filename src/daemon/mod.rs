@@ -3,21 +3,26 @@
 //! Read [`run`] for the life of the process and `Stage` for the way of a zone from its file to the workers:
 //! `candidate.rs` makes it of its text, its checks are claimed and probed, and only then it goes live. `library.rs`
 //! reads the Lua that all records share, `places.rs` the databases of places, `extfile.rs` the files of states,
-//! `capability.rs` checks what their zones may call, and `hook.rs` tells of flips.
+//! `capability.rs` checks what their zones may call, and `hook.rs` tells of flips. `desk.rs` has in force what operators
+//! say, whose file `overrides.rs` reads and changes; `keeper.rs` keeps states over restarts; and both have `replace.rs`
+//! write.
 
 pub mod candidate;
 pub mod capability;
+pub mod desk;
 mod extfile;
 pub mod hook;
+pub mod keeper;
 pub mod library;
+pub mod overrides;
 pub mod places;
-pub mod replace;
+pub mod replace; // a file that is replaced whole
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use rand::TryRng;
 use rand::rngs::SysRng;
@@ -44,11 +49,13 @@ use crate::resolve::upstream::Upstream;
 use crate::resolve::{Reason, Verdict, asker, table as names};
 use crate::script::{Library, Programs, Setup, Surroundings, Vm};
 use crate::server::{self, Clock, Workers};
-use crate::source::{Event, FileSource, MapSource};
+use crate::source::{Event, FileSource, MapSource, Watched};
 use crate::zone::{Zone, ZoneSet};
 use candidate::Candidate;
+use desk::Desk;
 use extfile::StateFiles;
 use hook::Hook;
+use keeper::Keeper;
 use places::{Places, Renewed};
 
 /// How much the clock that scripts are held against may be late.
@@ -90,8 +97,10 @@ async fn serve(
     let probed = Arc::new(metrics::Health::default());
     let hook = Hook::start(config, &stopping)?;
     let states = StateFiles::read(config).await;
-    let beside = (&table, hook.queue(), states.said());
-    let checker = Arc::new(start_checker(config, beside, clock, &stopping, &probed)?);
+    let standing = Standing::open(config, &table).await;
+    let beside = (&table, states.said());
+    let told = (hook.queue(), standing.keeper.clone());
+    let checker = Arc::new(start_checker(config, beside, told, clock, &stopping, &probed)?);
     let names = start_asker(config, clock, &stopping);
     let (sources, mut stage) = read_all(config, &library, (places, names, states), &table, clock).await;
     tokio::select! {
@@ -107,11 +116,15 @@ async fn serve(
     tracing::info!(?addresses, zones = stage.live.len(), checks = stage.table.len(), "serving");
 
     let count = || workers.counters().snapshot().and(probed.snapshot());
-    keep_up(stage, sources, &publish, &checker, (&workers, &count), &mut signals).await;
+    let keeper = standing.keeper.clone();
+    keep_up(stage, (sources, standing), &publish, &checker, (&workers, &count), &mut signals).await;
 
     tracing::info!(counters = %count(), "stopping");
     workers.stop().request();
     stopping.notify_waiters();
+    if let Some(keeper) = keeper {
+        blocking(move || keeper.save()).await;
+    }
     let joined = tokio::task::spawn_blocking(move || workers.join()).await;
     let joined = joined.expect("joining threads does not panic, and nothing stops the runtime meanwhile");
     hook.ended().await;
@@ -124,6 +137,36 @@ struct Sources {
     places: Places,
     maps: MapSource,
     states: StateFiles,
+}
+
+/// What stands beside the probes: what operators say, and what is kept for the next start.
+struct Standing {
+    desk: Option<(Arc<Desk>, Watched)>,
+    keeper: Option<Arc<Keeper>>,
+}
+
+impl Standing {
+    /// Takes up what an earlier process knew and what operators say, before any check is known.
+    async fn open(config: &Config, table: &Arc<Table>) -> Self {
+        let (health, look, table) = (config.health.clone(), config.zones.reload_interval, Arc::clone(table));
+        blocking(move || {
+            let keeper = keeper::open(&health, &table);
+            let is_set = !health.overrides_file.as_os_str().is_empty();
+            let desk = is_set.then(|| desk::open(health.overrides_file, table, look));
+            Self { desk, keeper }
+        })
+        .await
+    }
+
+    /// Starts what follows them. `reload` asks for the overrides to be read again.
+    fn keep_up(self, tasks: &mut JoinSet<()>, reload: Arc<Notify>) {
+        if let Some((desk, watched)) = self.desk {
+            tasks.spawn(desk.keep_up(watched, reload));
+        }
+        if let Some(keeper) = self.keeper {
+            tasks.spawn(keeper.keep_up());
+        }
+    }
 }
 
 /// Reads every map and zone there is and claims their checks; the sources are ready to be watched.
@@ -184,7 +227,7 @@ async fn warm_all(stage: &mut Stage<'_>, checker: &Checker) {
 /// Publishes what changes, until a signal or a worker's failure says stop.
 async fn keep_up(
     mut stage: Stage<'_>,
-    sources: Sources,
+    (sources, standing): (Sources, Standing),
     publish: &watch::Sender<Arc<World>>,
     checker: &Arc<Checker>,
     (workers, count): (&Workers, &dyn Fn() -> metrics::Snapshot),
@@ -194,13 +237,14 @@ async fn keep_up(
     let (ready_in, mut ready) = mpsc::channel(SOURCE_EVENTS_MAX);
     let (maps_in, mut maps_changed) = mpsc::channel(1);
     let (renewed_in, mut renewed) = mpsc::channel(1);
-    let [reload, reread, reopen, renew] = std::array::from_fn(|_| Arc::new(Notify::new()));
+    let [reload, reread, reopen, renew, rehear] = std::array::from_fn(|_| Arc::new(Notify::new()));
     let Sources { zones, places, maps, states } = sources;
     let mut watching = JoinSet::new();
     watching.spawn(zones.watch(events_in, reload.clone()));
     watching.spawn(maps.watch(stage.config.zones.reload_interval, maps_in, reread.clone()));
     watching.spawn(places.keep_up(renewed_in, reopen.clone()));
     watching.spawn(states.keep_up(stage.config.zones.reload_interval, checker.clone(), renew.clone()));
+    standing.keep_up(&mut watching, rehear.clone());
     let stop = workers.stop();
     let mut retired = Retired::default();
     loop {
@@ -247,6 +291,7 @@ async fn keep_up(
                     reload.notify_one();
                     reopen.notify_one();
                     renew.notify_one();
+                    rehear.notify_one();
                 }
                 Order::Count => tracing::info!(counters = %count(), "counted so far"),
             },
@@ -457,7 +502,8 @@ fn start_asker(config: &Config, clock: Clock, stopping: &Arc<Notify>) -> Arc<nam
 /// Starts the checker, on a thread of its own: it is to be on time while zones are taken in, and however many probes end.
 fn start_checker(
     config: &Config,
-    (table, queue, files): (&Arc<Table>, Option<Arc<Queue>>, watch::Receiver<Arc<Files>>),
+    (table, files): (&Arc<Table>, watch::Receiver<Arc<Files>>),
+    (queue, keeper): (Option<Arc<Queue>>, Option<Arc<Keeper>>),
     clock: Clock,
     stopping: &Arc<Notify>,
     counters: &Arc<metrics::Health>,
@@ -478,6 +524,9 @@ fn start_checker(
     };
     let told = table.clone();
     let observe = move |outcome: &Outcome| {
+        if let (Some(keeper), Some(_)) = (&keeper, outcome.flip) {
+            keeper.note_flip();
+        }
         let Some(event) = events::log(outcome, &told) else { return };
         queue.iter().for_each(|queue| queue.tell(&event));
     };
@@ -505,6 +554,11 @@ fn settings(config: &Config) -> server::Settings {
         waits_max: config.resolver.waiting_max,
         wait_timeout: config.resolver.timeout,
     }
+}
+
+/// The time since 1970 by the system's clock.
+fn wall() -> Duration {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
 }
 
 /// Makes a clock of the time of a processor that its thread has had, for one thread.

@@ -48,6 +48,15 @@ pub fn parse_said(line: &str, now: u64) -> Result<Option<Override>, Vec<Fault>> 
     read(line, Some(now))
 }
 
+/// Reads of what something is said, without what: `target 192.0.2.1`.
+pub fn parse_subject(text: &str) -> Result<Subject, Fault> {
+    let (text, start) = (text.trim_end(), text.len() - text.trim_start().len());
+    match text.contains(char::is_control) {
+        true => Err(Fault::new(start, "it has a control character", "take it out")),
+        false => read_subject(text, start),
+    }
+}
+
 fn read(line: &str, now: Option<u64>) -> Result<Option<Override>, Vec<Fault>> {
     let (text, start) = (line.trim(), line.len() - line.trim_start().len());
     if text.is_empty() || text.starts_with('#') {

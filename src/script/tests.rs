@@ -5,6 +5,7 @@ mod choices;
 mod health;
 mod nested;
 mod notes;
+mod overrides;
 mod scope;
 
 use std::net::SocketAddr;
@@ -17,8 +18,9 @@ use crate::diagnostic::Position;
 use crate::dns::edns::ClientSubnet;
 use crate::dns::{Class, Name};
 use crate::geo::{Database, Databases};
-use crate::health::State;
+use crate::health::overrides::{Action, Override, Overrides};
 use crate::health::table::Reading;
+use crate::health::{State, sentence};
 use crate::zone::{Data, LuaData, Piece, Record, Scripts, Zone};
 
 #[path = "../../tests/support/mmdb.rs"]
@@ -571,6 +573,13 @@ fn reading() -> impl Strategy<Value = Reading> {
     (state, weight, until).prop_map(|(state, weight, until)| Reading { weight, until, ..state.into() })
 }
 
+/// Something an operator says.
+fn said() -> impl Strategy<Value = Override> {
+    let subjects = ["target 192.0.2.1", "target 0.0.0.0/0", "check *", "zone example.com", "record www.example.com/A"];
+    let words = (prop::sample::select(subjects.to_vec()), prop::sample::select(Action::ALL.to_vec()));
+    words.prop_map(|(subject, action)| sentence::parse(&format!("{subject} => {action}")).unwrap().unwrap())
+}
+
 proptest! {
     #[test]
     fn a_plan_answers_as_the_vm_does(
@@ -578,6 +587,7 @@ proptest! {
         seed: u64,
         subnet in prop::option::of((prop::sample::select(vec!["10.1.2.0", "10.1.0.0", "10.9.0.0", "203.0.113.0"]), 16..=24u8)),
         readings in prop::collection::vec(reading(), 6),
+        said in prop::collection::vec(said(), 0..4),
     ) {
         let program = program(&code, Rtype::A).unwrap();
         prop_assert!(program.plan.is_some(), "{code}");
@@ -601,6 +611,9 @@ proptest! {
             for (check, reading) in checks.iter().zip(readings.iter().cycle().skip(turn)) {
                 table.slot(check).set(if turn == 3 { State::Down.into() } else { *reading });
             }
+            // Operators speak up and fall silent while the worker goes on.
+            let said = if turn % 2 == 0 { Overrides::new(said.clone()) } else { Overrides::default() };
+            table.set_overrides(Arc::new(said));
             let (plan, vm) = (outcome(&mut by_plan, &program, subnet), outcome(&mut by_vm, &program, subnet));
             prop_assert_eq!(&plan, &vm, "{}", code);
             prop_assert_eq!(by_plan.context.until(), by_vm.context.until(), "{}", code);

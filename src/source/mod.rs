@@ -29,7 +29,7 @@ pub use extfile::StateSource;
 pub use file::{FileSource, Load, Loaded};
 pub use maps::MapSource;
 pub use place::zone_of;
-pub use read::{ReadError, Text, ZoneReader};
+pub use read::{ReadError, Refusal, Text, ZoneReader, read_regular};
 pub use watched::Watched;
 
 use crate::diagnostic::Diagnostic;

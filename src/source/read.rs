@@ -275,11 +275,20 @@ fn identity(_: &Metadata) -> (i64, i64, u64, u64) {
 }
 
 /// Why [`read_regular`] read nothing.
-pub(super) enum Refusal {
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// Nothing of that name, or a symbolic link to nothing.
+    #[error("it is not there")]
     Absent,
+    /// A directory, a FIFO or the like.
+    #[error("it is {0}, not a file")]
     NotAFile(&'static str),
+    /// It has more octets than it may.
+    #[error("it is too large")]
     TooLarge,
-    System(io::Error),
+    /// Anything the system said.
+    #[error("{kind}", kind = .0.kind())]
+    System(#[source] io::Error),
 }
 
 impl From<io::Error> for Refusal {
@@ -294,7 +303,7 @@ impl From<io::Error> for Refusal {
 /// Reads a regular file whole, if it has at most `octets_max` octets.
 ///
 /// Never waits for a writer: what is not a file is not opened, and what becomes a FIFO meanwhile is not waited for.
-pub(super) fn read_regular(path: &Path, octets_max: usize) -> Result<Vec<u8>, Refusal> {
+pub fn read_regular(path: &Path, octets_max: usize) -> Result<Vec<u8>, Refusal> {
     refuse_others(&std::fs::metadata(path)?)?;
     let file = open_without_waiting(path)?;
     let metadata = file.metadata()?;

@@ -51,6 +51,8 @@ pub(crate) enum Reply {
     Noise,
     /// Nothing, while the client waits.
     Hang,
+    /// These octets, and the end.
+    Raw(&'static [u8]),
 }
 
 /// What the threads of a backend share.
@@ -213,6 +215,7 @@ fn exchange<S: Read + Write>(stream: S, from: IpAddr, server_name: Option<String
             stream.read(&mut [0; 1]).map(drop)
         }
         Reply::Noise => write!(stream, "this is not HTTP\r\n\r\n"),
+        Reply::Raw(octets) => stream.write_all(octets),
         Reply::Hang => stream.read(&mut [0; 1]).map(drop),
     }
 }

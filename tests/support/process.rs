@@ -18,9 +18,12 @@ use super::PATIENCE;
 
 /// A running `perigee serve`; killed when dropped.
 pub(crate) struct Perigee {
-    directory: TempDir,
+    /// Taken when it goes on without the process.
+    directory: Option<TempDir>,
     child: Child,
     log: Receiver<String>,
+    /// What it logged before it served.
+    pub(crate) at_start: Vec<String>,
     /// Where it listens.
     pub(crate) address: SocketAddr,
 }
@@ -32,6 +35,11 @@ impl Perigee {
         for (name, text) in files {
             write(directory.path(), name, text.as_ref());
         }
+        Self::start_in(directory)
+    }
+
+    /// Starts with the files that are there, as after a restart, and waits until it serves.
+    pub(crate) fn start_in(directory: TempDir) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_perigee"))
             .arg("serve")
             .current_dir(directory.path())
@@ -43,13 +51,16 @@ impl Perigee {
         let lines = BufReader::new(child.stderr.take().expect("standard error is a pipe")).lines();
         let (sender, log) = std::sync::mpsc::channel();
         thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| sender.send(line)));
-        let mut perigee = Self { directory, child, log, address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)) };
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let mut perigee = Self { directory: Some(directory), child, log, address, at_start: Vec::new() };
         // As text `serving addresses=[…`, as JSON `"serving","addresses":"[…`.
         let serving = loop {
-            let line = perigee.wait_for_log("serving");
+            let (line, before) = perigee.wait_for_log_after("serving");
+            perigee.at_start.extend(before);
             if let Some((_, rest)) = line.split_once("addresses").filter(|(head, _)| head.ends_with([' ', '"'])) {
                 break rest.to_owned();
             }
+            perigee.at_start.push(line);
         };
         let address = serving.split('[').nth(1).and_then(|rest| rest.split([']', ',']).next());
         perigee.address = address.expect("an address").parse().expect("an address");
@@ -58,26 +69,31 @@ impl Perigee {
 
     /// Where its files are.
     pub(crate) fn directory(&self) -> &Path {
-        self.directory.path()
+        self.directory.as_ref().expect("it is there while the process is").path()
     }
 
     /// Puts another text in place of a file, as an editor that renames does.
     pub(crate) fn edit<T: AsRef<[u8]> + ?Sized>(&self, name: &str, text: &T) {
-        write(self.directory.path(), name, text.as_ref());
+        write(self.directory(), name, text.as_ref());
     }
 
     /// Removes a file.
     pub(crate) fn remove(&self, name: &str) {
-        fs::remove_file(self.directory.path().join(name)).expect("removed");
+        fs::remove_file(self.directory().join(name)).expect("removed");
     }
 
     /// Waits for the next log line that contains `words`; returns it.
     pub(crate) fn wait_for_log(&mut self, words: &str) -> String {
+        self.wait_for_log_after(words).0
+    }
+
+    /// Waits for the next log line that contains `words`; returns it and those before it.
+    fn wait_for_log_after(&mut self, words: &str) -> (String, Vec<String>) {
         let deadline = Instant::now() + PATIENCE;
         let mut seen = Vec::new();
         loop {
             match self.log.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-                Ok(line) if line.contains(words) => return line,
+                Ok(line) if line.contains(words) => return (line, seen),
                 Ok(line) => seen.push(line),
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
                     panic!("no log line says `{words}`; there were:\n{}", seen.join("\n"))
@@ -96,6 +112,28 @@ impl Perigee {
     pub(crate) fn stop(mut self) -> bool {
         self.signal("TERM");
         self.child.wait().expect("the child is ours").success()
+    }
+
+    /// Asks it to stop, and waits; returns its directory.
+    pub(crate) fn stop_for_another(mut self) -> TempDir {
+        self.signal("TERM");
+        assert!(self.child.wait().expect("the child is ours").success());
+        self.directory.take().expect("it is there while the process is")
+    }
+
+    /// Kills it as a crash does; returns its directory.
+    pub(crate) fn kill_for_another(mut self) -> TempDir {
+        self.child.kill().expect("the child is ours");
+        self.child.wait().expect("the child is ours");
+        self.directory.take().expect("it is there while the process is")
+    }
+
+    /// How much memory it has, as Linux counts what is resident.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn resident_kib(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a size");
+        line.trim().trim_end_matches(" kB").parse().expect("a number")
     }
 
     /// Asks by UDP.
@@ -125,6 +163,15 @@ impl Perigee {
             assert!(Instant::now() < deadline, "{question:?}: {got:?} in place of {expected:?}");
         }
     }
+}
+
+/// What `perigee override` prints when it is told these words in a directory; on failure, what it complains of.
+pub(crate) fn say(directory: &Path, words: &[&str]) -> Result<String, String> {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_perigee"));
+    command.arg("override").args(words).current_dir(directory).env_clear().env("USER", "kim");
+    let output = command.output().expect("perigee runs");
+    let text = |octets| String::from_utf8(octets).expect("text");
+    if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
 }
 
 /// What `perigee check` tells of the configuration in a directory, and of all it names.
