@@ -88,7 +88,7 @@ const VALUES: &[&str] = &[
     "{'fe80::1%eth0', '192.0.2.1:65536'}",
     "check{kind = 'fixed', state = 'up'}",
     "{check{kind = 'fixed', state = 'up'}, true, 'www', 'a..b', 'x/AAAA'}",
-    "table.create(100000, '192.0.2.1')",
+    "table.create(60000, '192.0.2.1')",
     "pdns",
     "pdns.A",
 ];
