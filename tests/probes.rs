@@ -14,7 +14,7 @@ use perigee::dns::{Name, Rcode, Rtype};
 use perigee::health::check::{Dialogue, Endpoint, Grpc, Handshake, Pattern, Query, Reach};
 use perigee::health::extfile::{Files, States};
 use perigee::health::probe::{Prober, Settings};
-use perigee::health::{Check, Host, Kind, Tls, Verdict};
+use perigee::health::{Check, Host, Http, Kind, Tls, Verdict};
 use rustls::ServerConfig;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
@@ -25,6 +25,7 @@ use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
 use crate::support::backend::{Backend, Reply};
+use crate::support::process::{self, Perigee, Question};
 
 /// Long enough for a loopback exchange on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -226,22 +227,36 @@ async fn a_dialogue_needs_a_connection() {
     assert_eq!(verdict, "connection refused");
 }
 
+/// A probe of each kind that connects, to one address.
+fn that_connect(address: SocketAddr) -> [Kind; 5] {
+    [
+        conversation(address, dialogue(b"HELLO\r\n", Some("OK"))),
+        Kind::Tls { target: address.into(), handshake: Arc::default() },
+        Kind::Dns { target: address.into(), query: Arc::new(Query { tcp: true, ..soa("example.org") }) },
+        grpc(address, ""),
+        Kind::Http {
+            address: Some(Host::Address(address.ip())),
+            request: Arc::new(Http::get(format!("http://{address}/"))),
+        },
+    ]
+}
+
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn a_black_hole_takes_no_more_than_the_time_there_is() {
     let (address, _held) = black_hole();
-    let query = Query { tcp: true, ..soa("example.org") };
-    let call = Grpc { service: String::new(), tls: None, authority: None };
-    let kinds = [
-        Kind::tcp(address),
-        conversation(address, dialogue(b"", Some("OK"))),
-        Kind::Tls { target: address.into(), handshake: Arc::default() },
-        Kind::Dns { target: address.into(), query: Arc::new(query) },
-        Kind::Grpc { target: address.into(), call: Arc::new(call) },
-    ];
-    for kind in kinds {
+    for kind in [Kind::tcp(address)].into_iter().chain(that_connect(address)) {
         assert_eq!(probe(&check(kind, IMPATIENCE)).await, "timed out after 400ms");
     }
+}
+
+#[tokio::test]
+async fn who_takes_a_connection_and_says_nothing_takes_no_more_either() {
+    let server = Server::tcp(|stream| Manner::Says(b"").serve(stream)).await;
+    for kind in that_connect(server.address) {
+        assert_eq!(probe(&check(kind, IMPATIENCE)).await, "timed out after 400ms");
+    }
+    assert_eq!(probe(&check(Kind::tcp(server.address), PATIENCE)).await, "up");
 }
 
 #[tokio::test]
@@ -437,7 +452,8 @@ async fn a_truncated_response_comes_again_by_tcp() {
 
 #[tokio::test]
 async fn a_response_by_tcp_comes_whole_or_not_at_all() {
-    let rows: [(fn(&[u8]) -> Vec<u8>, &str); 5] = [
+    type Answer = fn(&[u8]) -> Vec<u8>;
+    let rows: [(Answer, &str); 5] = [
         (|query| framed(respond(query, [0x84, 0], b"")), "up"),
         (|_| Vec::new(), "closed before what is expected came"),
         (|query| framed(respond(query, [0x84, 0], b""))[..9].to_vec(), "closed before what is expected came"),
@@ -586,7 +602,7 @@ fn exec(command: &[&str]) -> Kind {
 }
 
 fn shell(script: &str) -> Kind {
-    exec(&["/bin/sh", "-c", script, "sh", "%%ITEM%%", "at-%%ITEM%%"])
+    exec(&["/bin/sh", "-c", script, "sh", "192.0.2.1", "$HOME; exit 1"])
 }
 
 #[tokio::test]
@@ -599,7 +615,7 @@ async fn a_command_is_judged_by_how_it_ends() {
         ("echo out; exit 1", "command exited with 1: out"),
         (r"printf '\377\033[1m'; exit 1", "command exited with 1: \u{fffd}[1m"),
         ("kill -9 $$", "command was ended by signal 9"),
-        (r#"[ "$1 $2" = "192.0.2.1 at-192.0.2.1" ]"#, "up"),
+        (r#"[ "$1 $2" = '192.0.2.1 $HOME; exit 1' ]"#, "up"),
         (r#"[ -n "$PATH" ] && [ -z "$HOME$CARGO_MANIFEST_DIR" ]"#, "up"),
         (r#"[ "$(pwd)" = / ] && ! read line"#, "up"),
         ("sleep 1000 & echo 5", "up with weight 5"),
@@ -651,16 +667,17 @@ async fn a_command_that_waits_for_its_turn_has_all_its_time() {
     let slow: Vec<_> = (0..16)
         .map(|_| {
             let prober = Arc::clone(&prober);
-            tokio::spawn(async move { said(prober.probe(&check(shell("sleep 1000"), Duration::from_secs(1))).await) })
+            tokio::spawn(async move { said(prober.probe(&check(shell("sleep 1000"), Duration::from_secs(2))).await) })
         })
         .collect();
+    // All of them are begun before this is.
     tokio::task::yield_now().await;
-    let start = Instant::now();
-    let last = prober.probe(&check(shell("exit 0"), Duration::from_millis(900))).await;
+    // Less than the others take: counted from now on, its time would be over before its turn comes.
+    let last = prober.probe(&check(shell("exit 0"), Duration::from_millis(1500))).await;
     assert_eq!(said(last), "up");
-    assert!(start.elapsed() > Duration::from_millis(900), "{:?}", start.elapsed());
+    assert!(slow.iter().any(JoinHandle::is_finished));
     for slow in slow {
-        assert_eq!(slow.await.unwrap(), "timed out after 1s");
+        assert_eq!(slow.await.unwrap(), "timed out after 2s");
     }
 }
 
@@ -726,5 +743,44 @@ async fn every_kind_keeps_to_its_source() {
     for kind in kinds {
         let check = Check { source, ..check(kind, PATIENCE) };
         assert_eq!(probe(&check).await, "cannot probe `127.0.0.1` from `::1`: not of one address family");
+    }
+}
+
+/// The head of a zone.
+const HEAD: &str = "@ 1 IN SOA ns hostmaster 1 3600 900 604800 1\n@ 1 IN NS ns\nns 1 IN A 192.0.2.53\n";
+
+#[test]
+fn answers_follow_a_file_of_states() {
+    let zone = format!(
+        "{HEAD}www 1 LUA A \"ifup({{kind='extfile', file='web'}}, {{'192.0.2.1', '192.0.2.2'}}, {{interval=3600}})\"\n"
+    );
+    let states = "192.0.2.1 => up\n192.0.2.2 => down\n";
+    let files = [("zones/example.org.zone", &*zone), ("states/web.states", states)];
+    let mut perigee = Perigee::start(&files);
+    let www = Question::a("www.example.org");
+    assert_eq!(perigee.answers(&www), ["192.0.2.1"]);
+    perigee.edit("states/web.states", "192.0.2.1 => down\n192.0.2.2 => up\n");
+    perigee.wait_for_log("states taken up");
+    perigee.wait_for_answers(&www, &["192.0.2.2"]);
+    perigee.edit("states/web.states", "192.0.2.1 => up\n192.0.2.2 is down\n");
+    assert!(perigee.wait_for_log("no `=>` follows").contains("web.states:2:1"));
+    assert_eq!(perigee.answers(&www), ["192.0.2.2"]);
+}
+
+#[test]
+fn a_command_runs_for_the_zones_that_may_have_it_run() {
+    let zone = format!(
+        "{HEAD}www 1 LUA A \"ifup({{kind='exec', command={{'/bin/sh', '-c', 'test $0 = 192.0.2.2', '%%ITEM%%'}}}}, \
+         {{'192.0.2.1', '192.0.2.2'}})\"\n"
+    );
+    let config = "[[zone]]\nname = \"example.org\"\nexec-programs = [\"/bin/sh\"]\n";
+    let perigee = Perigee::start(&[("zones/example.org.zone", &*zone), ("perigee.toml", config)]);
+    assert_eq!(perigee.answers(&Question::a("www.example.org")), ["192.0.2.2"]);
+    let elsewhere = config.replace("/bin/sh", "/bin/other");
+    for (config, key) in [("", "lua.exec-programs"), (&*elsewhere, "zone.exec-programs")] {
+        perigee.edit("perigee.toml", config);
+        let report = process::check(perigee.directory());
+        let expected = format!("error: `ifup` may not have `/bin/sh` run in this zone (`{key}`)");
+        assert!(report.starts_with("zones/example.org.zone:4:") && report.contains(&expected), "{report}");
     }
 }

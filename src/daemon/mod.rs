@@ -16,7 +16,7 @@ pub mod keeper;
 pub mod library;
 pub mod overrides;
 pub mod places;
-pub mod replace;
+pub mod replace; // a file that is replaced whole
 pub mod roots;
 
 use std::cell::Cell;

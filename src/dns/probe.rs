@@ -67,7 +67,13 @@ impl Question<'_> {
     ///
     /// It need not repeat the question if the server says that it could not read it, or would not.
     pub fn read(&self, octets: &[u8]) -> Result<Reply, ProbeError> {
-        let message = read_response(octets, self.id)?;
+        let message = match read_response(octets, self.id) {
+            // Some servers cut in the middle of a record.
+            Err(ProbeError::Malformed(_)) if is_cut(octets, self.id) => {
+                return Ok(Reply { rcode: Rcode(u16::from(octets[3] & 0xf)), truncated: true, answer: Vec::new() });
+            }
+            message => message?,
+        };
         let rcode = Rcode(message.metadata.response_code.into());
         let is_repeated = |query: &Query| {
             let (rtype, class) = (u16::from(query.query_type()), u16::from(query.query_class()));
@@ -92,6 +98,12 @@ impl Question<'_> {
         name.set_fqdn(true);
         name
     }
+}
+
+/// Whether octets begin as a response with this ID does that was cut to fit.
+fn is_cut(octets: &[u8], id: u16) -> bool {
+    const RESPONSE_CUT: u8 = 0x82;
+    octets.len() >= 12 && octets[..2] == id.to_be_bytes() && octets[2] & RESPONSE_CUT == RESPONSE_CUT
 }
 
 /// The RDATA of a record, as a zone file has it.
@@ -200,7 +212,12 @@ mod tests {
             assert_eq!(ask(|question| question.read(&octets)).unwrap().answer, [text]);
         }
         let truncated = ask(|question| question.read(&response([0x86, 0], 0))).unwrap();
-        assert_eq!(truncated, Reply { rcode: Rcode::NOERROR, truncated: true, answer: Vec::new() });
+        let expected = Reply { rcode: Rcode::NOERROR, truncated: true, answer: Vec::new() };
+        assert_eq!(truncated, expected);
+        let torn = [&response([0x86, 0], 1), &records[0].0[..9]].concat();
+        assert_eq!(ask(|question| question.read(&torn)), Ok(expected));
+        let torn = [&response([0x84, 0], 1), &records[0].0[..9]].concat();
+        assert!(matches!(ask(|question| question.read(&torn)), Err(ProbeError::Malformed(_))));
     }
 
     #[test]

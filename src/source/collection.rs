@@ -30,8 +30,11 @@ pub(super) struct Form<T> {
     /// The most octets one may have.
     pub(super) octets_max: usize,
     /// Reads the text of one; the first argument is what messages call its file.
-    pub(super) parse: fn(&Arc<str>, &[u8]) -> Result<T, Vec<Diagnostic>>,
+    pub(super) parse: Parse<T>,
 }
+
+/// Reads a text, or tells every error in it.
+type Parse<T> = fn(&Arc<str>, &[u8]) -> Result<T, Vec<Diagnostic>>;
 
 /// The things in a directory by the names of their files, each as it was last found sound.
 pub(super) type Held<T> = HashMap<Box<str>, Arc<T>>;

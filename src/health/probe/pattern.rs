@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use regex::bytes::{Regex, RegexBuilder};
+use regex::bytes::Regex;
 use tokio::sync::Semaphore;
 use tokio::task;
 
@@ -13,11 +13,6 @@ use crate::health::check::Pattern;
 
 /// How many compiled expressions are kept.
 const PATTERNS_MAX: usize = 1024;
-/// How large one may be when it is compiled, and once more what it learns while it is used, in octets.
-///
-/// The time of a search grows with both this and what is searched. With the two at their bounds the worst expressions
-/// took a second.
-const PATTERN_SIZE_MAX: usize = 128 << 10;
 /// How many octets are searched at the most, whatever a check has read.
 pub(super) const SEARCHED_MAX: usize = 64 << 10;
 /// How many octets are searched at once; more are searched aside, where other probes do not have to wait.
@@ -89,24 +84,13 @@ impl Patterns {
             // Those in use are back after one probe; to find out which are not would cost every probe something.
             compiled.clear();
         }
-        let entry = compiled.entry(Arc::clone(&pattern.0)).or_insert_with(|| compile(&pattern.0));
+        let entry = compiled.entry(Arc::clone(&pattern.0)).or_insert_with(|| pattern.compile().map_err(Arc::from));
         entry.clone().map_err(|why| Reason::Unusable(format!("`{}` is no regular expression: {why}", pattern.0)))
     }
 }
 
 fn searched(read: &[u8]) -> &[u8] {
     &read[..read.len().min(SEARCHED_MAX)]
-}
-
-fn compile(pattern: &str) -> Compiled {
-    let mut builder = RegexBuilder::new(pattern);
-    let builder = builder.size_limit(PATTERN_SIZE_MAX).dfa_size_limit(PATTERN_SIZE_MAX);
-    builder.build().map_err(|error| match error {
-        // Its first lines show the expression, which the message has already.
-        regex::Error::Syntax(text) => text.lines().last().unwrap_or_default().trim_start_matches("error: ").into(),
-        regex::Error::CompiledTooBig(_) => "it is too large".into(),
-        other => other.to_string().into(),
-    })
 }
 
 #[cfg(test)]
