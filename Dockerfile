@@ -28,7 +28,8 @@ LABEL org.opencontainers.image.title="perigee" \
       org.opencontainers.image.licenses="MIT OR Apache-2.0"
 
 RUN useradd --system --uid 5353 --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin perigee \
- && mkdir --parents /etc/perigee/zones
+ && mkdir --parents /etc/perigee/zones \
+ && install --directory --owner=perigee --group=perigee /var/lib/perigee
 
 # Whom checks by HTTPS with `verify` trust.
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt

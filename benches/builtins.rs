@@ -43,6 +43,17 @@ const ROWS: &[(&str, &str, &str)] = &[
     ("ifurlup", "A", "ifurlup('http://www.example.com/', {'192.0.2.1', '192.0.2.2'}, {backupSelector='all'})"),
     ("ifurlextup", "A", "ifurlextup({{['192.0.2.1']='http://a.example/'}})"),
     ("pickselfweighted", "A", "pickselfweighted('http://www.example.com/', {'192.0.2.1', '192.0.2.2'})"),
+    (
+        "ifup",
+        "A",
+        "ifup({kind='tcp', port=443}, {'192.0.2.1', {answer='192.0.2.2', probe='10.0.0.2'}}, {backupSelector='all'})",
+    ),
+    ("check", "TXT", "check{kind='tcp', target='192.0.2.1', port=443}:state()"),
+    ("all_up", "TXT", "tostring(all_up{true, check{kind='icmp', target='192.0.2.1'}})"),
+    ("all_up of a record", "TXT", "tostring(all_up{'db'})"),
+    ("any_up", "TXT", "tostring(any_up{true, false})"),
+    ("k_of_n", "TXT", "tostring(k_of_n(2, {true, false, true}))"),
+    ("weight_of", "TXT", "weight_of(true)"),
     ("country", "TXT", "country({'de', 'at', 'ch'}) and 'in' or 'out'"),
     ("countryCode", "TXT", "countryCode()"),
     ("continent", "TXT", "continent('EU') and 'in' or 'out'"),
@@ -122,8 +133,9 @@ fn rows() -> Vec<Row> {
 
 /// Rows that take no VM.
 fn planned() -> Vec<Row> {
-    let has_plan =
-        |row: &Row| row.name.starts_with("pick") || ["all", "view", "ifportup", "ifurlup"].contains(&&*row.name);
+    let has_plan = |row: &Row| {
+        row.name.starts_with("pick") || ["all", "view", "ifportup", "ifup", "ifurlup"].contains(&&*row.name)
+    };
     rows().into_iter().filter(has_plan).collect()
 }
 
@@ -143,7 +155,7 @@ fn by_plan(bencher: Bencher<'_, '_>, row: &Row) {
 fn zone(rtype: &str, code: &str) -> (Arc<Zone>, Programs) {
     // A piece has so many octets at the most when it is sent, and any number in a file.
     let text = format!(
-        "$TTL 60\n@ SOA ns hostmaster 1 3600 900 604800 60\n@ NS ns\n* LUA {rtype} \"{code}\"\nconf LUA LUA \"x = 1\"\n"
+        "$TTL 60\n@ SOA ns hostmaster 1 3600 900 604800 60\n@ NS ns\n* LUA {rtype} \"{code}\"\nconf LUA LUA \"x = 1\"\ndb LUA A \"ifportup(1, {{'192.0.2.1'}})\"\n"
     );
     let apex: Name = "example.com".parse().expect("a name");
     let input = Input { file: "bench.zone".into(), text: text.as_bytes() };

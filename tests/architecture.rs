@@ -37,13 +37,13 @@ const ROOMS: &[Room] = &[
     Room {
         name: "health",
         rooms: &["diagnostic", "dns"],
-        crates: &["ipnet", "jiff", "serde_json", "thiserror", "wildmatch"],
+        crates: &["ipnet", "jiff", "regex", "serde_json", "thiserror", "wildmatch"],
     },
     Room { name: "resolve", rooms: &["dns"], crates: &["arc_swap"] },
     Room {
         name: "script",
         rooms: &["config", "diagnostic", "dns", "geo", "health", "networks", "resolve", "zone"],
-        crates: &["ipnet", "jiff", "mlua", "rand", "smallvec", "thiserror", "tracing"],
+        crates: &["ipnet", "jiff", "mlua", "rand", "smallvec", "strsim", "thiserror", "tracing", "url"],
     },
     Room { name: "answer", rooms: &["answer::synthesize", "dns", "resolve", "script", "zone"], crates: &["bumpalo"] },
     Room {

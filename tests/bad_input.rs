@@ -9,76 +9,132 @@ use perigee::health::probe::{Prober, Settings};
 use perigee::health::table::Slot;
 
 use crate::support::backend::{Backend, Reply};
-use crate::support::failing::{Certificates, Fault, Target};
+use crate::support::failing::{Certificates, Fault, HOST, Target};
 use crate::support::process::{Perigee, Question, check, rcode};
+use crate::support::resolver::{Reply as Resolved, Resolver};
 use crate::support::rig::Rig;
 
 /// How long a probe may take of a target from which nothing comes, or nothing but drops.
-const TIMEOUT_SILENT: u64 = 1;
+const TIMEOUT_SILENT: u64 = 2;
 /// How long of others: on a machine that does other things too no verdict takes so long.
 const TIMEOUT: u64 = 20;
 /// How much later a verdict may be known.
 const LATE: Duration = Duration::from_millis(1500);
 
-/// What is wrong with each target, by the name of its record.
-const FAULTS: &[(&str, Fault)] = &[
-    ("refused", Fault::Refused),
-    ("black-hole", Fault::BlackHole),
-    ("reset-at-once", Fault::ResetAtOnce),
-    ("reset-in-body", Fault::ResetInBody),
-    ("closed", Fault::Closed),
-    ("half-open", Fault::HalfOpen),
-    ("drip-head", Fault::DripHead),
-    ("drip-body", Fault::DripBody),
-    ("cut", Fault::Cut),
-    ("endless-head", Fault::EndlessHead),
-    ("endless-body", Fault::EndlessBody),
-    ("endless-chunks", Fault::EndlessChunks),
-    ("bad-chunk", Fault::BadChunk),
-    ("huge-header", Fault::HugeHeader),
-    ("many-headers", Fault::ManyHeaders),
-    ("no-http", Fault::NoHttp),
-    ("noise", Fault::Noise),
-    ("redirect-loop", Fault::RedirectLoop),
-    ("redirect-noise", Fault::RedirectNoise),
-    ("redirect-file", Fault::RedirectFile),
-    ("status", Fault::Status),
-    ("other-words", Fault::OtherWords),
-    ("body-noise", Fault::BodyNoise),
-    ("http-1.0", Fault::Http10),
-    ("http-2-clear", Fault::Http2InTheClear),
-    ("http-2", Fault::Http2),
-    ("other-name", Fault::OtherName),
-    ("expired", Fault::Expired),
-    ("untrusted", Fault::Untrusted),
-    ("no-tls", Fault::NoTls),
-    ("tls-hangs", Fault::TlsHangs),
+/// How a target is asked. Those that are well answer each of these.
+#[derive(Clone, Copy)]
+enum Asked {
+    /// For a page with `fine` in it.
+    Page,
+    /// By a dialogue of TCP.
+    Words,
+    /// For a handshake of TLS.
+    Handshake,
+}
+
+/// What is wrong with each target and how it is asked, by the name of its record.
+const FAULTS: &[(&str, Asked, Fault)] = &[
+    ("refused", Asked::Page, Fault::Refused),
+    ("black-hole", Asked::Page, Fault::BlackHole),
+    ("reset-at-once", Asked::Page, Fault::ResetAtOnce),
+    ("reset-in-body", Asked::Page, Fault::ResetInBody),
+    ("closed", Asked::Page, Fault::Closed),
+    ("half-open", Asked::Page, Fault::HalfOpen),
+    ("drip-head", Asked::Page, Fault::DripHead),
+    ("drip-body", Asked::Page, Fault::DripBody),
+    ("cut", Asked::Page, Fault::Cut),
+    ("endless-head", Asked::Page, Fault::EndlessHead),
+    ("endless-body", Asked::Page, Fault::EndlessBody),
+    ("endless-chunks", Asked::Page, Fault::EndlessChunks),
+    ("bad-chunk", Asked::Page, Fault::BadChunk),
+    ("huge-header", Asked::Page, Fault::HugeHeader),
+    ("many-headers", Asked::Page, Fault::ManyHeaders),
+    ("no-http", Asked::Page, Fault::NoHttp),
+    ("noise", Asked::Page, Fault::Noise),
+    ("redirect-loop", Asked::Page, Fault::RedirectLoop),
+    ("redirect-noise", Asked::Page, Fault::RedirectNoise),
+    ("redirect-file", Asked::Page, Fault::RedirectFile),
+    ("status", Asked::Page, Fault::Status),
+    ("other-words", Asked::Page, Fault::OtherWords),
+    ("body-noise", Asked::Page, Fault::BodyNoise),
+    ("http-1.0", Asked::Page, Fault::Http10),
+    ("http-2-clear", Asked::Page, Fault::Http2InTheClear),
+    ("http-2", Asked::Page, Fault::Http2),
+    ("other-name", Asked::Page, Fault::OtherName),
+    ("expired", Asked::Page, Fault::Expired),
+    ("untrusted", Asked::Page, Fault::Untrusted),
+    ("no-tls", Asked::Page, Fault::NoTls),
+    ("tls-hangs", Asked::Page, Fault::TlsHangs),
+    ("tcp-refused", Asked::Words, Fault::Refused),
+    ("tcp-black-hole", Asked::Words, Fault::BlackHole),
+    ("tcp-reset", Asked::Words, Fault::ResetAtOnce),
+    ("tcp-closed", Asked::Words, Fault::Closed),
+    ("tcp-half-open", Asked::Words, Fault::HalfOpen),
+    ("tcp-drip", Asked::Words, Fault::DripBody),
+    ("tcp-words", Asked::Words, Fault::OtherWords),
+    ("tcp-endless", Asked::Words, Fault::EndlessBody),
+    ("tcp-noise", Asked::Words, Fault::Noise),
+    ("tcp-fine", Asked::Words, Fault::BodyNoise),
+    ("tls-refused", Asked::Handshake, Fault::Refused),
+    ("tls-black-hole", Asked::Handshake, Fault::BlackHole),
+    ("tls-reset", Asked::Handshake, Fault::ResetAtOnce),
+    ("tls-other-name", Asked::Handshake, Fault::OtherName),
+    ("tls-expired", Asked::Handshake, Fault::Expired),
+    ("tls-untrusted", Asked::Handshake, Fault::Untrusted),
+    ("tls-no-tls", Asked::Handshake, Fault::NoTls),
+    ("tls-half-open", Asked::Handshake, Fault::TlsHangs),
 ];
 
-/// URLs that no target can be asked for, by the name of their record. None sends anything to a resolver.
+/// Records whose targets can be asked nothing. None has a resolver of the system asked.
 const HOPELESS: &[(&str, &str)] = &[
-    ("no-name", "http://a-label-of-more-than-sixty-three-octets-which-no-name-in-the-dns-may-have.example/"),
-    ("port-0", "http://127.0.0.1:0/"),
-    ("port-65536", "http://127.0.0.1:65536/"),
-    ("scope", "http://[fe80::1%25lo]/"),
-    ("scheme", "ftp://127.0.0.1/"),
+    (
+        "no-name",
+        "ifurlextup({{['127.0.0.1']='http://a-label-of-more-than-sixty-three-octets-that-no-name-in-the-dns-has.example/'}}, {PAGE})",
+    ),
+    ("port-0", "ifurlup('http://www.example.com:0/', {'127.0.0.1'}, {PAGE})"),
+    ("port-65536", "ifurlup('http://www.example.com:65536/', {'127.0.0.1'}, {PAGE})"),
+    ("tcp-port-0", "ifportup(0, {'127.0.0.1'}, {ANY})"),
+    ("scope", "ifurlextup({{['127.0.0.1']='http://[fe80::1%25lo]/'}}, {PAGE})"),
+    ("scheme", "ifurlup('ftp://www.example.com/', {'127.0.0.1'}, {PAGE})"),
+    ("nxdomain", "ifup({kind='tcp', port=9}, {{answer='127.0.0.1', probe='gone.example'}}, {ANY})"),
+    ("servfail", "ifup({kind='tcp', port=9}, {{answer='127.0.0.1', probe='broken.example'}}, {ANY})"),
+    ("no-resolver", "ifup({kind='tcp', port=9}, {{answer='127.0.0.1', probe='silent.example'}}, {ANY, timeout=1})"),
+    ("metadata", "ifup({kind='tcp', port=9}, {{answer='127.0.0.1', probe='metadata.example'}}, {ANY})"),
 ];
 
 /// The records of a zone with a target for each fault.
-fn zone(targets: &[(&str, Target)]) -> String {
-    let options = "backupSelector='empty', interval=86400, stringmatch='fine', verify=true";
-    let of_fault = targets.iter().zip(FAULTS).map(|((name, target), (_, fault))| {
+fn zone(targets: &[Target]) -> String {
+    let of_fault = targets.iter().zip(FAULTS).map(|(target, (name, asked, fault))| {
+        let (url, port) = (target.url(), target.address.port());
         let timeout = if fault.is_silent() { TIMEOUT_SILENT } else { TIMEOUT };
-        format!("{name} LUA A \"ifurlup('{}', {{'127.0.0.1'}}, {{{options}, timeout={timeout}}})\"\n", target.url())
+        let script = match asked {
+            Asked::Page => format!("ifurlup('{url}', {{'127.0.0.1'}}, {{PAGE, timeout={timeout}}})"),
+            Asked::Words => format!(
+                "ifup({{kind='tcp', port={port}, send='GET / HTTP/1.0\\r\\n\\r\\n', expect='fine'}}, {{'127.0.0.1'}}, \
+                 {{ANY, timeout={timeout}}})"
+            ),
+            Asked::Handshake => format!(
+                "ifup({{kind='tls', port={port}, servername='{HOST}', verify=true}}, {{'127.0.0.1'}}, \
+                 {{ANY, timeout={timeout}}})"
+            ),
+        };
+        format!("{name} LUA A \"{script}\"\n")
     });
-    let hopeless = HOPELESS
-        .iter()
-        .map(|(name, url)| format!("{name} LUA A \"ifurlextup({{{{['127.0.0.1']='{url}'}}}}, {{{options}}})\"\n"));
-    of_fault.chain(hopeless).collect()
+    let hopeless = HOPELESS.iter().map(|(name, script)| format!("{name} LUA A \"{script}\"\n"));
+    let records: String = of_fault.chain(hopeless).collect();
+    records
+        .replace("PAGE", "ANY, stringmatch='fine', verify=true")
+        .replace("ANY", "backupSelector='empty', interval=86400")
 }
 
-fn start(targets: &[(&str, Target)], certificates: &Certificates) -> Rig {
-    let prober = Arc::new(Prober::new(Settings { roots: certificates.roots.clone(), ..Settings::default() }));
+fn start(targets: &[Target], certificates: &Certificates, resolver: &Resolver) -> Rig {
+    resolver.reply("broken.example. A", Resolved::Code(ResponseCode::ServFail));
+    resolver.reply("broken.example. AAAA", Resolved::Code(ResponseCode::ServFail));
+    resolver.reply("silent.example. A", Resolved::Hold);
+    resolver.reply("silent.example. AAAA", Resolved::Hold);
+    resolver.reply("metadata.example. A", Resolved::a("metadata.example.", 60, [169, 254, 169, 254]));
+    let (roots, servers) = (certificates.roots.clone(), vec![resolver.address]);
+    let prober = Arc::new(Prober::new(Settings { roots, servers, ..Settings::default() }));
     Rig::start("health.jitter = \"0%\"", &zone(targets), move |slot: Arc<Slot>| {
         let prober = Arc::clone(&prober);
         async move { prober.probe(slot.check()).await }
@@ -89,7 +145,7 @@ fn start(targets: &[(&str, Target)], certificates: &Certificates) -> Rig {
 async fn round(rig: &mut Rig) -> Vec<String> {
     let verdicts = rig.round().await;
     let slots = rig.slots().to_vec();
-    let names = FAULTS.iter().map(|(name, _)| name).chain(HOPELESS.iter().map(|(name, _)| name));
+    let names = FAULTS.iter().map(|(name, ..)| name).chain(HOPELESS.iter().map(|(name, _)| name));
     assert_eq!(slots.len(), names.clone().count());
     let line = |(name, slot): (&&str, Arc<Slot>)| {
         let (reason, took) = &verdicts[&slot.check().to_string()];
@@ -101,35 +157,56 @@ async fn round(rig: &mut Rig) -> Vec<String> {
     names.zip(slots).map(line).collect()
 }
 
+/// Waits until each target that can be well is answered.
+async fn all_are_well(rig: &mut Rig) {
+    // Short timeouts, and a machine that does other things too: a probe may fail that need not.
+    const ATTEMPTS: usize = 5;
+    let mut lines = round(rig).await;
+    for _ in 0..ATTEMPTS {
+        let (can_be_well, hopeless) = lines.split_at(FAULTS.len());
+        assert!(hopeless.iter().all(|line| line.contains(" down NODATA")), "{lines:#?}");
+        if can_be_well.iter().all(|line| line.contains(" passed        up   127.0.0.1")) {
+            return;
+        }
+        rig.probe_all();
+        lines = round(rig).await;
+    }
+    panic!("some do not come back: {lines:#?}");
+}
+
 #[tokio::test]
 async fn each_fault_has_its_verdict_and_each_target_comes_back() {
     let certificates = Arc::new(Certificates::make());
-    let start_well = |(name, fault): &(&'static str, Fault)| (*name, Target::start(fault.is_tls(), &certificates));
+    let is_tls = |asked, fault: Fault| matches!(asked, Asked::Handshake) || fault.is_tls();
+    let start_well = |(_, asked, fault): &(_, _, _)| Target::start(is_tls(*asked, *fault), &certificates);
     let mut targets: Vec<_> = FAULTS.iter().map(start_well).collect();
-    let mut rig = start(&targets, &certificates);
-    let well = round(&mut rig).await;
-    let (can_be_well, hopeless) = well.split_at(FAULTS.len());
-    assert!(can_be_well.iter().all(|line| line.contains(" passed        up   127.0.0.1")), "{well:#?}");
-    assert!(hopeless.iter().all(|line| line.contains(" down NODATA")), "{well:#?}");
+    let resolver = Resolver::start();
+    let mut rig = start(&targets, &certificates, &resolver);
+    all_are_well(&mut rig).await;
     let mut rounds = Vec::new();
-    for is_well in [false, true, false] {
-        for ((_, target), (_, fault)) in targets.iter_mut().zip(FAULTS) {
-            target.turn(if is_well { Fault::None } else { *fault }).await;
+    for _ in 0..2 {
+        for (target, (.., fault)) in targets.iter_mut().zip(FAULTS) {
+            target.turn(*fault).await;
         }
         rig.probe_all();
         rounds.push(round(&mut rig).await);
+        for target in &mut targets {
+            target.turn(Fault::None).await;
+        }
+        rig.probe_all();
+        all_are_well(&mut rig).await;
     }
-    assert_eq!(rounds[1], well);
-    assert_eq!(rounds[0], rounds[2]);
+    assert_eq!(rounds[0], rounds[1]);
     hold("tests/data/bad-input.txt", &rounds[0].concat());
 }
 
 #[cfg(target_os = "linux")]
 #[test]
 fn bodies_without_end_fill_no_memory() {
-    // 50 probes until all that is kept is there, and then hundreds.
+    // 50 probes until all that is kept is there, and then hundreds: of a leak each would leave a megabyte. Eight are under
+    // way at a time, whose buffers come and go.
     const ROUNDS: [usize; 2] = [50, 300];
-    const GROWTH_KIB_MAX: u64 = 8 << 10;
+    const GROWTH_KIB_MAX: u64 = 32 << 10;
     let mut backend = Backend::start();
     backend.reply(Reply::Endless { octet: b'a' });
     let record = |index: usize| {
@@ -149,26 +226,25 @@ fn bodies_without_end_fill_no_memory() {
     assert_eq!(perigee.answers(&Question::a("a0.example.net")), ["127.0.0.1"]);
 }
 
-/// A library with a hundred thousand addresses of this machine, and a zone that hangs on them.
+/// A library with a list of a hundred thousand addresses and one of a thousand, and a zone that hangs on them.
 const MANY: [(&str, &str); 2] = [
     (
         "lua/lib/many.lua",
-        "addresses = {}\nfor i = 0, 99999 do\n  \
-         addresses[i + 1] = string.format('127.%d.%d.%d', 1 + i // 65536, i // 256 % 256, i % 256)\nend\n\
-         most = table.move(addresses, 1, 4096, 1, {})\n",
+        "all = table.create(100000, '127.0.0.1')\nmost = {}\n\
+         for i = 0, 999 do most[i + 1] = '127.1.' .. i // 250 .. '.' .. i % 250 end\n",
     ),
     (
         "zones/example.net.zone",
         "$TTL 60\n@ SOA ns hostmaster 1 3600 900 604800 60\n@ NS ns\nns A 192.0.2.53\n\
          few LUA A \"ifportup(9, {'127.0.0.1'})\"\n\
          most LUA A \"ifportup(9, most, {backupSelector='hashed', interval=86400})\"\n\
-         all LUA A \"ifportup(9, addresses, {backupSelector='hashed', interval=86400})\"\n",
+         all LUA A \"ifportup(9, all, {backupSelector='hashed', interval=86400})\"\n",
     ),
 ];
 
 /// Lets scripts run as long as that takes.
 const PATIENT: &str = "[lua]\nexec-limit = 10000000\ntime-limit = \"1s\"\nmemory-limit = \"256MiB\"\noverrun-share = \"100%\"\n\
-                       [health]\nwarmup = \"0s\"\n";
+                       [server]\nworkers = 1\n[health]\nwarmup = \"0s\"\n";
 
 #[test]
 fn a_list_of_a_hundred_thousand_addresses_is_told_before_it_is_served() {
@@ -179,9 +255,6 @@ fn a_list_of_a_hundred_thousand_addresses_is_told_before_it_is_served() {
         std::fs::write(path, text).unwrap();
     };
     MANY.into_iter().for_each(write);
-    let told = check(directory.path());
-    assert!(told.contains("lua/lib/many.lua:1:1: error: the library is stopped: it took 20000 steps"), "{told}");
-    write(("perigee.toml", PATIENT));
     let told = check(directory.path());
     let line =
         "zones/example.net.zone:7:12: warning: the script failed in a trial run: `ifportup` got more than 16384 values";

@@ -76,6 +76,7 @@ fn every_key_is_set_by_its_file_and_by_its_variable() {
         ("lua.deny", r#"["health"]"#, "health"),
         ("lua.lookup-names", r#"["example.net", "example.org."]"#, "example.net, example.org"),
         ("lua.probe-networks", r#"["192.0.2.9/24", "2001:db8::1"]"#, "192.0.2.0/24,2001:db8::1/128"),
+        ("lua.probe-networks-refused", r#"["192.0.2.9/24"]"#, "192.0.2.0/24"),
         ("lua.exec-programs", r#"["/bin/a", "/bin/b"]"#, "/bin/a,/bin/b"),
         ("lua.include-dir", r#""/srv/lua""#, "/srv/lua"),
         ("lua.map-dir", r#""/srv/maps""#, "/srv/maps"),
@@ -90,6 +91,9 @@ fn every_key_is_set_by_its_file_and_by_its_variable() {
         ("health.concurrency", "9", "9"),
         ("health.file-dir", r#""/srv/states""#, "/srv/states"),
         ("health.checks-max", "10", "10"),
+        ("health.overrides-file", r#""/srv/overrides""#, "/srv/overrides"),
+        ("health.state-file", r#""/srv/state""#, "/srv/state"),
+        ("health.state-age-max", r#""1h""#, "1h"),
         ("health.webhook", r#""https://hooks.example.net/""#, "https://hooks.example.net/"),
         ("health.webhook-token", r#""secret""#, "secret"),
         ("health.webhook-timeout", r#""250ms""#, "0.25"),
@@ -244,7 +248,7 @@ lua = 1
     etc/perigee.toml:15:14: error: `health.checks-max` cannot be a number that large
       help: choose 1 to 10000000
     etc/perigee.toml:16:1: error: `health` has no key `frobnicate`
-      help: the keys here are `interval`, `jitter`, `ttl-from-state`, `ttl-min`, `forget`, `warmup`, `concurrency`, `file-dir`, `checks-max`, `webhook`, `webhook-token`, `webhook-timeout`, `webhook-queue-max`
+      help: the keys here are `interval`, `jitter`, `ttl-from-state`, `ttl-min`, `forget`, `warmup`, `concurrency`, `file-dir`, `checks-max`, `overrides-file`, `state-file`, `state-age-max`, `webhook`, `webhook-token`, `webhook-timeout`, `webhook-queue-max`
     etc/perigee.toml:18:16: error: `lua.memory-limit` cannot be `8MB`
       help: write a size as `8MiB`, `64KiB` or a number of octets
     etc/perigee.toml:19:9: error: `lua.scope` cannot be `sauce`

@@ -12,7 +12,7 @@ use perigee::dns::Rtype;
 use perigee::zone::parser::{self, Input, Options};
 use perigee::zone::{Script, Scripts, Zone};
 
-use crate::lua_manual::{HEAD, blocks, read};
+use crate::lua_manual::{HEAD, MANUALS, blocks, read};
 
 /// The source of the one module that is checked at a time, whatever its name.
 struct Source(BString);
@@ -74,16 +74,18 @@ fn scripts(text: &str) -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn every_example_of_the_manual_has_the_types_of_the_definitions() {
+fn every_example_of_the_manuals_has_the_types_of_the_definitions() {
     let mut checker = checker();
     let mut checked = 0;
     // What one record includes of another no checker of single modules can know.
     let is_whole = |block: &(usize, String)| !block.1.contains("LUA LUA");
-    for (line, block) in blocks(&read("docs/lua.md"), "zone", "").into_iter().filter(is_whole) {
-        for script in scripts(&format!("{HEAD}{block}")) {
-            checked += 1;
-            let told = errors(&mut checker, &format!("example {checked}"), &script);
-            assert!(told.is_empty(), "docs/lua.md:{line}: {}\n{told:?}", String::from_utf8_lossy(&script));
+    for (page, _) in MANUALS {
+        for (line, block) in blocks(&read(page), "zone", "").into_iter().filter(is_whole) {
+            for script in scripts(&format!("{HEAD}{block}")) {
+                checked += 1;
+                let told = errors(&mut checker, &format!("example {checked}"), &script);
+                assert!(told.is_empty(), "{page}:{line}: {}\n{told:?}", String::from_utf8_lossy(&script));
+            }
         }
     }
     assert!(checked > 20, "only {checked} scripts");

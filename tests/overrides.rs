@@ -15,9 +15,8 @@ overrides-file = \"overrides\"
 
 /// Two records over the same two web servers, probed ten times a second.
 fn zone(port: u16) -> String {
-    let call = format!(
-        "ifurlup('http://www.example.net:{port}/', {{'127.0.0.1', '127.0.0.2'}}, {{interval=0.1, timeout=5, selector='all', backupSelector='all'}})"
-    );
+    let options = "{interval=0.1, timeout=5, selector='all', backupSelector='all'}";
+    let call = format!("ifurlup('http://www.example.net:{port}/', {{'127.0.0.1', '127.0.0.2'}}, {options})");
     format!(
         "\
 @ 1 IN SOA ns hostmaster 1 3600 900 604800 1
@@ -88,7 +87,7 @@ fn the_command_says_things_and_takes_them_back() {
     second.reply(Reply::status(503));
     while !perigee.wait_for_log("target flips").contains("to=down") {}
     perigee.wait_for_answers(&www, &["127.0.0.1", "127.0.0.2"]);
-    say(&directory, &["add", "target", "127.0.0.2", "up", "for", "2s", "by", "lee"]).expect("added");
+    say(&directory, &["add", "target", "127.0.0.2", "up", "for", "5s", "by", "lee"]).expect("added");
     perigee.wait_for_answers(&www, &["127.0.0.2"]);
     let ends = perigee.wait_for_log("override ends");
     assert!(ends.contains("subject=target 127.0.0.2 action=up until=") && ends.contains("cause=\"expired\""), "{ends}");

@@ -46,8 +46,8 @@ pub const KEYS: &[Key<Config>] = &[
     Key::new("lua", "deny", |c| Field::Words(&mut c.lua.deny)),
     Key::new("lua", "lookup-names", |c| Field::Names(&mut c.lua.lookup_names)),
     Key::new("lua", "probe-networks", |c| Field::Networks(&mut c.lua.probe_networks)),
-    Key::new("lua", "exec-programs", |c| Field::Programs(&mut c.lua.exec_programs)),
     Key::new("lua", "probe-networks-refused", |c| Field::SomeNetworks(&mut c.lua.probe_networks_refused)),
+    Key::new("lua", "exec-programs", |c| Field::Programs(&mut c.lua.exec_programs)),
     Key::new("lua", "include-dir", |c| Field::Path(&mut c.lua.include_dir)),
     Key::new("lua", "map-dir", |c| Field::Path(&mut c.lua.map_dir)),
     Key::new("lua", "scripts-held-max", |c| Field::Number(&mut c.lua.scripts_held_max, 1..=10_000_000)),
@@ -109,10 +109,10 @@ pub const ZONE_KEYS: &[Key<Zone>] = &[
     Key::new("zone", "lua-deny", |z| Field::Words(z.lua_deny.get_or_insert_default())),
     Key::new("zone", "lookup-names", |z| Field::Names(&mut z.lookup_names)),
     Key::new("zone", "probe-networks", |z| Field::Networks(&mut z.probe_networks)),
-    Key::new("zone", "exec-programs", |z| Field::Programs(z.exec_programs.get_or_insert_default())),
     Key::new("zone", "probe-networks-refused", |z| {
         Field::SomeNetworks(z.probe_networks_refused.get_or_insert_default())
     }),
+    Key::new("zone", "exec-programs", |z| Field::Programs(z.exec_programs.get_or_insert_default())),
 ];
 
 const MINUTE: u64 = 60;

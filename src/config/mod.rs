@@ -282,10 +282,10 @@ pub struct Zone {
     pub lookup_names: Option<Vec<Name>>,
     /// Overrides `lua.probe-networks`.
     pub probe_networks: Option<Vec<IpNet>>,
-    /// Overrides `lua.exec-programs`.
-    pub exec_programs: Option<Vec<String>>,
     /// Overrides `lua.probe-networks-refused`.
     pub probe_networks_refused: Option<Vec<IpNet>>,
+    /// Overrides `lua.exec-programs`.
+    pub exec_programs: Option<Vec<String>>,
     /// Where its table begins; `None` if no file says so.
     pub position: Option<Position>,
 }
@@ -306,8 +306,8 @@ impl Zone {
             lua_deny: None,
             lookup_names: None,
             probe_networks: None,
-            exec_programs: None,
             probe_networks_refused: None,
+            exec_programs: None,
             position: None,
         }
     }
@@ -340,10 +340,10 @@ pub struct Lua {
     pub lookup_names: Option<Vec<Name>>,
     /// The networks whose addresses scripts may have probed; `None` for all.
     pub probe_networks: Option<Vec<IpNet>>,
-    /// The programs that scripts may have run to check a target, by their whole paths; empty for none.
-    pub exec_programs: Vec<String>,
     /// Those of them whose addresses they may not have probed.
     pub probe_networks_refused: Vec<IpNet>,
+    /// The programs that scripts may have run to check a target, by their whole paths; empty for none.
+    pub exec_programs: Vec<String>,
     /// Whose `*.lua` files are run before any record; it need not exist. An empty path for none.
     pub include_dir: PathBuf,
     /// Whose `*.csv` files are the maps that scripts can look clients up in; it need not exist. An empty path for none.
@@ -373,10 +373,10 @@ impl Default for Lua {
             deny: Vec::new(),
             lookup_names: None,
             probe_networks: None,
-            exec_programs: Vec::new(),
             probe_networks_refused: PROBE_NETWORKS_REFUSED
                 .map(|network| network.parse().expect("they are networks, as a test knows"))
                 .to_vec(),
+            exec_programs: Vec::new(),
             include_dir: "lua/lib".into(),
             map_dir: "lua/maps".into(),
             scripts_held_max: 10_000,

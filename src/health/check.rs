@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use regex::bytes::RegexBuilder;
+use regex::bytes::{Regex, RegexBuilder};
 
 use super::hysteresis::Thresholds;
 use crate::dns::{Name, Rcode, Rtype};
@@ -262,17 +262,24 @@ impl Kind {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Pattern(pub Arc<str>);
 
-/// The most octets a compiled expression may take: many times what one for a page of status takes.
-const PATTERN_OCTETS_MAX: usize = 1 << 20;
+/// How large one may be when it is compiled, and once more what it learns while it is used, in octets.
+///
+/// The time of a search grows with both this and what is searched, which is bounded as well: together they keep it below
+/// a probe's patience.
+const PATTERN_SIZE_MAX: usize = 256 << 10;
 
 impl Pattern {
-    /// Compiles it, for octets that need not be text; or says in a line why it cannot be.
-    pub fn compile(&self) -> Result<regex::bytes::Regex, String> {
-        let compiled = RegexBuilder::new(&self.0).size_limit(PATTERN_OCTETS_MAX).build();
-        compiled.map_err(|error| match error {
-            regex::Error::CompiledTooBig(_) => format!("it compiles to more than {PATTERN_OCTETS_MAX} octets"),
-            // The last line says what; those before show where.
-            other => other.to_string().lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned(),
+    /// Compiles it, for octets that need not be text; or says why it cannot be.
+    pub fn compile(&self) -> Result<Regex, String> {
+        let mut builder = RegexBuilder::new(&self.0);
+        let builder = builder.size_limit(PATTERN_SIZE_MAX).dfa_size_limit(PATTERN_SIZE_MAX);
+        builder.build().map_err(|error| match error {
+            // Its first lines show the expression, which whoever tells of it has already.
+            regex::Error::Syntax(text) => {
+                text.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned()
+            }
+            regex::Error::CompiledTooBig(_) => "it is too large".to_owned(),
+            other => other.to_string(),
         })
     }
 }

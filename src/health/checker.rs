@@ -36,6 +36,9 @@ const JITTER_MAX: f64 = 0.5;
 /// How many turns that nobody waits for any more are let stand before they are looked for.
 const TURNS_STALE_MAX: usize = 1024;
 
+/// A probe that has ended, or its task.
+type Ended = Result<(task::Id, Verdict), JoinError>;
+
 /// Picks checks that are to be probed at once.
 type Wish = Box<dyn Fn(&Check) -> bool + Send>;
 
@@ -111,8 +114,8 @@ impl Checker {
 
     /// Waits until each of `slots` was probed or `deadline` has passed; returns how many have no state even so.
     ///
-    /// Slots that a full table turned away are not waited for, but counted; those on whose probes nothing hangs, by
-    /// what operators say, are neither.
+    /// Slots that a full table turned away, and those that are paused, are not waited for, but counted; those of which
+    /// operators have decided are neither.
     pub async fn warm(&self, slots: &[Arc<Slot>], deadline: Duration) -> usize {
         let all = async {
             for slot in slots {
@@ -121,7 +124,8 @@ impl Checker {
         };
         // The count says whether the deadline passed.
         let _ = time::timeout(deadline, all).await;
-        slots.iter().filter(|slot| !slot.has_verdict() && !slot.is_moot()).count()
+        let is_missing = |slot: &&Arc<Slot>| !slot.has_verdict() && (slot.is_paused() || !slot.is_moot());
+        slots.iter().filter(is_missing).count()
     }
 
     /// Has the checks probed at once that `which` picks, beside the probes that are due by their beat.
@@ -174,7 +178,7 @@ async fn run<P, F, C, O>(
             // Dropping the probes ends them.
             () = &mut shutdown => return,
             slots = poll_fn(|context| table.poll_news(context)) => slots.into_iter().for_each(|slot| schedule.add(slot)),
-            Some(ended) = schedule.probes.join_next_with_id() => schedule.end(ended),
+            Some(ended) = schedule.probes.join_next_with_id() => schedule.end_all(ended),
             () = until(next) => schedule.start_due(),
             Some(wish) = wishes.recv() => schedule.advance(&wish),
             _ = sweeps.tick() => {
@@ -347,8 +351,17 @@ where
         self.under_way.insert(probe.id(), id);
     }
 
+    /// Takes the verdict of a probe that has ended, and those of all others that have by now.
+    fn end_all(&mut self, ended: Ended) {
+        self.end(ended);
+        while let Some(ended) = self.probes.try_join_next_with_id() {
+            self.end(ended);
+        }
+        self.start_waiting();
+    }
+
     /// Takes the verdict of a probe that has ended, and gives its watch the next turn.
-    fn end(&mut self, ended: Result<(task::Id, Verdict), JoinError>) {
+    fn end(&mut self, ended: Ended) {
         let (task, verdict) = match ended {
             Ok(ended) => ended,
             Err(error) => (error.id(), Verdict::Fail(Reason::Broken)),
@@ -360,12 +373,16 @@ where
         let slot = Arc::clone(&watch.slot);
         self.move_beat(id, now);
         let next = self.next_probe(id, now);
-        self.publish(&slot, verdict, took, |this, verdicts| this.nth_probe(id, next, verdicts) - now);
+        // What is paused stays what it is, though a probe was still under way; who waited for that waits no more.
+        if slot.is_paused() {
+            self.first_verdicts.notify_waiters();
+        } else {
+            self.publish(&slot, verdict, took, |this, verdicts| this.nth_probe(id, next, verdicts) - now);
+        }
         self.give_turn(id, next);
-        self.start_waiting();
     }
 
-    /// Moves the beat of a watch on whose probe has ended, to where the next is due.
+    /// Moves the beat of a watch on, whose probe has ended, to where the next is due.
     fn move_beat(&mut self, id: usize, now: Instant) {
         let interval = self.interval(id);
         let gap = if self.watches[id].is_spread { interval } else { interval.mul_f64(self.fraction(id)) };
@@ -816,6 +833,19 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_probe_that_ends_in_a_pause_changes_nothing() {
+        let rig = Rig::start();
+        let claims = rig.table.claim(named([check(1)]));
+        pass(1).await;
+        rig.fake.tell(1, Behaviour::Takes(Duration::from_secs(30)));
+        pass(6).await;
+        let before = claims.slots()[0].last();
+        rig.pause("*:1");
+        pass(60).await;
+        assert_eq!(claims.slots()[0].last(), before);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_check_that_goes_while_it_is_paused_or_waits_leaves_nothing_behind() {
         let rig = Rig::start_with(1, future::pending());
         rig.fake.tell(1, Behaviour::Takes(Duration::from_secs(100)));
@@ -851,7 +881,7 @@ mod tests {
             }
             schedule.start_due();
             while let Some(ended) = schedule.probes.join_next_with_id().await {
-                schedule.end(ended);
+                schedule.end_all(ended);
             }
             table.sweep(Duration::from_secs(second.into()), FORGET);
             schedule.drop_retired();

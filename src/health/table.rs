@@ -255,7 +255,7 @@ impl Inner {
 
     /// Lets go of what an earlier process knew, `forget` after the first sweep.
     fn forget_kept(&mut self, now: Duration, forget: Duration) {
-        if !self.kept.is_empty() && now >= *self.kept_until.get_or_insert(now.saturating_add(forget)) {
+        if !self.kept.is_empty() && now >= *self.kept_until.get_or_insert_with(|| now.saturating_add(forget)) {
             self.kept = HashMap::new();
         }
     }
@@ -539,7 +539,7 @@ impl Seat {
 
     /// What is to be held true of the target.
     ///
-    /// An unknown state may change at any moment, as long as somebody probes; and no other one while nobody does.
+    /// An unknown state may change at any moment. What is paused does not change, however it wobbled.
     pub fn read(&self) -> Reading {
         let mut reading = self.slot.read();
         if reading.state == State::Unknown && !self.slot.is_retired() {
@@ -549,8 +549,6 @@ impl Seat {
             reading.until = None;
         }
         match self.said {
-            // What is paused does not change, however it wobbled.
-            Some(Action::Pause) if self.slot.is_paused() => Reading { until: None, ..reading },
             None | Some(Action::Pause) => reading,
             Some(Action::Up) => Reading { weight: reading.weight, ..State::Up.into() },
             Some(Action::Down) => State::Down.into(),

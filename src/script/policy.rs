@@ -47,9 +47,9 @@ impl Policy {
             let (names, networks) = (zone.lookup_names.clone().map(Some), zone.probe_networks.clone().map(Some));
             set("lookup-names", put(&mut limits.lookup_names, names.as_ref()));
             set("probe-networks", put(&mut limits.probe_networks, networks.as_ref()));
-            set("exec-programs", put(&mut limits.exec_programs, zone.exec_programs.as_ref()));
             let refused = zone.probe_networks_refused.as_ref();
             set("probe-networks-refused", put(&mut limits.probe_networks_refused, refused));
+            set("exec-programs", put(&mut limits.exec_programs, zone.exec_programs.as_ref()));
         }
         let denied = denied(&limits.allow, &limits.deny);
         let (allowed, refused) = (limits.probe_networks.clone(), limits.probe_networks_refused.clone());
@@ -110,8 +110,6 @@ impl Policy {
                 if let Some(why) = self.refuses_program(command.first().map_or("", AsRef::as_ref)) {
                     return Some(why);
                 }
-                // Where the program may be run, it need not be told an address.
-                check.target()?;
             }
             // Nothing is sent to anyone.
             Kind::File { .. } | Kind::Fixed { .. } | Kind::Unusable { .. } => return None,

@@ -3,17 +3,13 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use regex::bytes::{Regex, RegexBuilder};
+use regex::bytes::Regex;
 
 use crate::health::Reason;
 use crate::health::check::Pattern;
 
 /// How many compiled expressions are kept.
 const PATTERNS_MAX: usize = 1024;
-/// How large one may be when it is compiled, and once more what it learns while it is used, in octets.
-///
-/// The time of a search grows with both this and what is searched: the two bounds keep it below a probe's patience.
-const PATTERN_SIZE_MAX: usize = 256 << 10;
 /// How many octets are searched at the most, whatever a check has read.
 pub(super) const SEARCHED_MAX: usize = 64 << 10;
 
@@ -44,24 +40,13 @@ impl Patterns {
             // Those in use are back after one probe; to find out which are not would cost every probe something.
             compiled.clear();
         }
-        let entry = compiled.entry(Arc::clone(&pattern.0)).or_insert_with(|| compile(&pattern.0));
+        let entry = compiled.entry(Arc::clone(&pattern.0)).or_insert_with(|| pattern.compile().map_err(Arc::from));
         entry.clone().map_err(|why| Reason::Unusable(format!("`{}` is no regular expression: {why}", pattern.0)))
     }
 }
 
 fn searched(read: &[u8]) -> &[u8] {
     &read[..read.len().min(SEARCHED_MAX)]
-}
-
-fn compile(pattern: &str) -> Result<Regex, Arc<str>> {
-    let mut builder = RegexBuilder::new(pattern);
-    let builder = builder.size_limit(PATTERN_SIZE_MAX).dfa_size_limit(PATTERN_SIZE_MAX);
-    builder.build().map_err(|error| match error {
-        // Its first lines show the expression, which the message has already.
-        regex::Error::Syntax(text) => text.lines().last().unwrap_or_default().trim_start_matches("error: ").into(),
-        regex::Error::CompiledTooBig(_) => "it is too large".into(),
-        other => other.to_string().into(),
-    })
 }
 
 #[cfg(test)]

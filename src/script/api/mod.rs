@@ -9,7 +9,7 @@
 //! - `view.rs`: choosing by the client's network
 //! - `map.rs`: choosing by the most specific of many networks
 //! - `synth.rs`: addresses out of names, and names out of addresses
-//! - `health.rs`: choosing among targets that are up
+//! - `health/`: choosing among targets that are up, and what hangs on several
 //! - `geo.rs`: where clients and targets are, and what is closest
 //! - `lookup.rs`: names in the DNS, records of this server, code in other records
 //! - `require.rs`: modules of the zone

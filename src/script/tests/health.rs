@@ -488,7 +488,6 @@ fn any_kind_of_check_can_be_asked_for() {
         ("{kind='grpc', port=50051, service='x'}", "grpc 192.0.2.1:50051 x"),
         ("{kind='extfile', file='states'}", "file states 192.0.2.1"),
         ("{kind='extfile', file='states', entry='db'}", "file states db"),
-        ("{kind='exec', command={'/bin/up', '-a', 'at=%%ITEM%%'}}", "exec /bin/up -a at=192.0.2.1"),
         ("{kind='fixed', state='down'}", "fixed down"),
     ];
     for (kind, check) in rows {
@@ -496,6 +495,13 @@ fn any_kind_of_check_can_be_asked_for() {
         assert_eq!(run.outcome, Ok(vec!["192.0.2.1".to_owned()]), "{kind}");
         assert_eq!(run.checks, [check], "{kind}");
     }
+    let command = "ifup({kind='exec', command={'/bin/up', '-a', 'at=%%ITEM%%'}}, {'192.0.2.1'})";
+    let refusal = "`ifup` may not have `/bin/up` run in this zone (`lua.exec-programs`)";
+    hold(&[(command, &[], refusal)]);
+    let mut vm = vm(config::Lua { exec_programs: vec!["/bin/up".to_owned()], ..config::Lua::default() });
+    vm.context.discover();
+    assert_eq!(run(&mut vm, command), Ok(vec!["192.0.2.1".to_owned()]));
+    assert_eq!(vm.context.discovered()[0].to_string(), "exec /bin/up -a at=192.0.2.1");
 }
 
 #[test]

@@ -132,7 +132,7 @@ pub(in crate::script) fn clamp_port(port: i64) -> u16 {
 /// that is probed.
 ///
 /// ```lua
-/// www 30 IN LUA A "ifportup(443, {'192.0.2.1', '192.0.2.2'}, {selector='all', interval=2})"
+/// www 30 IN LUA A "ifportup(443, {'192.0.2.1', '192.0.2.2'}, {selector='all', interval=2, timeout=1})"
 /// api 30 IN LUA A "ifurlup('https://api.example.com/ready', {{'192.0.2.1'}, {'198.51.100.1'}}, {verify=true})"
 /// ext 30 IN LUA A "ifurlextup({{['192.0.2.1']='https://a.example.net/ready', ['192.0.2.2']='https://b.example.net/'}}, {verify=true})"
 /// up 30 IN LUA CNAME "ifup({kind='grpc', port=50051}, {{answer='a.example.net.', probe='192.0.2.1'}})"
