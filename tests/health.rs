@@ -397,8 +397,8 @@ async fn a_verified_certificate_must_be_trusted_and_of_that_name() {
     let rows = [
         // host, is the certificate trusted, what an up or the failure begins with
         ("www.example.com", true, "up"),
-        ("www.example.com", false, "tls: invalid peer certificate: "),
-        ("other.example", true, "tls: invalid peer certificate: certificate not valid for name \"other.example\""),
+        ("www.example.com", false, "tls: certificate "),
+        ("other.example", true, "tls: certificate not valid for name `other.example`"),
     ];
     for (host, trusted, beginning) in rows {
         let roots = if trusted { vec![certificate.clone()] } else { vec![other_certificate()] };

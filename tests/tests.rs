@@ -16,6 +16,7 @@ mod first_answers; // after a start and a reload nobody is sent to a target that
 mod founding; // the story perigee was founded on
 mod geo; // databases of places: what is read of them, and files that change
 mod health; // fake backends fail and recover: up, down, up
+mod http; // probes over HTTP and TLS: who is connected to, what passes, and the words for what does not
 mod interop; // what dig, kdig, drill and dnspython make of our responses
 mod lookups; // names that scripts look up, and the queries that wait for them
 mod lua_definitions; // the list for editors is what a type checker reads, and the examples keep to it

@@ -12,7 +12,7 @@ use serde_json::json;
 
 use crate::config::{self, Config};
 use crate::daemon::places::Places;
-use crate::daemon::{candidate, capability, hook, library, overrides};
+use crate::daemon::{candidate, capability, hook, library, overrides, roots};
 use crate::diagnostic::Diagnostic;
 use crate::dns::Name;
 use crate::source::{self, FileSource, MapSource, StateSource};
@@ -164,6 +164,7 @@ impl Report {
             Ok(places) => places.surroundings(),
             Err(diagnostics) => return self.diagnostics.extend(diagnostics),
         };
+        self.diagnostics.extend(roots::read(&config).err().into_iter().flatten());
         let mut maps = MapSource::new(&config.lua.map_dir);
         self.diagnostics.extend(maps.read(&[]).diagnostics);
         self.diagnostics.extend(StateSource::new(&config.health.file_dir).read(&[]).diagnostics);

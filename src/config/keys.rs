@@ -59,6 +59,7 @@ pub const KEYS: &[Key<Config>] = &[
     Key::new("health", "forget", |c| Field::Duration(&mut c.health.forget, secs(1)..=secs(720 * HOUR))),
     Key::new("health", "warmup", |c| Field::Duration(&mut c.health.warmup, secs(0)..=secs(5 * MINUTE))),
     Key::new("health", "concurrency", |c| Field::Number(&mut c.health.concurrency, 1..=60_000)),
+    Key::new("health", "ca-file", |c| Field::Path(&mut c.health.ca_file)),
     Key::new("health", "file-dir", |c| Field::Path(&mut c.health.file_dir)),
     Key::new("health", "checks-max", |c| Field::Number(&mut c.health.checks_max, 1..=10_000_000)),
     Key::new("health", "overrides-file", |c| Field::Path(&mut c.health.overrides_file)),

@@ -67,6 +67,9 @@ pub const LIBRARY_FILES_MAX: usize = 256;
 /// The most octets a file of a library may have.
 pub const LIBRARY_FILE_OCTETS_MAX: u64 = 1 << 20;
 
+/// The most octets a file of root certificates may have: the system's own has some 200,000.
+pub const ROOTS_OCTETS_MAX: u64 = 4 << 20;
+
 /// How many map files there may be.
 pub const MAPS_MAX: usize = 1024;
 /// The most octets a map file may have: millions of networks.
@@ -428,6 +431,8 @@ pub struct Health {
     pub warmup: Duration,
     /// How many probes may be under way.
     pub concurrency: usize,
+    /// The file of root certificates that checks verify by beside those of the system; an empty path for none.
+    pub ca_file: PathBuf,
     /// Whose `*.states` files say which targets are up; it need not exist. An empty path for none.
     pub file_dir: PathBuf,
     /// How many checks may exist; scripts that ask for more are answered as if the target were unknown.
@@ -461,6 +466,7 @@ impl Default for Health {
             warmup: Duration::from_secs(3),
             // Each holds one socket; half of the usual limit of 1024 open files.
             concurrency: 512,
+            ca_file: PathBuf::new(),
             file_dir: "states".into(),
             checks_max: 100_000,
             overrides_file: PathBuf::new(),

@@ -7,6 +7,7 @@ use tokio::task::JoinHandle;
 
 use crate::config::Config;
 use crate::diagnostic::Diagnostic;
+use crate::health::tls::Roots;
 use crate::health::webhook::{self, Queue, Receiver};
 
 /// Tells what is wrong with the webhook: the configuration does not know what a URL is.
@@ -19,14 +20,14 @@ pub(super) struct Hook(Option<(Arc<Queue>, JoinHandle<()>)>);
 
 impl Hook {
     /// Starts what the configuration asks for; it ends a little after `stopping`.
-    pub(super) fn start(config: &Config, stopping: &Arc<Notify>) -> Result<Self, Vec<Diagnostic>> {
+    pub(super) fn start(config: &Config, roots: Roots, stopping: &Arc<Notify>) -> Result<Self, Vec<Diagnostic>> {
         let Some(receiver) = receiver(config).map_err(|fault| vec![fault])? else { return Ok(Self(None)) };
         let queue = Arc::new(Queue::new(config.health.webhook_queue_max));
         let server = rustix::system::uname().nodename().to_string_lossy().into_owned();
         let stopping = stopping.clone();
         let stopped = async move { stopping.notified().await };
         let receiver = (receiver, config.health.webhook_timeout);
-        let task = webhook::spawn(queue.clone(), receiver, server, Vec::new(), stopped);
+        let task = webhook::spawn(queue.clone(), receiver, server, roots, stopped);
         let task = task.map_err(|error| vec![fault(&error)])?;
         Ok(Self(Some((queue, task))))
     }

@@ -2,10 +2,10 @@
 //!
 //! Read [`run`] for the life of the process and `Stage` for the way of a zone from its file to the workers:
 //! `candidate.rs` makes it of its text, its checks are claimed and probed, and only then it goes live. `library.rs`
-//! reads the Lua that all records share, `places.rs` the databases of places, `extfile.rs` the files of states,
-//! `capability.rs` checks what their zones may call, and `hook.rs` tells of flips. `desk.rs` has in force what operators
-//! say, whose file `overrides.rs` reads and changes; `keeper.rs` keeps states over restarts; and both have `replace.rs`
-//! write.
+//! reads the Lua that all records share, `places.rs` the databases of places, `extfile.rs` the files of states, `roots.rs`
+//! the certificates that checks verify by, `capability.rs` checks what their zones may call, and `hook.rs` tells of flips.
+//! `desk.rs` has in force what operators say, whose file `overrides.rs` reads and changes; `keeper.rs` keeps states over
+//! restarts; and both have `replace.rs` write.
 
 pub mod candidate;
 pub mod capability;
@@ -16,7 +16,8 @@ pub mod keeper;
 pub mod library;
 pub mod overrides;
 pub mod places;
-pub mod replace; // a file that is replaced whole
+pub mod replace;
+pub mod roots;
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};
@@ -39,7 +40,6 @@ use crate::dns::wire::Limits;
 use crate::geo::Databases;
 use crate::health::checker::{Checker, Outcome, Parts, Settings as CheckerSettings};
 use crate::health::events;
-use crate::health::extfile::Files;
 use crate::health::probe::{self, Prober};
 use crate::health::table::{Claims, Table};
 use crate::health::webhook::Queue;
@@ -77,9 +77,10 @@ pub fn run(config: &Config) -> Result<(), Vec<Diagnostic>> {
     }
     let library = library::load(config)?;
     let places = Places::open(config)?;
+    let probes = probe::Settings { roots: roots::read(config)?, servers: config.resolver.servers.clone() };
     let listeners = server::bind(&config.server.listen, workers)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(system("cannot start"))?;
-    runtime.block_on(serve(config, library, places, listeners))
+    runtime.block_on(serve(config, library, places, probes, listeners))
 }
 
 /// The life of a server: read, probe, serve and keep up with changes, stop.
@@ -87,6 +88,7 @@ async fn serve(
     config: &Config,
     library: Arc<Library>,
     places: Places,
+    probes: probe::Settings,
     listeners: server::Listeners,
 ) -> Result<(), Vec<Diagnostic>> {
     let mut signals = Signals::new().map_err(system("cannot listen for signals"))?;
@@ -95,12 +97,12 @@ async fn serve(
     let stopping = Arc::new(Notify::new());
     let clock = Clock::start();
     let probed = Arc::new(metrics::Health::default());
-    let hook = Hook::start(config, &stopping)?;
+    let hook = Hook::start(config, probes.roots.clone(), &stopping)?;
     let states = StateFiles::read(config).await;
     let standing = Standing::open(config, &table).await;
-    let beside = (&table, states.said());
+    let prober = Prober::new(probes).with_files(states.said());
     let told = (hook.queue(), standing.keeper.clone());
-    let checker = Arc::new(start_checker(config, beside, told, clock, &stopping, &probed)?);
+    let checker = Arc::new(start_checker(config, (prober, &table), told, clock, &stopping, &probed)?);
     let names = start_asker(config, clock, &stopping);
     let (sources, mut stage) = read_all(config, &library, (places, names, states), &table, clock).await;
     tokio::select! {
@@ -502,7 +504,7 @@ fn start_asker(config: &Config, clock: Clock, stopping: &Arc<Notify>) -> Arc<nam
 /// Starts the checker, on a thread of its own: it is to be on time while zones are taken in, and however many probes end.
 fn start_checker(
     config: &Config,
-    (table, files): (&Arc<Table>, watch::Receiver<Arc<Files>>),
+    (prober, table): (Prober, &Arc<Table>),
     (queue, keeper): (Option<Arc<Queue>>, Option<Arc<Keeper>>),
     clock: Clock,
     stopping: &Arc<Notify>,
@@ -516,8 +518,7 @@ fn start_checker(
         forget: config.health.forget,
         concurrency: config.health.concurrency,
     };
-    let servers = config.resolver.servers.clone();
-    let prober = Arc::new(Prober::new(probe::Settings { servers, ..probe::Settings::default() }).with_files(files));
+    let prober = Arc::new(prober);
     let probe = move |slot: Arc<crate::health::table::Slot>| {
         let prober = prober.clone();
         async move { prober.probe(slot.check()).await }

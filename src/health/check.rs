@@ -264,9 +264,9 @@ pub struct Pattern(pub Arc<str>);
 
 /// How large one may be when it is compiled, and once more what it learns while it is used, in octets.
 ///
-/// The time of a search grows with both this and what is searched, which is bounded as well: together they keep it below
-/// a probe's patience.
-const PATTERN_SIZE_MAX: usize = 256 << 10;
+/// The time of a search grows with both this and what is searched. With the two at their bounds the worst expressions
+/// took a second.
+const PATTERN_SIZE_MAX: usize = 128 << 10;
 
 impl Pattern {
     /// Compiles it, for octets that need not be text; or says why it cannot be.

@@ -16,7 +16,7 @@ pub mod sentence; // one thing an operator says, as a line of text
 pub mod sheet; // the lines of a file of overrides
 pub mod state; // what is known of targets, as lines that outlive the process
 pub mod table; // the shared table of slots: scripts read, the checker writes
-mod tls; // whose certificates probes accept
+pub mod tls; // whose certificates probes accept
 pub mod verdict; // what one probe said, and why it failed
 pub mod webhook; // flips told to whoever listens
 

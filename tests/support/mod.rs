@@ -3,6 +3,7 @@
 pub(crate) mod authority; // a responder over zones given as text, without sockets
 pub(crate) mod backend; // a web server that answers as it is told, and tells what it was asked
 pub(crate) mod case; // runs the files in tests/cases
+pub(crate) mod certificate; // an authority that issues whatever it is asked for
 pub(crate) mod failing; // a target that fails in every way there is, and recovers
 pub(crate) mod mmdb; // writes MaxMind DB files
 pub(crate) mod powerdns; // a PowerDNS beside a perigee, asked the same

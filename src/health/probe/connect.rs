@@ -1,6 +1,7 @@
 //! Connections, for all kinds: the addresses that may be probed, and the first of them that takes a connection.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpSocket, TcpStream};
@@ -20,7 +21,7 @@ pub(super) struct Terms<'c> {
     /// The local address to probe from.
     pub(super) source: Option<IpAddr>,
     /// Where the probe may go.
-    pub(super) reach: &'c Reach,
+    pub(super) reach: &'c Arc<Reach>,
     /// When its time is over.
     pub(super) deadline: Instant,
 }
@@ -40,8 +41,10 @@ impl Prober {
     pub(super) async fn addresses(&self, host: &Host, terms: &Terms<'_>) -> Result<Vec<IpAddr>, Reason> {
         match host {
             Host::Address(address) => {
-                same_family(Some(*address), terms.source)?;
-                if terms.reach.allows(*address) { Ok(vec![*address]) } else { Err(Reason::NotAllowed(*address)) }
+                // One of IPv4 that is written as IPv6 is connected to by IPv4 in any case.
+                let address = address.to_canonical();
+                same_family(Some(address), terms.source)?;
+                if terms.reach.allows(address) { Ok(vec![address]) } else { Err(Reason::NotAllowed(address)) }
             }
             Host::Name(name) => may_be_probed(name, self.names.addresses(name, terms.deadline).await?, terms),
         }
@@ -60,6 +63,7 @@ impl Prober {
 
 /// Leaves out of the addresses of `name` those that cannot be reached from the source, or may not be probed.
 fn may_be_probed(name: &str, mut addresses: Vec<IpAddr>, terms: &Terms<'_>) -> Result<Vec<IpAddr>, Reason> {
+    addresses.iter_mut().for_each(|address| *address = address.to_canonical());
     addresses.retain(|address| same_family(Some(*address), terms.source).is_ok());
     let Some(first) = addresses.first().copied() else {
         let source = terms.source.map_or_else(String::new, |source| format!(" that `{source}` can reach"));

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{self, Instant};
 
@@ -94,7 +95,7 @@ async fn receive(
             is_news = true;
             continue;
         }
-        if patterns.is_match(expected, &received)? {
+        if patterns.matches(expected, &Bytes::copy_from_slice(&received)).await? {
             return Ok(());
         }
         if let Step::End(reason) = step {

@@ -9,9 +9,12 @@ mod dns; // a query, and the response that passes
 mod exec; // a program of the operator's
 mod file; // what a file of states says
 mod grpc; // a call, and the status that passes
-mod http; // a request pinned to an address, and the reply that passes
+mod http; // requests from hop to hop, and the reply that passes
 mod icmp; // an echo
+mod kept; // connections for more than one probe
+mod link; // HTTP over one connection
 mod pattern; // for all kinds: regular expressions
+mod request; // what an HTTP check sends, and to whom
 mod resolve; // for all kinds: the addresses of a name
 mod tcp; // a connection
 mod tls; // for all kinds: a handshake, and what is asked of the certificate
@@ -22,15 +25,15 @@ use std::sync::Arc;
 
 use rand::TryRng;
 use rand::rngs::SysRng;
-use rustls::pki_types::CertificateDer;
 use tokio::sync::{Semaphore, watch};
 use tokio::time;
 
 use self::connect::Terms;
+use self::kept::Kept;
 use self::pattern::Patterns;
 use self::resolve::Names;
 use super::extfile::Files;
-use super::tls::Trust;
+use super::tls::{Roots, Trust};
 use super::{Check, Kind, Reason, Verdict};
 
 /// Octets of a body that are read when a check sets no limit of its own.
@@ -45,7 +48,7 @@ pub const BODY_OCTETS_MAX: u64 = 16 << 20;
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
     /// The roots by which certificates are verified, beside those of the system.
-    pub roots: Vec<CertificateDer<'static>>,
+    pub roots: Roots,
     /// The resolvers that are asked for addresses; none for those of the system.
     pub servers: Vec<SocketAddr>,
 }
@@ -55,6 +58,7 @@ pub struct Prober {
     trust: Trust,
     names: Names,
     patterns: Patterns,
+    kept: Kept,
     files: watch::Receiver<Arc<Files>>,
     /// Turns to run a command.
     turns: Semaphore,
@@ -65,7 +69,7 @@ impl Prober {
     pub fn new(settings: Settings) -> Self {
         let (trust, names) = (Trust::new(settings.roots), Names::new(settings.servers));
         let (files, turns) = (watch::channel(Arc::default()).1, Semaphore::new(exec::COMMANDS_MAX));
-        Self { trust, names, patterns: Patterns::default(), files, turns }
+        Self { trust, names, patterns: Patterns::default(), kept: Kept::default(), files, turns }
     }
 
     /// The same, with what files of states say.
@@ -76,7 +80,8 @@ impl Prober {
 
     /// Carries out one probe.
     ///
-    /// Each has connections of its own: what passes is that the target accepts a new client.
+    /// Each has connections of its own, but for HTTP checks that ask for another way: what passes is that the target
+    /// accepts a new client.
     pub async fn probe(&self, check: &Check) -> Verdict {
         if check.timeout.is_zero() && takes_time(&check.kind) {
             // A connection that is there at the first look would still pass.
@@ -101,7 +106,7 @@ impl Prober {
             Kind::Tcp { target, dialogue: None } => self.tcp(target, terms).await,
             Kind::Tcp { target, dialogue: Some(dialogue) } => self.converse(target, dialogue, terms).await,
             Kind::Tls { target, handshake } => self.tls(target, handshake, terms).await,
-            Kind::Http { address, request } => self.get(address.as_ref(), terms.source, request).await,
+            Kind::Http { address, request } => self.get(address.as_ref(), request, terms).await,
             Kind::Icmp(host) => self.echo(host, terms).await,
             Kind::Dns { target, query } => self.dns(target, query, terms).await,
             Kind::Grpc { target, call } => self.grpc(target, call, terms).await,
@@ -128,7 +133,7 @@ fn random() -> Result<u64, Reason> {
     SysRng.try_next_u64().map_err(|error| Reason::Unusable(format!("the system has no random numbers: {error}")))
 }
 
-/// Refuses a source from which the target cannot be reached; hyper would probe from another, silently.
+/// Refuses a source from which the target cannot be reached.
 fn same_family(target: Option<IpAddr>, source: Option<IpAddr>) -> Result<(), Reason> {
     match (target, source) {
         (Some(target), Some(source)) if target.is_ipv4() != source.is_ipv4() => {

@@ -4,8 +4,9 @@ use std::error::Error;
 use std::io;
 use std::time::{Duration, SystemTime};
 
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{AlertDescription, CertificateError};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -27,7 +28,9 @@ impl Prober {
         terms: &Terms<'_>,
     ) -> Result<Option<u32>, Reason> {
         let stream = self.connect(target, terms).await?;
-        self.handshake(stream, handshake, &target.host.to_string(), &[]).await?;
+        let mut stream = self.handshake(stream, handshake, &target.host.to_string(), &[]).await?;
+        // So that the server has no error to log.
+        let _ = stream.shutdown().await;
         Ok(None)
     }
 
@@ -111,13 +114,15 @@ fn certificate(error: &CertificateError) -> String {
         CertificateError::ExpiredContext { time, not_after } => expired(time.as_secs(), not_after.as_secs()),
         CertificateError::NotValidYet => "certificate not valid yet".to_owned(),
         CertificateError::NotValidYetContext { time, not_before } => {
-            format!("certificate not valid before {}", days_ahead(*time, *not_before))
+            let days = not_before.as_secs().saturating_sub(time.as_secs()) / SECS_PER_DAY;
+            format!("certificate not valid yet, for another {days} days")
         }
         CertificateError::NotValidForName => "certificate not valid for the name".to_owned(),
         CertificateError::NotValidForNameContext { expected, .. } => {
             format!("certificate not valid for name `{}`", expected.to_str())
         }
         CertificateError::UnknownIssuer => "certificate of an unknown issuer".to_owned(),
+        CertificateError::BadSignature => "certificate with a bad signature".to_owned(),
         CertificateError::Revoked => "certificate revoked".to_owned(),
         other => format!("certificate: {other}"),
     }
@@ -125,8 +130,4 @@ fn certificate(error: &CertificateError) -> String {
 
 fn expired(now: u64, not_after: u64) -> String {
     format!("certificate expired {} days ago", now.saturating_sub(not_after) / SECS_PER_DAY)
-}
-
-fn days_ahead(now: UnixTime, then: UnixTime) -> String {
-    format!("{} days from now", then.as_secs().saturating_sub(now.as_secs()) / SECS_PER_DAY)
 }
