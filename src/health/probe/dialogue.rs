@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{self, Instant};
 
@@ -13,6 +14,9 @@ use crate::health::check::{Dialogue, Endpoint, Pattern};
 
 /// How many octets are read at a time.
 const PIECE_OCTETS: usize = 4 << 10;
+
+/// How long nothing is searched after a search: who drips is not to have the same octets searched for each that is new.
+const SEARCH_PAUSE: Duration = Duration::from_millis(10);
 
 /// How long before the end of a probe it is judged by what has come.
 const VERDICT_MARGIN: Duration = Duration::from_millis(20);
@@ -67,35 +71,50 @@ async fn receive(
     (expected, patterns): (&Pattern, &Patterns),
     end: Instant,
 ) -> Result<(), Reason> {
-    let is_match = |received: &[u8]| patterns.is_match(expected, received);
-    let no_match = || Err(Reason::NoMatch(expected.0.to_string()));
     let mut received = Vec::new();
-    let mut searched = None;
+    let mut next_search = Instant::now();
+    let mut is_news = true;
     loop {
         let mut piece = [0; PIECE_OCTETS];
         let room = (SEARCHED_MAX - received.len()).min(PIECE_OCTETS);
-        let is_news = searched != Some(received.len());
-        tokio::select! {
+        let step = tokio::select! {
             biased;
             // All there is at once is searched at once: octet by octet would take time in the square of their number.
             read = stream.read(&mut piece[..room]), if room > 0 => match read {
-                Ok(length @ 1..) => received.extend_from_slice(&piece[..length]),
-                Ok(0) if is_match(&received)? => return Ok(()),
-                Ok(0) if received.is_empty() => return Err(Reason::Closed),
-                Ok(0) => return no_match(),
-                Err(_) if is_match(&received)? => return Ok(()),
-                Err(error) => return Err(lost(&error)),
+                Ok(0) if received.is_empty() => Step::End(Reason::Closed),
+                Ok(0) => Step::End(no_match(expected)),
+                Ok(length) => Step::Piece(length),
+                Err(error) => Step::End(lost(&error)),
             },
-            () = std::future::ready(()), if is_news => {
-                if is_match(&received)? {
-                    return Ok(());
-                }
-                searched = Some(received.len());
-                if room == 0 {
-                    return no_match();
-                }
-            },
-            () = time::sleep_until(end), if !received.is_empty() => return no_match(),
+            () = time::sleep_until(next_search), if is_news && room > 0 => Step::Pause,
+            () = time::sleep_until(end), if !received.is_empty() && room > 0 => Step::End(no_match(expected)),
+            else => Step::End(no_match(expected)),
+        };
+        if let Step::Piece(length) = step {
+            received.extend_from_slice(&piece[..length]);
+            is_news = true;
+            continue;
         }
+        if patterns.matches(expected, &Bytes::copy_from_slice(&received)).await? {
+            return Ok(());
+        }
+        if let Step::End(reason) = step {
+            return Err(reason);
+        }
+        (is_news, next_search) = (false, Instant::now() + SEARCH_PAUSE);
     }
+}
+
+/// What reading comes to.
+enum Step {
+    /// So many octets more.
+    Piece(usize),
+    /// Nothing for now.
+    Pause,
+    /// Nothing any more, which is a failure for this reason unless what has come matches.
+    End(Reason),
+}
+
+fn no_match(expected: &Pattern) -> Reason {
+    Reason::NoMatch(expected.0.to_string())
 }

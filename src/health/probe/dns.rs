@@ -4,6 +4,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UdpSocket;
 use tokio::time::{self, Instant};
@@ -43,8 +44,8 @@ impl Prober {
             return Err(Reason::Rcode { got: reply.rcode, expected: query.rcode });
         }
         let Some(pattern) = &query.answer else { return Ok(None) };
-        for rdata in &reply.answer {
-            if self.patterns.is_match(pattern, rdata.as_bytes())? {
+        for rdata in reply.answer {
+            if self.patterns.matches(pattern, &Bytes::from(rdata)).await? {
                 return Ok(None);
             }
         }

@@ -72,11 +72,6 @@ impl Patterns {
         found.await.map_err(|_| Reason::Broken)
     }
 
-    /// The same at once, for what is short.
-    pub(super) fn is_match(&self, pattern: &Pattern, read: &[u8]) -> Result<bool, Reason> {
-        Ok(self.compile(pattern)?.is_match(searched(read)))
-    }
-
     /// The compiled expression; one that is new is compiled now.
     fn compile(&self, pattern: &Pattern) -> Result<Regex, Reason> {
         let mut compiled = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
@@ -89,13 +84,15 @@ impl Patterns {
     }
 }
 
-fn searched(read: &[u8]) -> &[u8] {
-    &read[..read.len().min(SEARCHED_MAX)]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    impl Patterns {
+        fn is_match(&self, pattern: &Pattern, read: &[u8]) -> Result<bool, Reason> {
+            Ok(self.compile(pattern)?.is_match(&read[..read.len().min(SEARCHED_MAX)]))
+        }
+    }
 
     fn pattern(text: &str) -> Pattern {
         Pattern(text.into())
