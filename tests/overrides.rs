@@ -87,7 +87,7 @@ fn the_command_says_things_and_takes_them_back() {
     second.reply(Reply::status(503));
     while !perigee.wait_for_log("target flips").contains("to=down") {}
     perigee.wait_for_answers(&www, &["127.0.0.1", "127.0.0.2"]);
-    say(&directory, &["add", "target", "127.0.0.2", "up", "for", "2s", "by", "lee"]).expect("added");
+    say(&directory, &["add", "target", "127.0.0.2", "up", "for", "5s", "by", "lee"]).expect("added");
     perigee.wait_for_answers(&www, &["127.0.0.2"]);
     let ends = perigee.wait_for_log("override ends");
     assert!(ends.contains("subject=target 127.0.0.2 action=up until=") && ends.contains("cause=\"expired\""), "{ends}");

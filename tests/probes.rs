@@ -25,6 +25,7 @@ use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
 use crate::support::backend::{Backend, Reply};
+use crate::support::process::{self, Perigee, Question};
 
 /// Long enough for a loopback exchange on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -601,7 +602,7 @@ fn exec(command: &[&str]) -> Kind {
 }
 
 fn shell(script: &str) -> Kind {
-    exec(&["/bin/sh", "-c", script, "sh", "%%ITEM%%", "at-%%ITEM%%"])
+    exec(&["/bin/sh", "-c", script, "sh", "192.0.2.1", "$HOME; exit 1"])
 }
 
 #[tokio::test]
@@ -614,7 +615,7 @@ async fn a_command_is_judged_by_how_it_ends() {
         ("echo out; exit 1", "command exited with 1: out"),
         (r"printf '\377\033[1m'; exit 1", "command exited with 1: \u{fffd}[1m"),
         ("kill -9 $$", "command was ended by signal 9"),
-        (r#"[ "$1 $2" = "192.0.2.1 at-192.0.2.1" ]"#, "up"),
+        (r#"[ "$1 $2" = '192.0.2.1 $HOME; exit 1' ]"#, "up"),
         (r#"[ -n "$PATH" ] && [ -z "$HOME$CARGO_MANIFEST_DIR" ]"#, "up"),
         (r#"[ "$(pwd)" = / ] && ! read line"#, "up"),
         ("sleep 1000 & echo 5", "up with weight 5"),
@@ -742,5 +743,44 @@ async fn every_kind_keeps_to_its_source() {
     for kind in kinds {
         let check = Check { source, ..check(kind, PATIENCE) };
         assert_eq!(probe(&check).await, "cannot probe `127.0.0.1` from `::1`: not of one address family");
+    }
+}
+
+/// The head of a zone.
+const HEAD: &str = "@ 1 IN SOA ns hostmaster 1 3600 900 604800 1\n@ 1 IN NS ns\nns 1 IN A 192.0.2.53\n";
+
+#[test]
+fn answers_follow_a_file_of_states() {
+    let zone = format!(
+        "{HEAD}www 1 LUA A \"ifup({{kind='extfile', file='web'}}, {{'192.0.2.1', '192.0.2.2'}}, {{interval=3600}})\"\n"
+    );
+    let states = "192.0.2.1 => up\n192.0.2.2 => down\n";
+    let files = [("zones/example.org.zone", &*zone), ("states/web.states", states)];
+    let mut perigee = Perigee::start(&files);
+    let www = Question::a("www.example.org");
+    assert_eq!(perigee.answers(&www), ["192.0.2.1"]);
+    perigee.edit("states/web.states", "192.0.2.1 => down\n192.0.2.2 => up\n");
+    perigee.wait_for_log("states taken up");
+    perigee.wait_for_answers(&www, &["192.0.2.2"]);
+    perigee.edit("states/web.states", "192.0.2.1 => up\n192.0.2.2 is down\n");
+    assert!(perigee.wait_for_log("no `=>` follows").contains("web.states:2:1"));
+    assert_eq!(perigee.answers(&www), ["192.0.2.2"]);
+}
+
+#[test]
+fn a_command_runs_for_the_zones_that_may_have_it_run() {
+    let zone = format!(
+        "{HEAD}www 1 LUA A \"ifup({{kind='exec', command={{'/bin/sh', '-c', 'test $0 = 192.0.2.2', '%%ITEM%%'}}}}, \
+         {{'192.0.2.1', '192.0.2.2'}})\"\n"
+    );
+    let config = "[[zone]]\nname = \"example.org\"\nexec-programs = [\"/bin/sh\"]\n";
+    let perigee = Perigee::start(&[("zones/example.org.zone", &*zone), ("perigee.toml", config)]);
+    assert_eq!(perigee.answers(&Question::a("www.example.org")), ["192.0.2.2"]);
+    let elsewhere = config.replace("/bin/sh", "/bin/other");
+    for (config, key) in [("", "lua.exec-programs"), (&*elsewhere, "zone.exec-programs")] {
+        perigee.edit("perigee.toml", config);
+        let report = process::check(perigee.directory());
+        let expected = format!("error: `ifup` may not have `/bin/sh` run in this zone (`{key}`)");
+        assert!(report.starts_with("zones/example.org.zone:4:") && report.contains(&expected), "{report}");
     }
 }

@@ -5,10 +5,10 @@ use std::io::{BufRead, BufReader};
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use perigee::config;
 use perigee::daemon::keeper::{self, Keeper};
@@ -19,8 +19,10 @@ use perigee::health::hysteresis::Run;
 use perigee::health::sentence;
 use perigee::health::state::{self, Kept, Remembered};
 use perigee::health::table::Table;
-use rand::RngExt;
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
 
+use crate::support::PATIENCE;
 use crate::support::backend::{Backend, Reply};
 use crate::support::process::{Perigee, Question, say};
 
@@ -109,8 +111,10 @@ fn a_flip_is_kept_soon_and_a_crash_loses_nothing() {
         let kept = fs::read_to_string(&file).unwrap_or_default();
         kept.lines().any(|line| line.contains("at 127.0.0.1") && line.contains("\"state\":\"down\""))
     };
+    let deadline = Instant::now() + PATIENCE;
     while !is_kept() {
-        thread::yield_now();
+        assert!(Instant::now() < deadline, "the flip is not kept");
+        perigee.answers(&www);
     }
     first.reply(Reply::Hang);
     second.reply(Reply::Hang);
@@ -196,7 +200,7 @@ fn newest(place: &Path) -> u64 {
 fn a_hundred_kills_lose_nothing_that_was_said_and_leave_nothing_behind() {
     // Several at a time, as most of it is waiting for the disk.
     let cut_short: usize = thread::scope(|scope| {
-        let lanes: Vec<_> = (0..5).map(|_| scope.spawn(|| kill_writers(20))).collect();
+        let lanes: Vec<_> = (0..5).map(|lane| scope.spawn(move || kill_writers(lane, 20))).collect();
         lanes.into_iter().map(|lane| lane.join().expect("nothing is lost")).sum()
     });
     // Else the kills come at moments that prove nothing.
@@ -205,14 +209,15 @@ fn a_hundred_kills_lose_nothing_that_was_said_and_leave_nothing_behind() {
 
 /// Starts a writer and kills it, again and again in one directory; returns how many kills left something behind, which
 /// the next start is to clean up.
-fn kill_writers(rounds: u32) -> usize {
+fn kill_writers(lane: u64, rounds: u32) -> usize {
+    let mut random = SmallRng::seed_from_u64(lane);
     let directory = tempfile::tempdir().expect("a directory");
     let place = directory.path();
     let [overrides_file, state_file] = ["overrides", "state"].map(|name| place.join(name));
     let health = config::Health { state_file: state_file.clone(), ..config::Health::default() };
     let mut cut_short = 0;
     for round in 0..rounds {
-        let said = kill_writer(place);
+        let said = kill_writer(place, Duration::from_micros(random.random_range(0..15_000)));
         cut_short += usize::from(names(place).len() > 2);
         clean_up(&overrides_file);
         let newest = newest(place);
@@ -229,8 +234,8 @@ fn kill_writers(rounds: u32) -> usize {
     cut_short
 }
 
-/// Starts a writer and kills it at any moment after its first line; returns the number it said last.
-fn kill_writer(place: &Path) -> u64 {
+/// Starts a writer and kills it so long after its first line; returns the number it said last.
+fn kill_writer(place: &Path, after: Duration) -> u64 {
     let mut writer = Command::new(std::env::current_exe().expect("this test"))
         .args(["restart::writes_until_it_is_killed", "--exact", "--ignored", "--nocapture", "--test-threads=1"])
         .env(PLACE, place)
@@ -238,13 +243,20 @@ fn kill_writer(place: &Path) -> u64 {
         .stderr(Stdio::null())
         .spawn()
         .expect("it runs");
-    let mut lines = BufReader::new(writer.stdout.take().expect("a pipe")).lines().map_while(Result::ok);
-    let number = |line: String| line.rsplit_once("said ").and_then(|(_, number)| number.parse::<u64>().ok());
-    let first = lines.by_ref().find_map(number).expect("it writes");
-    thread::sleep(Duration::from_micros(rand::rng().random_range(0..15_000)));
+    let lines = BufReader::new(writer.stdout.take().expect("a pipe")).lines().map_while(Result::ok);
+    let (sender, said) = mpsc::channel();
+    thread::spawn(move || {
+        let numbers = lines.filter_map(|line| line.rsplit_once("said ")?.1.parse::<u64>().ok());
+        numbers.into_iter().try_for_each(|number| sender.send(number))
+    });
+    let mut last = said.recv().expect("it writes");
+    let moment = Instant::now() + after;
+    while let Ok(number) = said.recv_timeout(moment.saturating_duration_since(Instant::now())) {
+        last = number;
+    }
     writer.kill().expect("the child is ours");
     writer.wait().expect("the child is ours");
-    lines.filter_map(number).last().unwrap_or(first)
+    said.into_iter().last().unwrap_or(last)
 }
 
 #[test]
@@ -258,7 +270,7 @@ fn kills_of_a_server_whose_targets_flap_leave_whole_files() {
     let place = perigee.directory().to_owned();
     let stopped = AtomicBool::new(false);
     let directory = thread::scope(|scope| {
-        let mut perigee = perigee;
+        let (mut perigee, mut random) = (perigee, SmallRng::seed_from_u64(7));
         let flapping = scope.spawn(|| {
             for round in (0u32..).take_while(|_| !stopped.load(Ordering::Relaxed)) {
                 second.reply(Reply::status(if round % 2 == 0 { 503 } else { 200 }));
@@ -268,8 +280,7 @@ fn kills_of_a_server_whose_targets_flap_leave_whole_files() {
             }
         });
         for round in 0..8 {
-            let wait = Duration::from_millis(rand::rng().random_range(50..400));
-            thread::sleep(wait);
+            (0..random.random_range(1..4)).for_each(|_| drop(perigee.wait_for_log("target flips")));
             perigee = Perigee::start_in(perigee.kill_for_another());
             let complaints: Vec<_> = perigee
                 .at_start

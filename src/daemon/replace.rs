@@ -4,16 +4,17 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::fs::{FlockOperation, OFlags, flock};
 use rustix::io::Errno;
 
 /// How long a writer waits for another.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How long it waits between two looks.
-const LOOK: Duration = Duration::from_millis(5);
+/// How many writers it lets go first.
+const TRIES_MAX: usize = 1000;
 /// What stands behind the name of the file while its next text is being written.
 const SUFFIX: &str = ".perigee-new";
 
@@ -35,23 +36,16 @@ impl Replacement {
         // A link is not to be replaced by what it leads to.
         let path = fs::canonicalize(path).unwrap_or_else(|_| path.into());
         let aside = aside(&path).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidFilename))?;
-        let deadline = Instant::now() + PATIENCE;
-        loop {
+        for _ in 0..TRIES_MAX {
             let flags = i32::try_from(OFlags::NOFOLLOW.bits()).expect("a flag of the system's");
             let options = OpenOptions::new().write(true).create(true).truncate(false).custom_flags(flags).clone();
-            let file = options.open(&aside)?;
-            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-                // Where files cannot be locked, one writer is as good as can be had.
-                Ok(()) | Err(Errno::NOTSUP | Errno::NOSYS | Errno::NOLCK) => {
-                    // Whoever had the lock may have given the file its place, and then this is no file aside.
-                    if is_at(&file, &aside)? {
-                        return Ok(Self { path, aside, file });
-                    }
-                }
-                Err(Errno::WOULDBLOCK) if Instant::now() < deadline => thread::sleep(LOOK),
-                Err(error) => return Err(error.into()),
+            let file = lock(options.open(&aside)?)?;
+            // Whoever had the lock may have given the file its place, and then this is no file aside.
+            if is_at(&file, &aside)? {
+                return Ok(Self { path, aside, file });
             }
         }
+        Err(io::ErrorKind::ResourceBusy.into())
     }
 
     /// Puts a text in the place of the file's, with the permissions it had.
@@ -93,6 +87,24 @@ pub fn clean_up(path: &Path) {
     }
 }
 
+/// Waits until nobody else has locked the file.
+fn lock(file: File) -> io::Result<File> {
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        // Where files cannot be locked, one writer is as good as can be had.
+        Ok(()) | Err(Errno::NOTSUP | Errno::NOSYS | Errno::NOLCK) => return Ok(file),
+        Err(Errno::WOULDBLOCK) => {}
+        Err(error) => return Err(error.into()),
+    }
+    // The system can wait for a lock, but not up to a time. A thread that waits in vain lets go of it in the end.
+    let (sender, locked) = mpsc::channel();
+    thread::Builder::new().name("lock".to_owned()).spawn(move || {
+        let taken = flock(&file, FlockOperation::LockExclusive);
+        let _ = sender.send(taken.map(|()| file));
+    })?;
+    let taken = locked.recv_timeout(PATIENCE).map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?;
+    Ok(taken?)
+}
+
 /// Where the next text of a file is written.
 fn aside(path: &Path) -> Option<PathBuf> {
     let mut name = std::ffi::OsString::from(".");
@@ -113,7 +125,7 @@ fn is_at(file: &File, path: &Path) -> io::Result<bool> {
 
 /// Has the system keep the new name of a file, whatever happens to its power.
 fn sync_directory(path: &Path) -> io::Result<()> {
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
     match File::open(directory)?.sync_all() {
         // Some file systems have nothing to do for it, and say so.
         Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),

@@ -198,11 +198,10 @@ fn read_tail(mut words: Words<'_>, now: Option<u64>, faults: &mut Vec<Fault>) ->
                 return tail;
             }
             _ if word.starts_with('#') => return tail,
-            "by" => words
-                .next()
-                .map_or(Err((at, "`by` says nobody".into(), "name who says it, in one word")), |(at, author)| {
-                    put(&mut tail.author, author.to_owned(), at, "who")
-                }),
+            "by" => match words.next() {
+                Some((at, author)) => put(&mut tail.author, author.to_owned(), at, "who"),
+                None => Err((at, "`by` says nobody".into(), "name who says it, in one word")),
+            },
             "until" => {
                 end_of(&mut words, at, word, read_time).and_then(|until| put(&mut tail.until, until, at, "when"))
             }

@@ -255,7 +255,7 @@ impl Inner {
 
     /// Lets go of what an earlier process knew, `forget` after the first sweep.
     fn forget_kept(&mut self, now: Duration, forget: Duration) {
-        if !self.kept.is_empty() && now >= *self.kept_until.get_or_insert(now.saturating_add(forget)) {
+        if !self.kept.is_empty() && now >= *self.kept_until.get_or_insert_with(|| now.saturating_add(forget)) {
             self.kept = HashMap::new();
         }
     }

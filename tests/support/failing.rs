@@ -279,7 +279,7 @@ async fn serve_http2(stream: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<
 
 /// Reads one request and replies as the fault has it.
 async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, fault: Fault) -> io::Result<S> {
-    const DRIP: Duration = Duration::from_millis(20);
+    const DRIP: Duration = Duration::from_millis(60);
     const SOUND: &[u8] = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 11\r\n\r\nall is fine";
     if fault == Fault::Http2InTheClear {
         // SETTINGS, and then GOAWAY to a client that speaks anything else.

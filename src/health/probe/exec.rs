@@ -1,6 +1,5 @@
 //! Commands: a program of the operator's, run without a shell.
 
-use std::net::IpAddr;
 use std::os::unix::process::ExitStatusExt;
 use std::pin::pin;
 use std::process::{ExitStatus, Stdio};
@@ -29,20 +28,16 @@ const OUTPUT_GRACE: Duration = Duration::from_millis(100);
 /// Where programs are looked for that a command runs itself, if perigee was not told.
 const PATH_DEFAULT: &str = "/usr/local/bin:/usr/bin:/bin";
 
-/// What stands in arguments for the address of the target.
-const ITEM: &str = "%%ITEM%%";
-
 /// Runs a command and judges how it ends; returns the weight that its output begins with.
 ///
 /// The caller bounds how long it takes: whoever drops this ends the command and all it has started.
-pub(super) async fn run(command: &[Box<str>], address: Option<IpAddr>) -> Result<Option<u32>, Reason> {
+pub(super) async fn run(command: &[Box<str>]) -> Result<Option<u32>, Reason> {
     let Some((program, arguments)) = command.split_first() else {
         return Err(Reason::Unusable("the command is empty".to_owned()));
     };
-    let item = address.map(|address| address.to_string()).unwrap_or_default();
     let path = std::env::var_os("PATH").unwrap_or_else(|| PATH_DEFAULT.into());
     let mut process = Command::new(&**program);
-    process.args(arguments.iter().map(|argument| argument.replace(ITEM, &item)));
+    process.args(arguments.iter().map(|argument| &**argument));
     process.env_clear().env("PATH", path).current_dir("/");
     process.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     // A group of its own can be ended as a whole; dropped, the process itself is also waited for, and is no zombie.

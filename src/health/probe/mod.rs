@@ -106,7 +106,7 @@ impl Prober {
             Kind::Dns { target, query } => self.dns(target, query, terms).await,
             Kind::Grpc { target, call } => self.grpc(target, call, terms).await,
             Kind::File { file, entry } => self.look_up(file, entry),
-            Kind::Exec { command, address } => exec::run(command, *address).await,
+            Kind::Exec { command, .. } => exec::run(command).await,
             Kind::Fixed { up: true, weight } => Ok(*weight),
             Kind::Fixed { up: false, .. } => Err(Reason::Fixed),
             Kind::Unusable { why, .. } => Err(Reason::Unusable(why.to_string())),
