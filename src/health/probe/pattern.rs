@@ -16,8 +16,11 @@ pub(super) const SEARCHED_MAX: usize = 64 << 10;
 /// The expressions that checks use.
 #[derive(Default)]
 pub(super) struct Patterns {
-    compiled: Mutex<HashMap<Arc<str>, Result<Regex, Arc<str>>>>,
+    compiled: Mutex<HashMap<Arc<str>, Compiled>>,
 }
+
+/// An expression, or why it is none.
+type Compiled = Result<Regex, Arc<str>>;
 
 impl Patterns {
     /// Whether what was read matches somewhere in its first [`SEARCHED_MAX`] octets.
