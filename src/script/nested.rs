@@ -193,11 +193,11 @@ impl Outcome {
 
 /// Runs a record in globals of its own.
 fn run(context: &Context, lua: &Lua, program: &Arc<Program>) -> Outcome {
-    let made = in_own_globals(context, lua, program).map(|returned| {
+    let made = in_own_globals(context, lua, program).and_then(|returned| {
         let made = value::make(lua, &returned, program.script().covered, &program.policy);
         made.map_err(|error| mlua::Error::runtime(error.to_string()))
     });
-    match made.flatten() {
+    match made {
         Ok(made) if made.rdata.is_empty() || made.denial.is_some() => Outcome::Nothing,
         Ok(_) => Outcome::Records,
         Err(error) => Outcome::Failed(error),

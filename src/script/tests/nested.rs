@@ -93,11 +93,13 @@ const RECORDS: &[(&str, Rtype, &str)] = &[
     ("empty", Rtype::A, "ifportup(3, {'192.0.2.5'}, {backupSelector='empty'})"),
 ];
 
+/// An expression, what is known of the checks whose words hold a text, and what it comes to.
+type Row = (&'static str, &'static [(&'static str, Reading)], &'static str);
+
 #[test]
 fn truths_checks_and_records_are_composed() {
     let check = "check{kind='tcp', target='192.0.2.9', port=9}";
-    let all_down = [("tcp", DOWN)];
-    let rows: &[(&str, &[(&str, Reading)], &str)] = &[
+    let rows: &[Row] = &[
         ("all_up{true, true}", &[], "true"),
         ("all_up{true, false}", &[], "false"),
         ("any_up{false, true}", &[], "true"),
@@ -116,7 +118,7 @@ fn truths_checks_and_records_are_composed() {
         ("weight_of(true) .. weight_of(false) .. weight_of('plain')", &[], "101"),
         ("all_up{check{kind='fixed', state='up'}}", &[("fixed", UP)], "true"),
         // A record is up while it answers with targets that are.
-        ("all_up{'db'}", &all_down, "false"),
+        ("all_up{'db'}", &[("tcp", DOWN)], "false"),
         ("all_up{'db'}", &[], "false"),
         ("all_up{'db'}", &[("2.2:", UP)], "true"),
         ("all_up{'db.example.com.'}", &[("2.2:", UP)], "true"),

@@ -62,8 +62,9 @@ impl Choice {
         // What cannot be read as a time leaves none, so that the target is down rather than the record broken.
         let timeout = seconds(options, "timeout").unwrap_or(TIMEOUT_DEFAULT);
         let interval = seconds(options, "interval").filter(|interval| !interval.is_zero());
-        if timeout >= interval.unwrap_or(policy.interval()) {
-            lint(too_long(timeout, interval.unwrap_or(policy.interval())));
+        let between = interval.unwrap_or_else(|| policy.interval());
+        if timeout >= between {
+            lint(too_long(timeout, between));
         }
         let selector = match weights {
             Weights::Counted => Selector::Hashed,

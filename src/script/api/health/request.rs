@@ -121,7 +121,8 @@ mod tests {
 
     #[test]
     fn statuses_are_codes_and_ranges() {
-        let rows: [(&str, Option<&[(u16, u16)]>); 10] = [
+        type Row = (&'static str, Option<&'static [(u16, u16)]>);
+        let rows: [Row; 10] = [
             ("200", Some(&[(200, 200)])),
             ("200,204,300-399", Some(&[(200, 200), (204, 204), (300, 399)])),
             (" 300-399 , 204 ", Some(&[(204, 204), (300, 399)])),

@@ -134,7 +134,7 @@ fn read_item(item: &Item, template: &Template) -> Result<Target, CallError> {
         Answer::Address(address) => Some(*address),
         Answer::Text(_) => probe.address(),
     };
-    let place = address.unwrap_or(Ipv4Addr::UNSPECIFIED.into());
+    let place = address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
     Ok(Target { answer, place, weight, kind: template.kind(&probe)? })
 }
 
