@@ -230,7 +230,7 @@ fn bodies_without_end_fill_no_memory() {
 const MANY: [(&str, &str); 2] = [
     (
         "lua/lib/many.lua",
-        "all = table.create(100000, '127.0.0.1')\nmost = {}\n\
+        "all, most = {}, {}\nfor i = 1, 100000 do all[i] = '127.0.0.1' end\n\
          for i = 0, 999 do most[i + 1] = '127.1.' .. i // 250 .. '.' .. i % 250 end\n",
     ),
     (
