@@ -29,7 +29,9 @@ impl Rig {
 
     /// Says what is known of the target whose address ends so.
     fn know(&self, last: u8, state: State) {
-        self.table.slot(&Check::new(Kind::tcp(([192, 0, 2, last], 80).into()))).set(state.into());
+        let kind = Kind::tcp(([192, 0, 2, last], 80).into());
+        let check = Check { reach: Arc::clone(Policy::default().reach()), ..Check::new(kind) };
+        self.table.slot(&check).set(state.into());
     }
 
     /// Has operators say this and nothing else; of several lines each is followed by a semicolon.
