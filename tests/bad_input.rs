@@ -134,7 +134,7 @@ fn start(targets: &[Target], certificates: &Certificates, resolver: &Resolver) -
     resolver.reply("silent.example. AAAA", Resolved::Hold);
     resolver.reply("metadata.example. A", Resolved::a("metadata.example.", 60, [169, 254, 169, 254]));
     let (roots, servers) = (certificates.roots.clone(), vec![resolver.address]);
-    let prober = Arc::new(Prober::new(Settings { roots, servers, ..Settings::default() }));
+    let prober = Arc::new(Prober::new(Settings { roots, servers }));
     Rig::start("health.jitter = \"0%\"", &zone(targets), move |slot: Arc<Slot>| {
         let prober = Arc::clone(&prober);
         async move { prober.probe(slot.check()).await }

@@ -811,7 +811,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_paused_check_is_not_probed_and_keeps_its_state_and_its_beat() {
         let rig = Rig::start();
-        let slot = rig.table.slot(&check(1));
+        let claims = rig.table.claim(named([check(1)]));
+        let slot = &claims.slots()[0];
         probed(&rig, 1, 2).await;
         let beat = rig.fake.starts(1)[1];
         rig.pause("*:1");
@@ -1065,9 +1066,10 @@ mod tests {
         let rig = Rig::start_with(1, future::pending());
         rig.fake.tell(1, Behaviour::Fails);
         rig.fake.tell(2, Behaviour::Takes(Duration::from_secs(7)));
-        rig.table.slot(&check(1));
+        let once = |port| Check { interval: Some(INTERVAL_MAX), ..check(port) };
+        rig.table.slot(&once(1));
         rig.table.slot(&check(2));
-        rig.table.slot(&check(3));
+        rig.table.slot(&once(3));
         pass(1).await;
         let counted = "probes_started=2 probes_passed=0 probes_failed=1 probes_flips=1 probes_overran=0 \
                        probes_under_way=1 probes_waiting=1 probes_failed_refused=1 probes_late_1ms=2";
@@ -1149,14 +1151,17 @@ mod tests {
             Verdict::Pass { weight: Some(9) },
         ]);
         let next = move |_| future::ready(verdicts.lock().unwrap().pop().unwrap_or(Verdict::Fail(Reason::Refused)));
-        let _checker = Checker::spawn(Arc::clone(&table), settings, parts(next, &table), future::pending());
-        let slot = table.slot(&check(1));
-        let mut readings = Vec::new();
-        for _ in 0..3 {
-            pass(1).await;
-            readings.push((slot.state(), slot.read().weight));
-            pass(4).await;
-        }
+        let readings = Arc::new(Mutex::new(Vec::new()));
+        let read = Arc::clone(&readings);
+        let observe = move |Outcome { slot, .. }: &Outcome| {
+            read.lock().unwrap().push((slot.state(), slot.read().weight));
+        };
+        let Parts { probe, clock, counters, .. } = parts(next, &table);
+        let parts = Parts { probe, clock, observe, counters };
+        let _checker = Checker::spawn(Arc::clone(&table), settings, parts, future::pending());
+        table.slot(&check(1));
+        pass(11).await;
+        let readings = readings.lock().unwrap()[..3].to_vec();
         assert_eq!(readings, [(State::Up, Some(9)), (State::Up, Some(7)), (State::Down, Some(7))]);
     }
 }

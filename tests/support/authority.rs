@@ -27,6 +27,12 @@ pub(crate) struct Authority {
     responder: Responder,
 }
 
+/// Whether anything is known of targets. Where nothing ever is, that is not to cap the TTLs a test looks at.
+enum Probed {
+    Never,
+    ByTest,
+}
+
 impl Authority {
     /// Serves zones, each an apex and the text of its file, under the text of a configuration.
     ///
@@ -51,7 +57,7 @@ impl Authority {
         library: &[&str],
         zones: impl IntoIterator<Item = (&'t str, &'t str)>,
     ) -> Self {
-        Self::with_table(config, databases, library, &Arc::new(Table::new(16)), zones)
+        Self::build(config, databases, library, &Arc::new(Table::new(16)), Probed::Never, zones)
     }
 
     /// As [`Authority::with_library`], over a table of targets that a test has probed.
@@ -60,6 +66,17 @@ impl Authority {
         databases: &[Mmdb],
         library: &[&str],
         table: &Arc<Table>,
+        zones: impl IntoIterator<Item = (&'t str, &'t str)>,
+    ) -> Self {
+        Self::build(config, databases, library, table, Probed::ByTest, zones)
+    }
+
+    fn build<'t>(
+        config: &str,
+        databases: &[Mmdb],
+        library: &[&str],
+        table: &Arc<Table>,
+        probed: Probed,
         zones: impl IntoIterator<Item = (&'t str, &'t str)>,
     ) -> Self {
         let config = match Config::parse(Some((Path::new("perigee.toml"), config)), []) {
@@ -75,7 +92,10 @@ impl Authority {
             }),
             limits: Limits { udp_payload_max: config.server.udp_payload_max, client_subnet: config.edns.client_subnet },
             any_to_tcp: config.server.any_to_tcp,
-            ttl_min_of_state: config.health.ttl_from_state.then_some(config.health.ttl_min),
+            ttl_min_of_state: match probed {
+                Probed::Never => None,
+                Probed::ByTest => config.health.ttl_from_state.then_some(config.health.ttl_min),
+            },
         };
         // A clock that stands still never ends a run: how fast the machine is decides no test.
         let read =
