@@ -4,7 +4,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use tikv_jemallocator::Jemalloc;
 use perigee::commands::{check, health, overrides, serve};
+
+/// Gives memory that a burst has used back for other use, where the system's keeps it to the thread that had it.
+#[global_allocator]
+static ALLOCATOR: Jemalloc = Jemalloc;
 
 /// An authoritative DNS server whose records can be small Lua scripts.
 #[derive(Parser)]
