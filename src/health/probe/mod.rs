@@ -25,7 +25,7 @@ use std::sync::Arc;
 
 use rand::TryRng;
 use rand::rngs::SysRng;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::time;
 
 use self::connect::Terms;
@@ -60,16 +60,14 @@ pub struct Prober {
     patterns: Patterns,
     kept: Kept,
     files: watch::Receiver<Arc<Files>>,
-    /// Turns to run a command.
-    turns: Semaphore,
 }
 
 impl Prober {
     /// Makes a prober; reads the system's root certificates.
     pub fn new(settings: Settings) -> Self {
         let (trust, names) = (Trust::new(settings.roots), Names::new(settings.servers));
-        let (files, turns) = (watch::channel(Arc::default()).1, Semaphore::new(exec::COMMANDS_MAX));
-        Self { trust, names, patterns: Patterns::default(), kept: Kept::default(), files, turns }
+        let files = watch::channel(Arc::default()).1;
+        Self { trust, names, patterns: Patterns::default(), kept: Kept::default(), files }
     }
 
     /// The same, with what files of states say.
@@ -87,11 +85,6 @@ impl Prober {
             // A connection that is there at the first look would still pass.
             return Verdict::Fail(Reason::TimedOut(check.timeout));
         }
-        // A command that waits for others has not failed yet: its time begins when it is run.
-        let _turn = match check.kind {
-            Kind::Exec { .. } => self.turns.acquire().await.ok(),
-            _ => None,
-        };
         let terms = Terms::of(check);
         match time::timeout_at(terms.deadline, self.carry_out(&check.kind, &terms)).await {
             Ok(Ok(weight)) => Verdict::Pass { weight },
