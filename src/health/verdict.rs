@@ -132,7 +132,8 @@ impl Reason {
 /// Cuts a text at [`TEXT_OCTETS_MAX`], between characters, and lets go of its rest.
 fn cut(text: &mut String) {
     if text.len() > TEXT_OCTETS_MAX {
-        text.truncate(text.floor_char_boundary(TEXT_OCTETS_MAX));
+        let end = (0..=TEXT_OCTETS_MAX).rev().find(|at| text.is_char_boundary(*at));
+        text.truncate(end.unwrap_or_default());
         text.push('…');
         text.shrink_to_fit();
     }
