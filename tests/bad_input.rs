@@ -168,7 +168,7 @@ async fn all_are_well(rig: &mut Rig) {
         if can_be_well.iter().all(|line| line.contains(" passed        up   127.0.0.1")) {
             return;
         }
-        rig.probe_all();
+        rig.probe_all().await;
         lines = round(rig).await;
     }
     panic!("some do not come back: {lines:#?}");
@@ -188,12 +188,12 @@ async fn each_fault_has_its_verdict_and_each_target_comes_back() {
         for (target, (.., fault)) in targets.iter_mut().zip(FAULTS) {
             target.turn(*fault).await;
         }
-        rig.probe_all();
+        rig.probe_all().await;
         rounds.push(round(&mut rig).await);
         for target in &mut targets {
             target.turn(Fault::None).await;
         }
-        rig.probe_all();
+        rig.probe_all().await;
         all_are_well(&mut rig).await;
     }
     assert_eq!(rounds[0], rounds[1]);

@@ -84,14 +84,14 @@ fn every_key_is_set_by_its_file_and_by_its_variable() {
         ("lua.scope", r#""source""#, "source"),
         ("health.interval", "2", "2s"),
         ("health.jitter", r#""10%""#, "10%"),
-        ("health.ttl-from-state", "false", "false"),
-        ("health.ttl-min", r#""2s""#, "2s"),
+        ("health.concurrency", "9", "9"),
+        ("health.checks-max", "10", "10"),
         ("health.forget", r#""1h30m""#, "1h30m"),
         ("health.warmup", "0", "0"),
-        ("health.concurrency", "9", "9"),
+        ("health.ttl-from-state", "false", "false"),
+        ("health.ttl-min", r#""2s""#, "2s"),
         ("health.ca-file", r#""/etc/roots.pem""#, "/etc/roots.pem"),
         ("health.file-dir", r#""/srv/states""#, "/srv/states"),
-        ("health.checks-max", "10", "10"),
         ("health.overrides-file", r#""/srv/overrides""#, "/srv/overrides"),
         ("health.state-file", r#""/srv/state""#, "/srv/state"),
         ("health.state-age-max", r#""1h""#, "1h"),
@@ -249,7 +249,7 @@ lua = 1
     etc/perigee.toml:15:14: error: `health.checks-max` cannot be a number that large
       help: choose 1 to 10000000
     etc/perigee.toml:16:1: error: `health` has no key `frobnicate`
-      help: the keys here are `interval`, `jitter`, `ttl-from-state`, `ttl-min`, `forget`, `warmup`, `concurrency`, `ca-file`, `file-dir`, `checks-max`, `overrides-file`, `state-file`, `state-age-max`, `webhook`, `webhook-token`, `webhook-timeout`, `webhook-queue-max`
+      help: the keys here are `interval`, `jitter`, `concurrency`, `checks-max`, `forget`, `warmup`, `ttl-from-state`, `ttl-min`, `ca-file`, `file-dir`, `overrides-file`, `state-file`, `state-age-max`, `webhook`, `webhook-token`, `webhook-timeout`, `webhook-queue-max`
     etc/perigee.toml:18:16: error: `lua.memory-limit` cannot be `8MB`
       help: write a size as `8MiB`, `64KiB` or a number of octets
     etc/perigee.toml:19:9: error: `lua.scope` cannot be `sauce`

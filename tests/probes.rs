@@ -662,26 +662,6 @@ async fn a_command_ends_with_its_time_and_takes_along_what_it_started() {
 }
 
 #[tokio::test]
-async fn a_command_that_waits_for_its_turn_has_all_its_time() {
-    let prober = Arc::new(Prober::new(Settings::default()));
-    let slow: Vec<_> = (0..16)
-        .map(|_| {
-            let prober = Arc::clone(&prober);
-            tokio::spawn(async move { said(prober.probe(&check(shell("sleep 1000"), Duration::from_secs(2))).await) })
-        })
-        .collect();
-    // All of them are begun before this is.
-    tokio::task::yield_now().await;
-    // Less than the others take: counted from now on, its time would be over before its turn comes.
-    let last = prober.probe(&check(shell("exit 0"), Duration::from_millis(1500))).await;
-    assert_eq!(said(last), "up");
-    assert!(slow.iter().any(JoinHandle::is_finished));
-    for slow in slow {
-        assert_eq!(slow.await.unwrap(), "timed out after 2s");
-    }
-}
-
-#[tokio::test]
 async fn a_file_of_states_says_who_is_up() {
     let states = |text: &str| Arc::new(States::read(text.as_bytes(), |fault| panic!("{fault:?}")));
     let files: Files = [("web".into(), states("a => up\nb => up 7\n2001:db8::1 => down"))].into();

@@ -53,10 +53,13 @@ impl StateFiles {
                     continue;
                 }
                 tracing::info!(files = after.len(), changed = names.len(), "states taken up");
-                checker.probe_now(move |check: &Check| match &check.kind {
+                let goes_by_it = move |check: &Check| match &check.kind {
                     Kind::File { file, .. } => names.contains(&**file),
-                    _ => false,
-                });
+                    Kind::Tcp { .. } | Kind::Tls { .. } | Kind::Http { .. } | Kind::Icmp(_) => false,
+                    Kind::Dns { .. } | Kind::Grpc { .. } | Kind::Exec { .. } => false,
+                    Kind::Fixed { .. } | Kind::Unusable { .. } => false,
+                };
+                checker.probe_now(goes_by_it).await;
             }
         };
         tokio::join!(source.watch(interval, sender, reload), taking_up);

@@ -2,15 +2,18 @@
 //!
 //! Read [`run`] for the life of the process and `Stage` for the way of a zone from its file to the workers:
 //! `candidate.rs` makes it of its text, its checks are claimed and probed, and only then it goes live. `library.rs`
-//! reads the Lua that all records share, `places.rs` the databases of places, `extfile.rs` the files of states, `roots.rs`
-//! the certificates that checks verify by, `capability.rs` checks what their zones may call, and `hook.rs` tells of flips.
-//! `desk.rs` has in force what operators say, whose file `overrides.rs` reads and changes; `keeper.rs` keeps states over
-//! restarts; and both have `replace.rs` write.
+//! reads the Lua that all records share, `places.rs` the databases of places, `roots.rs` the certificates that checks verify
+//! by, and `capability.rs` checks what their zones may call.
+//!
+//! `health.rs` has the checker and what stands beside it: `extfile.rs` reads the files of states, `hook.rs` tells of flips,
+//! `desk.rs` has in force what operators say, whose file `overrides.rs` reads and changes, and `keeper.rs` keeps states over
+//! restarts; the last two have `replace.rs` write.
 
 pub mod candidate;
 pub mod capability;
 pub mod desk;
 mod extfile;
+mod health;
 pub mod hook;
 pub mod keeper;
 pub mod library;
@@ -27,7 +30,6 @@ use std::time::{Duration, Instant, SystemTime};
 
 use rand::TryRng;
 use rand::rngs::SysRng;
-use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
@@ -38,24 +40,19 @@ use crate::diagnostic::{Diagnostic, Severity};
 use crate::dns::Name;
 use crate::dns::wire::Limits;
 use crate::geo::Databases;
-use crate::health::checker::{Checker, Outcome, Parts, Settings as CheckerSettings};
-use crate::health::events;
-use crate::health::probe::{self, Prober};
+use crate::health::checker::Checker;
+use crate::health::probe;
 use crate::health::table::{Claims, Table};
-use crate::health::webhook::Queue;
 use crate::metrics;
 use crate::networks::Maps;
 use crate::resolve::upstream::Upstream;
 use crate::resolve::{Reason, Verdict, asker, table as names};
 use crate::script::{Library, Programs, Setup, Surroundings, Vm};
 use crate::server::{self, Clock, Workers};
-use crate::source::{Event, FileSource, MapSource, Watched};
+use crate::source::{Event, FileSource, MapSource};
 use crate::zone::{Zone, ZoneSet};
 use candidate::Candidate;
-use desk::Desk;
-use extfile::StateFiles;
-use hook::Hook;
-use keeper::Keeper;
+use health::Health;
 use places::{Places, Renewed};
 
 /// How much the clock that scripts are held against may be late.
@@ -93,43 +90,32 @@ async fn serve(
 ) -> Result<(), Vec<Diagnostic>> {
     let mut signals = Signals::new().map_err(system("cannot listen for signals"))?;
     log_diagnostics(listeners.warnings());
-    let table = Arc::new(Table::new(config.health.checks_max));
     let stopping = Arc::new(Notify::new());
     let clock = Clock::start();
-    let probed = Arc::new(metrics::Health::default());
-    let hook = Hook::start(config, probes.roots.clone(), &stopping)?;
-    let states = StateFiles::read(config).await;
-    let standing = Standing::open(config, &table).await;
-    let prober = Prober::new(probes).with_files(states.said());
-    let told = (hook.queue(), standing.keeper.clone());
-    let checker = Arc::new(start_checker(config, (prober, &table), told, clock, &stopping, &probed)?);
+    let mut health = Health::open(config, probes, clock, &stopping).await?;
     let names = start_asker(config, clock, &stopping);
-    let (sources, mut stage) = read_all(config, &library, (places, names, states), &table, clock).await;
+    let (sources, mut stage) = read_all(config, &library, (places, names), health.table(), clock).await;
     tokio::select! {
-        () = warm_all(&mut stage, &checker) => {}
+        () = warm_all(&mut stage, health.checker()) => {}
         () = signals.stop() => return Ok(()),
     }
 
     let (publish, world) = watch::channel(stage.world());
     let addresses = listeners.addresses().to_vec();
-    let factory = worker_factory(config, library, table, world)?;
+    let factory = worker_factory(config, library, health.table().clone(), world)?;
     let workers = server::start(listeners, settings(config), clock, factory);
     let workers = workers.map_err(|error| vec![Diagnostic::error(None, error.to_string())])?;
     tracing::info!(?addresses, zones = stage.live.len(), checks = stage.table.len(), "serving");
 
-    let count = || workers.counters().snapshot().and(probed.snapshot());
-    let keeper = standing.keeper.clone();
-    keep_up(stage, (sources, standing), &publish, &checker, (&workers, &count), &mut signals).await;
+    health.follow(config);
+    keep_up(stage, sources, &publish, &health, &workers, &mut signals).await;
 
-    tracing::info!(counters = %count(), "stopping");
+    tracing::info!(counters = %counted(&workers, &health), "stopping");
     workers.stop().request();
     stopping.notify_waiters();
-    if let Some(keeper) = keeper {
-        blocking(move || keeper.save()).await;
-    }
-    let joined = tokio::task::spawn_blocking(move || workers.join()).await;
-    let joined = joined.expect("joining threads does not panic, and nothing stops the runtime meanwhile");
-    hook.ended().await;
+    let joining = tokio::task::spawn_blocking(move || workers.join());
+    health.ended().await;
+    let joined = joining.await.expect("joining threads does not panic, and nothing stops the runtime meanwhile");
     joined.map_err(|error| vec![Diagnostic::error(None, error.to_string())])
 }
 
@@ -138,44 +124,13 @@ struct Sources {
     zones: FileSource<Candidate>,
     places: Places,
     maps: MapSource,
-    states: StateFiles,
-}
-
-/// What stands beside the probes: what operators say, and what is kept for the next start.
-struct Standing {
-    desk: Option<(Arc<Desk>, Watched)>,
-    keeper: Option<Arc<Keeper>>,
-}
-
-impl Standing {
-    /// Takes up what an earlier process knew and what operators say, before any check is known.
-    async fn open(config: &Config, table: &Arc<Table>) -> Self {
-        let (health, look, table) = (config.health.clone(), config.zones.reload_interval, Arc::clone(table));
-        blocking(move || {
-            let keeper = keeper::open(&health, &table);
-            let is_set = !health.overrides_file.as_os_str().is_empty();
-            let desk = is_set.then(|| desk::open(health.overrides_file, table, look));
-            Self { desk, keeper }
-        })
-        .await
-    }
-
-    /// Starts what follows them. `reload` asks for the overrides to be read again.
-    fn keep_up(self, tasks: &mut JoinSet<()>, reload: Arc<Notify>) {
-        if let Some((desk, watched)) = self.desk {
-            tasks.spawn(desk.keep_up(watched, reload));
-        }
-        if let Some(keeper) = self.keeper {
-            tasks.spawn(keeper.keep_up());
-        }
-    }
 }
 
 /// Reads every map and zone there is and claims their checks; the sources are ready to be watched.
 async fn read_all<'c>(
     config: &'c Config,
     library: &Arc<Library>,
-    (places, names, states): (Places, Arc<names::Table>, StateFiles),
+    (places, names): (Places, Arc<names::Table>),
     table: &Arc<Table>,
     clock: Clock,
 ) -> (Sources, Stage<'c>) {
@@ -206,7 +161,7 @@ async fn read_all<'c>(
             stage.accept(claimed);
         }
     }
-    (Sources { zones, places, maps, states }, stage)
+    (Sources { zones, places, maps }, stage)
 }
 
 /// Reads files on a thread made for blocking.
@@ -229,24 +184,21 @@ async fn warm_all(stage: &mut Stage<'_>, checker: &Checker) {
 /// Publishes what changes, until a signal or a worker's failure says stop.
 async fn keep_up(
     mut stage: Stage<'_>,
-    (sources, standing): (Sources, Standing),
+    Sources { zones, places, maps }: Sources,
     publish: &watch::Sender<Arc<World>>,
-    checker: &Arc<Checker>,
-    (workers, count): (&Workers, &dyn Fn() -> metrics::Snapshot),
+    health: &Health,
+    workers: &Workers,
     signals: &mut Signals,
 ) {
     let (events_in, mut events) = mpsc::channel(SOURCE_EVENTS_MAX);
     let (ready_in, mut ready) = mpsc::channel(SOURCE_EVENTS_MAX);
     let (maps_in, mut maps_changed) = mpsc::channel(1);
     let (renewed_in, mut renewed) = mpsc::channel(1);
-    let [reload, reread, reopen, renew, rehear] = std::array::from_fn(|_| Arc::new(Notify::new()));
-    let Sources { zones, places, maps, states } = sources;
+    let [reload, reread, reopen] = std::array::from_fn(|_| Arc::new(Notify::new()));
     let mut watching = JoinSet::new();
     watching.spawn(zones.watch(events_in, reload.clone()));
     watching.spawn(maps.watch(stage.config.zones.reload_interval, maps_in, reread.clone()));
     watching.spawn(places.keep_up(renewed_in, reopen.clone()));
-    watching.spawn(states.keep_up(stage.config.zones.reload_interval, checker.clone(), renew.clone()));
-    standing.keep_up(&mut watching, rehear.clone());
     let stop = workers.stop();
     let mut retired = Retired::default();
     loop {
@@ -259,7 +211,7 @@ async fn keep_up(
                     }
                 }
                 event => if let Some(claimed) = stage.take(event) {
-                    tokio::spawn(warm(claimed, checker.clone(), stage.config.health.warmup, ready_in.clone()));
+                    tokio::spawn(warm(claimed, health.checker().clone(), stage.config.health.warmup, ready_in.clone()));
                 },
             },
             Some(claimed) = ready.recv() => {
@@ -292,14 +244,18 @@ async fn keep_up(
                     reread.notify_one();
                     reload.notify_one();
                     reopen.notify_one();
-                    renew.notify_one();
-                    rehear.notify_one();
+                    health.reload();
                 }
-                Order::Count => tracing::info!(counters = %count(), "counted so far"),
+                Order::Count => tracing::info!(counters = %counted(workers, health), "counted so far"),
             },
             () = stop.requested() => return,
         }
     }
+}
+
+/// All counters there are.
+fn counted(workers: &Workers, health: &Health) -> metrics::Snapshot {
+    workers.counters().snapshot().and(health.counted())
 }
 
 /// The zones on their way to the workers, and those that are there.
@@ -499,50 +455,6 @@ fn start_asker(config: &Config, clock: Clock, stopping: &Arc<Notify>) -> Arc<nam
     let stopped = async move { stopping.notified().await };
     asker::spawn(table.clone(), ask, move || clock.now().monotonic, stopped);
     table
-}
-
-/// Starts the checker, on a thread of its own: it is to be on time while zones are taken in, and however many probes end.
-fn start_checker(
-    config: &Config,
-    (prober, table): (Prober, &Arc<Table>),
-    (queue, keeper): (Option<Arc<Queue>>, Option<Arc<Keeper>>),
-    clock: Clock,
-    stopping: &Arc<Notify>,
-    counters: &Arc<metrics::Health>,
-) -> Result<Checker, Vec<Diagnostic>> {
-    let thread = health_thread(stopping).map_err(system("cannot start"))?;
-    let _on_that = thread.enter();
-    let settings = CheckerSettings {
-        interval: config.health.interval,
-        jitter: config.health.jitter,
-        forget: config.health.forget,
-        concurrency: config.health.concurrency,
-    };
-    let prober = Arc::new(prober);
-    let probe = move |slot: Arc<crate::health::table::Slot>| {
-        let prober = prober.clone();
-        async move { prober.probe(slot.check()).await }
-    };
-    let told = table.clone();
-    let observe = move |outcome: &Outcome| {
-        if let (Some(keeper), Some(_)) = (&keeper, outcome.flip) {
-            keeper.note_flip();
-        }
-        let Some(event) = events::log(outcome, &told) else { return };
-        queue.iter().for_each(|queue| queue.tell(&event));
-    };
-    let stopping = stopping.clone();
-    let parts = Parts { probe, clock: move || clock.now(), observe, counters: counters.clone() };
-    Ok(Checker::spawn(table.clone(), settings, parts, async move { stopping.notified().await }))
-}
-
-/// Starts a thread that carries out tasks until the server stops.
-fn health_thread(stopping: &Arc<Notify>) -> io::Result<Handle> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let (handle, stopping) = (runtime.handle().clone(), stopping.clone());
-    let work = move || runtime.block_on(stopping.notified());
-    std::thread::Builder::new().name("health".to_owned()).spawn(work)?;
-    Ok(handle)
 }
 
 fn settings(config: &Config) -> server::Settings {

@@ -17,6 +17,11 @@ use crate::dns::{Name, Rcode, Rtype};
 /// How long a probe may take when nobody says.
 pub const TIMEOUT_DEFAULT: Duration = Duration::from_secs(2);
 
+/// How many octets the texts of a check may have together.
+///
+/// A script may make each of them of a query, and the table holds a hundred thousand by default.
+pub const TEXTS_OCTETS_MAX: usize = 8 << 10;
+
 /// What to probe, and when its verdicts count.
 ///
 /// Equal checks share one slot and one series of probes, so this holds exactly what a probe or its schedule
@@ -43,6 +48,11 @@ impl Check {
         let (source, interval) = (None, None);
         let (thresholds, reach) = (Thresholds::default(), Arc::default());
         Self { kind, source, timeout: TIMEOUT_DEFAULT, interval, thresholds, reach }
+    }
+
+    /// How many octets its texts have together; scripts must not make one of more than [`TEXTS_OCTETS_MAX`].
+    pub fn texts_octets(&self) -> usize {
+        self.kind.texts_octets()
     }
 
     /// The address probed; `None` if it is not known before a name is resolved, or there is none.
@@ -234,6 +244,26 @@ impl Kind {
         }
     }
 
+    /// How many octets its texts have together.
+    fn texts_octets(&self) -> usize {
+        let host = |host: &Host| match host {
+            Host::Address(_) => 0,
+            Host::Name(name) => name.len(),
+        };
+        match self {
+            Self::Tcp { target, dialogue } => host(&target.host) + dialogue.as_ref().map_or(0, |it| it.texts_octets()),
+            Self::Tls { target, handshake } => host(&target.host) + handshake.texts_octets(),
+            Self::Http { address, request } => address.as_ref().map_or(0, host) + request.texts_octets(),
+            Self::Icmp(target) => host(target),
+            Self::Dns { target, query } => host(&target.host) + query.answer.as_ref().map_or(0, |it| it.0.len()),
+            Self::Grpc { target, call } => host(&target.host) + call.texts_octets(),
+            Self::File { file, entry } => file.len() + entry.len(),
+            Self::Exec { command, .. } => command.iter().map(|part| part.len()).sum(),
+            Self::Fixed { .. } => 0,
+            Self::Unusable { why, .. } => why.len(),
+        }
+    }
+
     /// The regular expressions it goes by.
     pub fn patterns(&self) -> Vec<&Pattern> {
         match self {
@@ -295,6 +325,13 @@ pub struct Dialogue {
     pub tls: Option<Handshake>,
 }
 
+impl Dialogue {
+    fn texts_octets(&self) -> usize {
+        let expect = self.expect.as_ref().map_or(0, |pattern| pattern.0.len());
+        self.send.len() + expect + self.tls.as_ref().map_or(0, Handshake::texts_octets)
+    }
+}
+
 /// What is asked of a TLS handshake.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Handshake {
@@ -353,6 +390,29 @@ impl Http {
             keepalive: false,
             weight: None,
         }
+    }
+}
+
+impl Http {
+    fn texts_octets(&self) -> usize {
+        let texts = [Some(&self.url), Some(&self.method), self.stringmatch.as_ref(), self.useragent.as_ref()];
+        let texts: usize = texts.into_iter().flatten().map(String::len).sum();
+        let patterns: usize = [&self.regex, &self.weight].into_iter().flatten().map(|pattern| pattern.0.len()).sum();
+        let headers: usize = self.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
+        texts + patterns + headers + size_of_val(&*self.statuses) + self.handshake.texts_octets()
+    }
+}
+
+impl Handshake {
+    fn texts_octets(&self) -> usize {
+        self.server_name.as_ref().map_or(0, String::len)
+    }
+}
+
+impl Grpc {
+    fn texts_octets(&self) -> usize {
+        let tls = self.tls.as_ref().map_or(0, Handshake::texts_octets);
+        self.service.len() + self.authority.as_ref().map_or(0, String::len) + tls
     }
 }
 

@@ -16,7 +16,7 @@ use tokio::time::{self, Instant};
 
 use super::hysteresis::{self, Flip};
 use super::table::{Reading, Slot, Table};
-use super::{Check, Reason, Verdict};
+use super::{Check, Kind, Reason, Verdict};
 use crate::dns::Now;
 use crate::metrics::Health as Counters;
 
@@ -35,6 +35,12 @@ const JITTER_MAX: f64 = 0.5;
 
 /// How many turns that nobody waits for any more are let stand before they are looked for.
 const TURNS_STALE_MAX: usize = 1024;
+
+/// How many commands run at once, over all zones; others wait. Each is a process, and may be a heavy one.
+const COMMANDS_MAX: usize = 16;
+
+/// How many wishes may wait to be heard before whoever has another waits too.
+const WISHES_MAX: usize = 16;
 
 /// A probe that has ended, or its task.
 type Ended = Result<(task::Id, Verdict), JoinError>;
@@ -85,7 +91,7 @@ pub struct Parts<P, C, O> {
 /// Dropping this handle leaves it running; the `shutdown` it was given ends it.
 pub struct Checker {
     first_verdicts: Arc<Notify>,
-    wishes: mpsc::UnboundedSender<Wish>,
+    wishes: mpsc::Sender<Wish>,
     task: JoinHandle<()>,
 }
 
@@ -106,7 +112,7 @@ impl Checker {
         C: Fn() -> Now + Send + 'static,
         O: FnMut(&Outcome) + Send + 'static,
     {
-        let (wishes, wished) = mpsc::unbounded_channel();
+        let (wishes, wished) = mpsc::channel(WISHES_MAX);
         let schedule = Schedule::new(settings, parts);
         let first_verdicts = Arc::clone(&schedule.first_verdicts);
         Self { first_verdicts, wishes, task: tokio::spawn(run(table, schedule, wished, shutdown)) }
@@ -130,10 +136,11 @@ impl Checker {
 
     /// Has the checks probed at once that `which` picks, beside the probes that are due by their beat.
     ///
-    /// One that is being probed is probed again right after; one that is paused is not probed.
-    pub fn probe_now(&self, which: impl Fn(&Check) -> bool + Send + 'static) {
+    /// One that is being probed is probed again right after; one that is paused is not probed. Waits while too many
+    /// others have asked for the same.
+    pub async fn probe_now(&self, which: impl Fn(&Check) -> bool + Send + 'static) {
         // Who is not there any more needs no probes.
-        let _ = self.wishes.send(Box::new(which));
+        let _ = self.wishes.send(Box::new(which)).await;
     }
 
     /// Waits until the checker has ended, which `shutdown` makes it do.
@@ -160,7 +167,7 @@ impl Checker {
 async fn run<P, F, C, O>(
     table: Arc<Table>,
     mut schedule: Schedule<P, C, O>,
-    mut wishes: mpsc::UnboundedReceiver<Wish>,
+    mut wishes: mpsc::Receiver<Wish>,
     shutdown: impl Future<Output = ()>,
 ) where
     P: Fn(Arc<Slot>) -> F,
@@ -220,6 +227,10 @@ struct Schedule<P, C, O> {
     due: BinaryHeap<Reverse<Turn>>,
     /// Watches whose turn has come and that wait for another's probe to end.
     waiting: VecDeque<usize>,
+    /// Those of them that wait for a command to end. They are not in the way of others.
+    waiting_commands: VecDeque<usize>,
+    /// How many commands run.
+    commands: usize,
     /// Watches that were paused when their turn came, and the number of that turn.
     paused: Vec<(usize, u64)>,
     probes: JoinSet<Verdict>,
@@ -257,6 +268,11 @@ impl Watch {
         Self { slot, beat: now, turn, started, is_waiting, is_extra, again: false, is_spread: false }
     }
 
+    /// Whether its probe is a command.
+    fn is_command(&self) -> bool {
+        matches!(self.slot.check().kind, Kind::Exec { .. })
+    }
+
     /// Whether it can go with its slot: nothing of it is under way.
     fn is_over(&self) -> bool {
         self.slot.is_retired() && self.started.is_none()
@@ -280,6 +296,8 @@ where
             watches: Slab::new(),
             due: BinaryHeap::new(),
             waiting: VecDeque::new(),
+            waiting_commands: VecDeque::new(),
+            commands: 0,
             paused: Vec::new(),
             probes: JoinSet::new(),
             under_way: HashMap::new(),
@@ -324,7 +342,7 @@ where
     /// Starts probes of those that wait, first come, first served.
     fn start_waiting(&mut self) {
         while self.under_way.len() < self.settings.concurrency.max(1) {
-            let Some(id) = self.waiting.pop_front() else { break };
+            let Some(id) = self.next_waiting() else { break };
             let watch = &mut self.watches[id];
             watch.is_waiting = false;
             if watch.slot.is_retired() {
@@ -337,13 +355,30 @@ where
         }
         let counters = &self.parts.counters;
         counters.under_way.set(self.under_way.len() as u64);
-        counters.waiting.set(self.waiting.len() as u64);
+        counters.waiting.set((self.waiting.len() + self.waiting_commands.len()) as u64);
+    }
+
+    /// Takes out who has waited longest of those that can start; commands that cannot step aside.
+    fn next_waiting(&mut self) -> Option<usize> {
+        if self.commands < COMMANDS_MAX
+            && let Some(id) = self.waiting_commands.pop_front()
+        {
+            return Some(id);
+        }
+        while let Some(id) = self.waiting.pop_front() {
+            if self.commands < COMMANDS_MAX || !self.watches[id].is_command() {
+                return Some(id);
+            }
+            self.waiting_commands.push_back(id);
+        }
+        None
     }
 
     /// Starts the probe of a watch.
     fn start(&mut self, id: usize) {
         let (watch, now) = (&mut self.watches[id], Instant::now());
         watch.started = Some(now);
+        self.commands += usize::from(watch.is_command());
         self.parts.counters.started.add(1);
         self.parts.counters.late.count(now.saturating_duration_since(watch.turn.1));
         // A task of its own: what probing needs is freed between probes, and a panic costs one verdict.
@@ -369,6 +404,7 @@ where
         let Some(id) = self.under_way.remove(&task) else { return };
         let now = Instant::now();
         let watch = &mut self.watches[id];
+        self.commands -= usize::from(watch.is_command());
         let took = watch.started.take().map_or(Duration::ZERO, |started| now - started);
         let slot = Arc::clone(&watch.slot);
         self.move_beat(id, now);
@@ -475,7 +511,9 @@ where
 
     /// Lets go of what the table has let go of, unless its probe is under way.
     fn drop_retired(&mut self) {
-        self.waiting.retain(|id| !self.watches[*id].is_over());
+        for waiting in [&mut self.waiting, &mut self.waiting_commands] {
+            waiting.retain(|id| !self.watches[*id].is_over());
+        }
         self.watches.retain(|_, watch| !watch.is_over());
     }
 
@@ -490,7 +528,7 @@ where
     ) {
         let (passed, weight, reason) = match verdict {
             Verdict::Pass { weight } => (true, weight, None),
-            Verdict::Fail(reason) => (false, slot.read().weight, Some(reason)),
+            Verdict::Fail(reason) => (false, slot.read().weight, Some(reason.bounded())),
         };
         let (now, thresholds) = ((self.parts.clock)(), slot.check().thresholds);
         let mut last = slot.last();
@@ -522,7 +560,7 @@ mod tests {
     use crate::health::hysteresis::Thresholds;
     use crate::health::overrides::{Action, Override, Overrides, Subject};
     use crate::health::table::Named;
-    use crate::health::{Check, Kind, State, events};
+    use crate::health::{State, events};
 
     const INTERVAL: Duration = Duration::from_secs(5);
     const FORGET: Duration = Duration::from_secs(60);
@@ -783,7 +821,7 @@ mod tests {
         probed(&rig, 1, 2).await;
         time::sleep(Duration::from_secs(2)).await;
         let now = Instant::now();
-        rig.checker.probe_now(|check| check.kind.targets()[0].ends_with(":1"));
+        rig.checker.probe_now(|check| check.kind.targets()[0].ends_with(":1")).await;
         pass(20).await;
         let starts = rig.fake.starts(1);
         assert!(starts[2] - now <= Duration::from_millis(1));
@@ -802,7 +840,9 @@ mod tests {
         rig.fake.tell(1, Behaviour::Takes(Duration::from_secs(1)));
         rig.table.slot(&Check { interval: Some(Duration::from_secs(3600)), ..check(1) });
         time::sleep(Duration::from_millis(500)).await;
-        (0..3).for_each(|_| rig.checker.probe_now(|_| true));
+        for _ in 0..3 {
+            rig.checker.probe_now(|_| true).await;
+        }
         pass(4).await;
         let gaps = rig.fake.gaps(1);
         assert!(gaps.len() == 1 && gaps[0].abs_diff(Duration::from_secs(1)) <= Duration::from_millis(1), "{gaps:?}");
@@ -817,7 +857,7 @@ mod tests {
         let beat = rig.fake.starts(1)[1];
         rig.pause("*:1");
         rig.fake.tell(1, Behaviour::Fails);
-        rig.checker.probe_now(|_| true);
+        rig.checker.probe_now(|_| true).await;
         pass(42).await;
         assert_eq!((rig.fake.starts(1).len(), slot.state()), (2, State::Up));
         let resumed = Instant::now();
@@ -972,6 +1012,42 @@ mod tests {
         // First come, first served.
         let first: Vec<u16> = rig.fake.log.lock().unwrap().starts[..40].iter().map(|(port, _)| *port).collect();
         assert_eq!(first, (0..40).collect::<Vec<_>>());
+    }
+
+    /// Commands that hang are probed by nothing but time here.
+    #[tokio::test(start_paused = true)]
+    async fn commands_that_hang_wait_for_each_other_and_delay_nobody_else() {
+        let (table, started) = (Arc::new(Table::new(1000)), Arc::new(Mutex::new(Vec::new())));
+        let log = Arc::clone(&started);
+        let probe = move |slot: Arc<Slot>| {
+            let is_command = matches!(slot.check().kind, Kind::Exec { .. });
+            log.lock().unwrap().push(is_command);
+            async move {
+                time::sleep(Duration::from_secs(if is_command { 3600 } else { 0 })).await;
+                Verdict::Pass { weight: None }
+            }
+        };
+        let parts = parts(probe, &table);
+        let counters = Arc::clone(&parts.counters);
+        let settings = Settings { interval: INTERVAL, jitter: 0.0, forget: FORGET, concurrency: COMMANDS_MAX + 1 };
+        let _checker = Checker::spawn(Arc::clone(&table), settings, parts, future::pending());
+        let command =
+            |number: usize| Check::new(Kind::Exec { command: [format!("{number}").into()].into(), address: None });
+        let commands: Vec<_> = (0..300).map(|number| Named::from(command(number))).collect();
+        let commands = table.claim(commands);
+        let others = table.claim(named([1, 2, 3].map(check)));
+        pass(60).await;
+        let commands_started = started.lock().unwrap().iter().filter(|is_command| **is_command).count();
+        assert_eq!(commands_started, COMMANDS_MAX);
+        assert_eq!(counters.waiting.get(), 300 - COMMANDS_MAX as u64);
+        assert!(started.lock().unwrap().len() >= COMMANDS_MAX + 3 * 11, "the others keep to their beat");
+        // As the first end the next begin, and those that go leave nothing behind.
+        pass(3600).await;
+        let commands_started = started.lock().unwrap().iter().filter(|is_command| **is_command).count();
+        assert_eq!(commands_started, 2 * COMMANDS_MAX);
+        drop((commands, others));
+        pass(2 * 3600).await;
+        assert_eq!((counters.under_way.get(), counters.waiting.get()), (0, 0));
     }
 
     #[tokio::test(start_paused = true)]

@@ -100,11 +100,12 @@ impl Default for Run {
 impl Run {
     /// How many more verdicts could change the state, if it is wobbling: some speak against it already.
     ///
-    /// `None` for a state that nothing speaks against, and for an unknown one.
+    /// `None` for a state that nothing speaks against, and for an unknown one. At least 1, whatever the thresholds were
+    /// by which the run came to be.
     pub fn verdicts_to_change(&self, thresholds: Thresholds) -> Option<u16> {
         match self.state {
-            State::Up if self.failures > 0 => Some(thresholds.fall.max(1) - self.failures),
-            State::Down if self.passes > 0 => Some(thresholds.rise.max(1) - self.passes),
+            State::Up if self.failures > 0 => Some(thresholds.fall.saturating_sub(self.failures).max(1)),
+            State::Down if self.passes > 0 => Some(thresholds.rise.saturating_sub(self.passes).max(1)),
             State::Up | State::Down | State::Unknown => None,
         }
     }
@@ -135,6 +136,17 @@ mod tests {
             states += &letter(&run);
         }
         states
+    }
+
+    #[test]
+    fn a_run_past_its_thresholds_changes_with_the_next_verdict() {
+        for thresholds in [0, 1, 2, u16::MAX].map(|most| Thresholds { fall: most, rise: most, forgive: most }) {
+            for (state, verdict) in [(State::Up, false), (State::Down, true)] {
+                let mut run = Run { state, failures: u16::MAX, passes: u16::MAX };
+                assert_eq!(run.verdicts_to_change(thresholds), Some(1));
+                assert!(observe(&mut run, verdict, thresholds).is_some());
+            }
+        }
     }
 
     #[test]

@@ -35,13 +35,21 @@ pub struct Table {
     /// How often what operators say has changed.
     generation: AtomicU64,
     slots_max: usize,
+    /// How many of them may be there only because queries ask.
+    asked_max: usize,
     turned_away: AtomicU64,
 }
+
+/// Which part of the table queries cannot fill: of scripts that make a check of what is asked, whoever asks could
+/// otherwise leave no room for the checks of the next zone.
+const KEPT_FOR_ZONES: usize = 4;
 
 /// What the table's lock guards.
 #[derive(Default)]
 struct Inner {
     slots: HashMap<ByCheck, Tenure>,
+    /// How many of them no zone claims.
+    unclaimed: usize,
     /// Slots the checker has not taken yet. Bounded, as every slot is announced once.
     news: Vec<Arc<Slot>>,
     /// Who waits for news.
@@ -67,9 +75,11 @@ struct Tenure {
 }
 
 impl Table {
-    /// Creates an empty table for at most `slots_max` checks.
+    /// Creates an empty table for at most `slots_max` checks, a quarter of them kept for those that zones claim.
     pub fn new(slots_max: usize) -> Self {
-        Self { inner: Mutex::default(), generation: AtomicU64::new(0), slots_max, turned_away: AtomicU64::new(0) }
+        let (generation, turned_away) = (AtomicU64::new(0), AtomicU64::new(0));
+        let asked_max = slots_max - slots_max / KEPT_FOR_ZONES;
+        Self { inner: Mutex::default(), generation, slots_max, asked_max, turned_away }
     }
 
     /// Finds the slot of `check`; at its first sight makes one and announces it to the checker.
@@ -77,7 +87,8 @@ impl Table {
     /// Callers may keep the slot and skip the table next time, until [`Slot::is_retired`]. When the table is full
     /// they get an unlisted slot, retired from the start and never probed, and the table counts it.
     pub fn slot(&self, check: &Check) -> Arc<Slot> {
-        self.lock().slot(check, self.slots_max).unwrap_or_else(|| self.turn_away(check))
+        let has_room = |inner: &Inner| inner.slots.len() < self.slots_max && inner.unclaimed < self.asked_max;
+        self.lock().slot(check, has_room).unwrap_or_else(|| self.turn_away(check))
     }
 
     /// Holds the slots of all `checks` in place for as long as the returned claims live.
@@ -87,12 +98,15 @@ impl Table {
     pub fn claim(self: &Arc<Self>, checks: Vec<Named>) -> Claims {
         let mut inner = self.lock();
         let claim = |Named { check, records }: Named| {
-            let Some(slot) = inner.slot(&check, self.slots_max) else { return (self.turn_away(&check), records) };
-            inner.change(&check, |tenure| {
+            let has_room = |inner: &Inner| inner.slots.len() < self.slots_max;
+            let Some(slot) = inner.slot(&check, has_room) else { return (self.turn_away(&check), records) };
+            let is_first = inner.change(&check, |tenure| {
                 tenure.claims += 1;
                 tenure.until = None;
                 tenure.records.extend(records.iter().cloned());
+                tenure.claims == 1
             });
+            inner.unclaimed -= usize::from(is_first == Some(true));
             (slot, records)
         };
         let (slots, records) = checks.into_iter().map(claim).unzip();
@@ -129,7 +143,9 @@ impl Table {
         drop(inner);
         for slots in slots.chunks(HEARING_AT_ONCE) {
             let mut inner = self.lock();
-            slots.iter().for_each(|slot| inner.change(slot.check(), |_| {}));
+            for slot in slots {
+                inner.change(slot.check(), |_| {});
+            }
         }
     }
 
@@ -190,7 +206,9 @@ impl Table {
             }
             stays
         });
-        before - inner.slots.len()
+        let gone = before - inner.slots.len();
+        inner.unclaimed -= gone;
+        gone
     }
 
     /// How many slots there are.
@@ -221,12 +239,12 @@ impl Table {
 }
 
 impl Inner {
-    /// Finds or makes the slot of `check`; `None` when it is new and the table is full.
-    fn slot(&mut self, check: &Check, slots_max: usize) -> Option<Arc<Slot>> {
+    /// Finds or makes the slot of `check`; `None` when it is new and there is no room.
+    fn slot(&mut self, check: &Check, has_room: impl FnOnce(&Self) -> bool) -> Option<Arc<Slot>> {
         if let Some((ByCheck(slot), _)) = self.slots.get_key_value(check) {
             return Some(Arc::clone(slot));
         }
-        if self.slots.len() >= slots_max {
+        if !has_room(self) {
             return None;
         }
         let slot = Slot::new(check.clone());
@@ -236,6 +254,7 @@ impl Inner {
         let (slot, tenure) = (Arc::new(slot), Tenure::default());
         slot.hear(&self.overrides, &tenure);
         self.slots.insert(ByCheck(Arc::clone(&slot)), tenure);
+        self.unclaimed += 1;
         self.news.push(Arc::clone(&slot));
         if let Some(checker) = self.checker.take() {
             checker.wake();
@@ -260,14 +279,15 @@ impl Inner {
         }
     }
 
-    /// Changes the tenure of a check, if it is in the table, and what operators say of it by that.
-    fn change(&mut self, check: &Check, change: impl FnOnce(&mut Tenure)) {
+    /// Changes the tenure of a check, if it is in the table, and what operators say of it by that; returns what `change`
+    /// does.
+    fn change<T>(&mut self, check: &Check, change: impl FnOnce(&mut Tenure) -> T) -> Option<T> {
         let Self { slots, overrides, .. } = self;
-        let Some((ByCheck(slot), _)) = slots.get_key_value(check) else { return };
-        let slot = Arc::clone(slot);
-        let Some(tenure) = slots.get_mut(check) else { return };
-        change(tenure);
+        let slot = Arc::clone(&slots.get_key_value(check)?.0.0);
+        let tenure = slots.get_mut(check)?;
+        let changed = change(tenure);
         slot.hear(overrides, tenure);
+        Some(changed)
     }
 }
 
@@ -337,7 +357,7 @@ impl Drop for Claims {
         // by now, but that is another's claim.
         let held = self.slots.iter().zip(&self.records).filter(|(slot, _)| !slot.is_retired());
         for (slot, records) in held {
-            inner.change(slot.check(), |tenure| {
+            let is_last = inner.change(slot.check(), |tenure| {
                 tenure.claims -= 1;
                 let mut gone: HashSet<_> = records.iter().map(Arc::as_ptr).collect();
                 tenure.records.retain(|record| !gone.remove(&Arc::as_ptr(record)));
@@ -345,7 +365,9 @@ impl Drop for Claims {
                     tenure.released = true;
                     slot.asked.store(false, Ordering::Relaxed);
                 }
+                tenure.claims == 0
             });
+            inner.unclaimed += usize::from(is_last == Some(true));
         }
     }
 }
@@ -731,6 +753,23 @@ mod tests {
         sweep(&table, 120..=120);
         assert!(slot.is_retired());
         assert!(!Arc::ptr_eq(&slot, &table.slot(&check(1))));
+    }
+
+    #[test]
+    fn queries_leave_room_for_the_checks_of_zones() {
+        let table = table();
+        let asked: Vec<_> = (0..100).map(|number| table.slot(&check(number))).collect();
+        assert_eq!(asked.iter().filter(|slot| !slot.is_retired()).count(), 6);
+        assert_eq!(table.turned_away(), 94);
+        // What a zone claims frees its place among those that are only asked for, until the zone lets go of it.
+        let claims = table.claim(named([check(0), check(0), check(98)]));
+        assert!(claims.slots().iter().all(|slot| !slot.is_retired()));
+        assert!(!table.slot(&check(99)).is_retired() && table.slot(&check(97)).is_retired());
+        drop(claims);
+        assert_eq!((table.len(), table.lock().unclaimed), (8, 8));
+        sweep(&table, 0..=200);
+        assert_eq!((table.len(), table.lock().unclaimed), (0, 0));
+        assert!(!table.slot(&check(97)).is_retired());
     }
 
     #[test]

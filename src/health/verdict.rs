@@ -80,7 +80,25 @@ pub enum Reason {
     Broken,
 }
 
+/// How many octets of a reason are kept. Most texts in it quote what a target said or a zone asked for, either of which
+/// may be long, and it stands in the table until the next probe.
+const TEXT_OCTETS_MAX: usize = 1024;
+
 impl Reason {
+    /// The reason with no text in it longer than an operator reads.
+    #[must_use]
+    pub fn bounded(mut self) -> Self {
+        match &mut self {
+            Self::NotConnected(text) | Self::Unresolved(text) | Self::Tls(text) | Self::Http(text) => cut(text),
+            Self::BodyLacks(text) | Self::NoMatch(text) | Self::Dns(text) | Self::AnswerLacks(text) => cut(text),
+            Self::Grpc(text) | Self::Exit(text) | Self::File(text) | Self::Unusable(text) => cut(text),
+            Self::Refused | Self::Reset | Self::TimedOut(_) | Self::NotAllowed(_) | Self::Expires(_) => {}
+            Self::Status { .. } | Self::Redirects(_) | Self::Closed | Self::Rcode { .. } => {}
+            Self::Fixed | Self::Broken => {}
+        }
+        self
+    }
+
     /// The reason in one word, for those who count and sort.
     pub fn name(&self) -> &'static str {
         match self {
@@ -108,6 +126,16 @@ impl Reason {
             Self::Unusable(_) => "unusable",
             Self::Broken => "broken",
         }
+    }
+}
+
+/// Cuts a text at [`TEXT_OCTETS_MAX`], between characters, and lets go of its rest.
+fn cut(text: &mut String) {
+    if text.len() > TEXT_OCTETS_MAX {
+        let end = (0..=TEXT_OCTETS_MAX).rev().find(|at| text.is_char_boundary(*at));
+        text.truncate(end.unwrap_or_default());
+        text.push('…');
+        text.shrink_to_fit();
     }
 }
 
@@ -162,6 +190,16 @@ impl fmt::Display for Ranges<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_reason_keeps_no_more_than_an_operator_reads() {
+        let long = "ä".repeat(100_000);
+        for make in [Reason::Http, Reason::Grpc, Reason::Exit, Reason::BodyLacks, Reason::Unusable] {
+            let text = make(long.clone()).bounded().to_string();
+            assert!(text.len() < TEXT_OCTETS_MAX + 64 && text.contains("ää…"), "{}", text.len());
+            assert_eq!(make("short".to_owned()).bounded(), make("short".to_owned()));
+        }
+    }
 
     #[test]
     fn a_reason_is_shown_as_an_operator_would_say_it() {

@@ -1,4 +1,5 @@
-//! One question to the configured resolvers; the only file that names hickory-resolver.
+//! One question to the configured resolvers; the only file that names hickory-resolver beside
+//! `health/probe/resolve.rs`.
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -7,7 +7,7 @@ use super::Modules;
 use super::api::{Builtin, builtins};
 use crate::config;
 use crate::dns::NameRef;
-use crate::health::check::Reach;
+use crate::health::check::{Reach, TEXTS_OCTETS_MAX};
 use crate::health::{Check, Kind};
 
 /// What the scripts of one zone may do: shared by its programs, never changed.
@@ -105,6 +105,9 @@ impl Policy {
     /// Of one that has a name to resolve nobody knows yet where it leads: the prober holds what it finds to the reach of
     /// the check.
     pub fn refuses_probe(&self, check: &Check) -> Option<String> {
+        if check.texts_octets() > TEXTS_OCTETS_MAX {
+            return Some(format!("may not make a check whose texts have more than {TEXTS_OCTETS_MAX} octets together"));
+        }
         match &check.kind {
             Kind::Exec { command, .. } => {
                 if let Some(why) = self.refuses_program(command.first().map_or("", AsRef::as_ref)) {

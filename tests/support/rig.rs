@@ -98,10 +98,10 @@ impl Rig {
     }
 
     /// Has every check probed at once.
-    pub(crate) fn probe_all(&mut self) {
+    pub(crate) async fn probe_all(&mut self) {
         // What was probed by its own clock meanwhile is no news.
         self.verdict_times();
-        self.checker.probe_now(|_| true);
+        self.checker.probe_now(|_| true).await;
     }
 
     /// Waits until every check has had another verdict; what each said last, by the check as it is written.

@@ -13,9 +13,6 @@ use tokio::time;
 use super::http::leading_number;
 use crate::health::Reason;
 
-/// How many commands run at once, over all zones; others wait. Each is a process, and may be a heavy one.
-pub(super) const COMMANDS_MAX: usize = 16;
-
 /// How many octets of each output are kept; the rest is read and forgotten.
 const OUTPUT_OCTETS_MAX: usize = 4 << 10;
 
@@ -30,7 +27,7 @@ const PATH_DEFAULT: &str = "/usr/local/bin:/usr/bin:/bin";
 
 /// Runs a command and judges how it ends; returns the weight that its output begins with.
 ///
-/// The caller bounds how long it takes: whoever drops this ends the command and all it has started.
+/// The caller bounds how long it takes, and how many run at once: whoever drops this ends the command and all it has started.
 pub(super) async fn run(command: &[Box<str>]) -> Result<Option<u32>, Reason> {
     let Some((program, arguments)) = command.split_first() else {
         return Err(Reason::Unusable("the command is empty".to_owned()));

@@ -7,13 +7,14 @@ use http::Response;
 use http::header::LOCATION;
 use hyper::body::Incoming;
 use memchr::memmem;
+use tokio::sync::SemaphorePermit;
 use tokio::time::Instant;
 
 use super::connect::Terms;
 use super::kept::{Aged, Key};
 use super::link::{Link, Version};
 use super::request::{Hop, Plan};
-use super::{BODY_OCTETS_DEFAULT, BODY_OCTETS_MAX, Prober};
+use super::{BODY_OCTETS_DEFAULT, BODY_OCTETS_MAX, BODY_OCTETS_SMALL, Prober};
 use crate::health::{Host, Http, Reason};
 
 /// The `User-Agent` of a check that names none.
@@ -29,8 +30,10 @@ struct Exchange {
 }
 
 /// What was read of a body.
-struct Body {
+struct Body<'p> {
     octets: Bytes,
+    /// Its room, if it is large.
+    _room: Option<SemaphorePermit<'p>>,
     /// Whether there is no more of it.
     is_whole: bool,
 }
@@ -105,10 +108,32 @@ impl Prober {
             aged.link.close();
             return (Err(Reason::Status { got, expected: request.statuses.clone() }), None);
         }
-        match read(&mut aged.link, reply.body_mut(), request.byteslimit).await {
+        match self.read(&mut aged.link, reply.body_mut(), request.byteslimit).await {
             Ok(body) => (self.judge_body(&body.octets, request).await, body.is_whole.then_some(aged)),
             Err(reason) => (Err(reason), None),
         }
+    }
+
+    /// Reads a body up to a limit, or the default one; a large one once there is room for all that may be read of it.
+    async fn read(&self, link: &mut Link, body: &mut Incoming, byteslimit: u64) -> Result<Body<'_>, Reason> {
+        let limit = match byteslimit {
+            0 => BODY_OCTETS_DEFAULT,
+            own => own.min(BODY_OCTETS_MAX),
+        };
+        let (mut octets, mut room) = (Vec::new(), None);
+        // The piece that reaches the limit is searched whole, as in PowerDNS: a check that passes there passes here.
+        while (octets.len() as u64) < limit {
+            if octets.len() > BODY_OCTETS_SMALL && room.is_none() {
+                // Room for all of it at once: those who have some then never wait for each other.
+                let wanted = u32::try_from(limit).expect("the highest limit has 25 bits");
+                room = self.bodies.acquire_many(wanted).await.ok();
+            }
+            match link.piece(body).await? {
+                Some(piece) => octets.extend_from_slice(&piece),
+                None => return Ok(Body { octets: octets.into(), _room: room, is_whole: true }),
+            }
+        }
+        Ok(Body { octets: octets.into(), _room: room, is_whole: false })
     }
 
     /// Holds a body against what the check expects; returns the weight in it.
@@ -136,23 +161,6 @@ fn key(address: Option<&Host>, request: &Arc<Http>, terms: &Terms<'_>) -> Key {
     Key { address: address.cloned(), request, source: terms.source, reach }
 }
 
-/// Reads a body up to a limit, or the default one.
-async fn read(link: &mut Link, body: &mut Incoming, byteslimit: u64) -> Result<Body, Reason> {
-    let limit = match byteslimit {
-        0 => BODY_OCTETS_DEFAULT,
-        own => own.min(BODY_OCTETS_MAX),
-    };
-    let mut octets = Vec::new();
-    // The piece that reaches the limit is searched whole, as in PowerDNS: a check that passes there passes here.
-    while (octets.len() as u64) < limit {
-        match link.piece(body).await? {
-            Some(piece) => octets.extend_from_slice(&piece),
-            None => return Ok(Body { octets: octets.into(), is_whole: true }),
-        }
-    }
-    Ok(Body { octets: octets.into(), is_whole: false })
-}
-
 /// The whole number a body begins with, after white space: `12abc` is 12, `1.9` is 1.
 ///
 /// `None` without one, and for a negative one or one above 31 bits: PowerDNS reads it into a C `int`.
@@ -167,6 +175,43 @@ pub(super) fn leading_number(body: &[u8]) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    use std::time::Duration;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::super::{BODIES_OCTETS_MAX, Settings};
+    use crate::health::{Check, Kind, Verdict};
+
+    /// Says whether a page of so many octets passes.
+    async fn passes(prober: &Prober, octets: usize, timeout: Duration) -> bool {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let serving = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let _ = stream.read(&mut [0; 1024]).await;
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {octets}\r\n\r\n");
+            let _ = stream.write_all(head.as_bytes()).await;
+            let _ = stream.write_all(&vec![b'x'; octets]).await;
+        });
+        let request = Arc::new(Http::get(url));
+        let verdict = prober.probe(&Check { timeout, ..Check::new(Kind::Http { address: None, request }) }).await;
+        serving.abort();
+        verdict == Verdict::Pass { weight: None }
+    }
+
+    #[tokio::test]
+    async fn large_bodies_wait_for_room_and_small_ones_for_nothing() {
+        let prober = Prober::new(Settings::default());
+        let (large, long) = (10 * BODY_OCTETS_SMALL, Duration::from_secs(20));
+        let others = prober.bodies.acquire_many(u32::try_from(BODIES_OCTETS_MAX).unwrap()).await.unwrap();
+        assert!(passes(&prober, BODY_OCTETS_SMALL / 2, long).await);
+        assert!(!passes(&prober, large, Duration::from_millis(300)).await);
+        drop(others);
+        assert!(passes(&prober, large, long).await);
+        assert_eq!(prober.bodies.available_permits(), BODIES_OCTETS_MAX);
+    }
 
     #[test]
     fn a_weight_is_the_whole_number_a_body_begins_with() {

@@ -44,6 +44,14 @@ pub const BODY_OCTETS_DEFAULT: u64 = 1 << 20;
 /// The highest limit a check can set: a record is not to fill the memory either.
 pub const BODY_OCTETS_MAX: u64 = 16 << 20;
 
+/// How many octets all bodies may have together that are read at a time, but for the first [`BODY_OCTETS_SMALL`] of each.
+///
+/// As many targets as there may be probes can send all that a check reads, and at the same time.
+const BODIES_OCTETS_MAX: usize = 256 << 20;
+
+/// How many octets of a body wait for no room: pages that say whether a service is well have fewer.
+const BODY_OCTETS_SMALL: usize = 64 << 10;
+
 /// What probes go by that is no part of a check.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
@@ -59,17 +67,17 @@ pub struct Prober {
     names: Names,
     patterns: Patterns,
     kept: Kept,
+    /// The room for bodies that are large.
+    bodies: Semaphore,
     files: watch::Receiver<Arc<Files>>,
-    /// Turns to run a command.
-    turns: Semaphore,
 }
 
 impl Prober {
     /// Makes a prober; reads the system's root certificates.
     pub fn new(settings: Settings) -> Self {
         let (trust, names) = (Trust::new(settings.roots), Names::new(settings.servers));
-        let (files, turns) = (watch::channel(Arc::default()).1, Semaphore::new(exec::COMMANDS_MAX));
-        Self { trust, names, patterns: Patterns::default(), kept: Kept::default(), files, turns }
+        let (files, bodies) = (watch::channel(Arc::default()).1, Semaphore::new(BODIES_OCTETS_MAX));
+        Self { trust, names, patterns: Patterns::default(), kept: Kept::default(), bodies, files }
     }
 
     /// The same, with what files of states say.
@@ -87,11 +95,6 @@ impl Prober {
             // A connection that is there at the first look would still pass.
             return Verdict::Fail(Reason::TimedOut(check.timeout));
         }
-        // A command that waits for others has not failed yet: its time begins when it is run.
-        let _turn = match check.kind {
-            Kind::Exec { .. } => self.turns.acquire().await.ok(),
-            _ => None,
-        };
         let terms = Terms::of(check);
         match time::timeout_at(terms.deadline, self.carry_out(&check.kind, &terms)).await {
             Ok(Ok(weight)) => Verdict::Pass { weight },

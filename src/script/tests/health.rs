@@ -505,6 +505,23 @@ fn any_kind_of_check_can_be_asked_for() {
 }
 
 #[test]
+fn a_check_has_no_more_text_than_the_table_can_hold() {
+    let refusal = |call: &str| format!("`{call}` may not make a check whose texts have more than 8192 octets together");
+    let rows = [
+        ("ifurlup", "ifurlup('http://a.example/' .. ('x'):rep(10000), {{'192.0.2.1'}})"),
+        ("ifurlup", "ifurlup('http://a.example/', {{'192.0.2.1'}}, {stringmatch=('x'):rep(10000)})"),
+        ("ifup", "ifup({kind='http', url='http://a.example/', headers={X=('x'):rep(10000)}}, {'192.0.2.1'})"),
+        ("ifup", "ifup({kind='tcp', port=1, expect=('x'):rep(10000)}, {'192.0.2.1'})"),
+        ("ifup", "ifup({kind='extfile', file='a', entry=('x'):rep(10000)}, {'192.0.2.1'})"),
+    ];
+    for (builtin, call) in rows {
+        hold(&[(call, &[], &refusal(builtin))]);
+    }
+    let run = answered("ifurlup('http://a.example/' .. ('x'):rep(8000), {{'192.0.2.1'}})", &[]);
+    assert_eq!(run.outcome, Ok(vec!["192.0.2.1".to_owned()]));
+}
+
+#[test]
 fn what_is_probed_may_be_another_than_what_is_answered() {
     let rows = [
         ("'192.0.2.1:8080'", "tcp 192.0.2.1:8080", "192.0.2.1"),
