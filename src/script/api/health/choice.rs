@@ -25,6 +25,9 @@ use crate::script::policy::Policy;
 /// The longest timeout and interval a record may ask for; a mistyped number is not to keep a check for years.
 const SECONDS_MAX: f64 = 86_400.0;
 
+/// What comes of a check that cannot pass, after why.
+pub(super) const ALWAYS_DOWN: &str = ": its targets always count as down";
+
 /// How targets are probed and chosen, apart from what is asked of them.
 pub(in crate::script) struct Choice {
     selector: Selector,
@@ -56,14 +59,16 @@ impl Choice {
         let fault = call.fault(options);
         match &fault {
             Some(fault) if call == Call::Up => return Err(CallError::refused(format!("cannot probe: {fault}"))),
-            Some(fault) => lint(format!("{fault}: its targets always count as down")),
+            Some(fault) => lint(format!("{fault}{ALWAYS_DOWN}")),
             None => {}
         }
         // What cannot be read as a time leaves none, so that the target is down rather than the record broken.
         let timeout = seconds(options, "timeout").unwrap_or(TIMEOUT_DEFAULT);
         let interval = seconds(options, "interval").filter(|interval| !interval.is_zero());
         let between = interval.unwrap_or_else(|| policy.interval());
-        if timeout >= between {
+        if timeout.is_zero() {
+            lint(format!("`timeout` leaves no time{ALWAYS_DOWN}"));
+        } else if timeout >= between {
             lint(too_long(timeout, between));
         }
         let selector = match weights {
@@ -115,7 +120,8 @@ impl Choice {
         groups: &[Vec<Candidate<T>>],
     ) -> Result<SmallVec<[T; 4]>, Undecided> {
         let is_unknown = |candidate: &Candidate<T>| candidate.reading.state == State::Unknown;
-        if self.fail_on_incomplete && groups.iter().flatten().all(is_unknown) {
+        // In a trial nothing has been probed yet, and that is no fault of the script.
+        if self.fail_on_incomplete && !context.is_trial() && groups.iter().flatten().all(is_unknown) {
             return Err(Undecided::Incomplete);
         }
         let first = groups.iter().find(|group| !group.is_empty()).ok_or(Undecided::NoTarget)?;
