@@ -454,6 +454,14 @@ fn what_lets_no_target_ever_be_up_is_told() {
 }
 
 #[test]
+fn an_option_that_is_none_is_told() {
+    let told = |options: &str| answered(&format!("ifportup(80, {{'192.0.2.1'}}, {{{options}}})"), &[]).lints;
+    let slip = ["`minimumFailure` is no option, and nothing comes of it: did you mean `minimumFailures`?"];
+    assert_eq!(told("minimumFailure=3"), slip);
+    assert_eq!(told("minimumFailures=3, stringmatch='ok', unknown='all'"), [""; 0]);
+}
+
+#[test]
 fn a_trial_run_does_not_fail_for_want_of_probes() {
     let mut vm = vm(config::Lua::default());
     let code = "ifportup(80, {'192.0.2.1'}, {failOnIncompleteCheck=true})";

@@ -8,6 +8,8 @@ use std::time::Duration;
 use rand::RngExt;
 use smallvec::SmallVec;
 
+use super::CHOICE_OPTIONS;
+use super::kinds::instead_of;
 use super::request::URL_OPTIONS;
 use crate::dns::Rcode;
 use crate::health::check::{Reach, TIMEOUT_DEFAULT};
@@ -61,6 +63,11 @@ impl Choice {
             Some(fault) if call == Call::Up => return Err(CallError::refused(format!("cannot probe: {fault}"))),
             Some(fault) => lint(format!("{fault}{ALWAYS_DOWN}")),
             None => {}
+        }
+        if let Some(name) = options.names().find(|name| call != Call::Up && !option_names().any(|known| known == *name))
+        {
+            let help = instead_of(name, option_names().collect());
+            lint(format!("`{name}` is no option, and nothing comes of it: {help}"));
         }
         // What cannot be read as a time leaves none, so that the target is down rather than the record broken.
         let timeout = seconds(options, "timeout").unwrap_or(TIMEOUT_DEFAULT);
@@ -205,6 +212,12 @@ pub(super) const PROBE_OPTIONS: [(&str, Wanted); 5] = [
     ("minimumSuccesses", Wanted::Numeric),
     ("forgiveAfter", Wanted::Numeric),
 ];
+
+/// The names of all options that any call but `ifup` has: those for URLs mean nothing to `ifportup`, but are none of a
+/// slip of the pen.
+fn option_names() -> impl Iterator<Item = &'static str> {
+    CHOICE_OPTIONS.into_iter().chain(PROBE_OPTIONS.iter().chain(&URL_OPTIONS).map(|(name, _)| *name))
+}
 
 impl Call {
     /// What is wrong with an option that only probes read: the record is sound, but its targets are down.

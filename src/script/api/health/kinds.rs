@@ -392,13 +392,17 @@ fn names() -> Vec<&'static str> {
 
 /// The refusal of a name that is none of those known: with the one that is most like it, or with all.
 fn unknown(name: &str, what: &str, known: Vec<&str>) -> CallError {
+    CallError::refused(format!("got `{name}`, which is no {what}: {}", instead_of(name, known)))
+}
+
+/// The name that is most like one that is not known, or all.
+pub(super) fn instead_of(name: &str, known: Vec<&str>) -> String {
     let likeness = |known: &str| strsim::normalized_damerau_levenshtein(name, known);
     let nearest = known.iter().copied().max_by(|one, other| likeness(one).total_cmp(&likeness(other)));
-    let help = match nearest.filter(|nearest| likeness(nearest) >= ALIKE_MIN) {
+    match nearest.filter(|nearest| likeness(nearest) >= ALIKE_MIN) {
         Some(nearest) => format!("did you mean `{nearest}`?"),
         None => format!("there are {}", listed(known)),
-    };
-    CallError::refused(format!("got `{name}`, which is no {what}: {help}"))
+    }
 }
 
 fn listed(names: Vec<&str>) -> String {
