@@ -131,7 +131,7 @@ const ROOMS: &[Room] = &[
         rooms: &["config", "daemon", "diagnostic", "dns", "dns::probe", "health", "source"],
         crates: &["clap", "serde_json", "tracing", "tracing_subscriber"],
     },
-    Room { name: "main", rooms: &["commands"], crates: &["clap"] },
+    Room { name: "main", rooms: &["commands"], crates: &["clap", "tikv_jemallocator"] },
 ];
 
 /// The rooms that wait for nothing, open nothing and read no clock.

@@ -85,7 +85,7 @@ fn https_checks_that_do_not_say_whether_to_verify_are_recommended_to() {
         assert_eq!(told(said), (0, "1 zone, 0 errors, 0 warnings\n".to_owned()), "{said}");
     }
     insta::assert_snapshot!(told("").1, @"
-    zones/example.org.zone:6:15: warning: the certificates of `https` targets are not verified, as in PowerDNS: an expired one counts as up; say `verify=true`, or `verify=false` if that is meant
+    zones/example.org.zone:6:15: warning: the certificates of targets are not verified, as in PowerDNS: an expired one counts as up; say `verify=true`, or `verify=false` if that is meant
     1 zone, 0 errors, 1 warning
     ");
 }

@@ -4,7 +4,9 @@ use std::io::{self, IsTerminal};
 use std::path::Path;
 use std::process::ExitCode;
 
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::{Config, Format, Level, Log};
 use crate::daemon;
@@ -42,10 +44,37 @@ fn start_log(log: &Log) {
     };
     // Colours are for a terminal: files and journals would keep their codes.
     let colours = io::stderr().is_terminal();
-    let lines = tracing_subscriber::fmt().with_max_level(level).with_ansi(colours).with_writer(io::stderr);
+    let lines = tracing_subscriber::fmt::layer().with_ansi(colours).with_writer(io::stderr);
+    let wanted = tracing_subscriber::registry().with(wanted(level));
     match log.format {
-        Format::Text => lines.init(),
+        Format::Text => wanted.with(lines).init(),
         // Without the module: it would be a second `target` beside the one that is probed.
-        Format::Json => lines.with_target(false).json().flatten_event(true).init(),
+        Format::Json => wanted.with(lines.with_target(false).json().flatten_event(true)).init(),
+    }
+}
+
+/// Which lines are written: those of the level.
+///
+/// A library calls it an error, in a line for each probe, when a certificate does not hold. The line about the target
+/// that flips says so once.
+fn wanted(level: LevelFilter) -> Targets {
+    Targets::new().with_default(level).with_target("rustls_platform_verifier", LevelFilter::OFF)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_that_does_not_hold_is_told_by_its_target_alone() {
+        let wanted = wanted(LevelFilter::INFO);
+        let rows = [
+            ("perigee::health::events", tracing::Level::INFO, true),
+            ("perigee::health::events", tracing::Level::DEBUG, false),
+            ("rustls_platform_verifier::verification::others", tracing::Level::ERROR, false),
+        ];
+        for (module, level, is_wanted) in rows {
+            assert_eq!(wanted.would_enable(module, &level), is_wanted, "{module} {level}");
+        }
     }
 }

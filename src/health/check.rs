@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::hash::{Hash, Hasher};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
@@ -84,7 +84,26 @@ impl Reach {
     pub fn allows(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         let is_in = |networks: &[IpNet]| networks.iter().any(|network| network.contains(&address));
-        self.allowed.as_deref().is_none_or(is_in) && !is_in(&self.refused)
+        self.allowed.as_deref().is_none_or(is_in) && !self.refuses(address)
+    }
+
+    /// Whether an address is among those that may not be probed, or is a way to one that is.
+    pub fn refuses(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        let is_refused = |address: IpAddr| self.refused.iter().any(|network| network.contains(&address));
+        is_refused(address) || translated(address).is_some_and(|address| is_refused(address.into()))
+    }
+}
+
+/// The address of IPv4 that a translator or a tunnel makes of one of IPv6: NAT64 (RFC 6052), 6to4 (RFC 3056), or the
+/// form that was once for tunnels (RFC 4291 section 2.5.5.1).
+fn translated(address: IpAddr) -> Option<Ipv4Addr> {
+    let IpAddr::V6(address) = address else { return None };
+    let of = |high: u16, low: u16| Ipv4Addr::from(u32::from(high) << 16 | u32::from(low));
+    match address.segments() {
+        [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0, 0, 0, 0, 0, 0, high @ 1..=0xffff, low] => Some(of(high, low)),
+        [0x2002, high, low, ..] => Some(of(high, low)),
+        _ => None,
     }
 }
 
@@ -541,5 +560,25 @@ mod tests {
             assert_eq!(reach.allows(address.parse().unwrap()), allowed, "{address}");
         }
         assert!(Reach::default().allows("192.0.2.1".parse().unwrap()));
+    }
+
+    #[test]
+    fn what_is_refused_is_not_reached_by_translators_and_tunnels() {
+        let refused = ["0.0.0.0/8", "169.254.0.0/16"].map(|network| network.parse().unwrap());
+        let reach = Reach { allowed: None, refused: refused.to_vec() };
+        let rows = [
+            ("64:ff9b::169.254.169.254", false),
+            ("64:ff9b::192.0.2.1", true),
+            ("64:ff9b:1::169.254.169.254", true),
+            ("2002:a9fe:a9fe::1", false),
+            ("2002:c000:201::1", true),
+            ("::169.254.169.254", false),
+            ("::192.0.2.1", true),
+            ("::1", true),
+            ("2001:db8::a9fe:a9fe", true),
+        ];
+        for (address, allowed) in rows {
+            assert_eq!(reach.allows(address.parse().unwrap()), allowed, "{address}");
+        }
     }
 }

@@ -725,6 +725,12 @@ impl Context {
         self.lookups.discover();
     }
 
+    /// Ends the collecting: what runs from now on is no trial.
+    #[cfg(test)]
+    pub(super) fn end_trial(&self) {
+        *self.discovery.borrow_mut() = None;
+    }
+
     /// The lints since the last call.
     pub(super) fn lints(&self) -> Vec<String> {
         self.discovery.borrow_mut().as_mut().map(|discovery| std::mem::take(&mut discovery.lints)).unwrap_or_default()

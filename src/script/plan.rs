@@ -651,7 +651,10 @@ fn read_urls(literal: &Literal, options: &Options) -> Option<Vec<Target>> {
     // Of two fields with one name the later holds.
     let urls: BTreeMap<&str, &Literal> = named.iter().map(|(address, url)| (&**address, url)).collect();
     let read = |(address, url): (&str, &Literal)| match url {
-        Literal::Text(url) => Some(Target::at(read_target(address).ok()?.ip(), own_url_check(url.clone(), options))),
+        Literal::Text(url) => {
+            let request = read_request(url.clone(), options);
+            Some(Target::at(read_target(address).ok()?.ip(), own_url_check(request)))
+        }
         Literal::Number(..) | Literal::Boolean(_) | Literal::Table(..) | Literal::Call(..) => None,
     };
     if items.is_empty() { urls.into_iter().map(read).collect() } else { None }

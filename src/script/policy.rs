@@ -120,8 +120,7 @@ impl Policy {
             Kind::Icmp(_) | Kind::Dns { .. } | Kind::Grpc { .. } => {}
         }
         let target = check.target().filter(|target| !self.reach.allows(*target))?;
-        let is_refused = self.reach.refused.iter().any(|network| network.contains(&target.to_canonical()));
-        let key = self.key(if is_refused { "probe-networks-refused" } else { "probe-networks" });
+        let key = self.key(if self.reach.refuses(target) { "probe-networks-refused" } else { "probe-networks" });
         Some(format!("may not have `{target}` probed in this zone ({key})"))
     }
 

@@ -41,6 +41,7 @@ fn answered_by(code: &str, known: &[(&str, Reading)], plans: bool) -> Run {
             vm.context.slot(check).slot().set(*reading);
         }
     }
+    vm.context.end_trial();
     let outcome = run(&mut vm, code).map_err(|(_, message)| message);
     Run { outcome, checks: checks.iter().map(ToString::to_string).collect(), lints }
 }
@@ -431,6 +432,47 @@ fn a_timeout_that_is_no_shorter_than_its_interval_is_told() {
 }
 
 #[test]
+fn what_lets_no_target_ever_be_up_is_told() {
+    let told = |code: &str| answered(code, &[]).lints;
+    for (options, why) in [
+        ("timeout=0", "`timeout` leaves no time"),
+        ("timeout='soon'", "`timeout` leaves no time"),
+        ("timeout=-1", "`timeout` leaves no time"),
+        ("httpcode='2xx'", "`httpcode` is no status; write `200`, or `'200,204,300-399'`"),
+        ("method='GE T'", "the method `GE T` is none that can be sent"),
+        ("method='CONNECT'", "the method `CONNECT` is none that can be sent"),
+    ] {
+        let told = told(&format!("ifurlup('http://a.example/', {{'192.0.2.1'}}, {{{options}}})"));
+        assert_eq!(told, [format!("{why}: its targets always count as down")], "{options}");
+    }
+    let ftp = ["`ftp` URLs are not probed, only http and https: its targets always count as down"];
+    assert_eq!(told("ifurlup('ftp://a.example/', {'192.0.2.1'})"), ftp);
+    assert_eq!(told("ifurlextup({{['192.0.2.1']='ftp://a.example/'}})"), ftp);
+    assert_eq!(told("pickselfweighted('ftp://a.example/', {'192.0.2.1'})"), ftp);
+    let relative = ["`a.example` is not a URL: relative URL without a base: its targets always count as down"];
+    assert_eq!(told("ifurlup('a.example', {'192.0.2.1'})"), relative);
+}
+
+#[test]
+fn an_option_that_is_none_is_told() {
+    let told = |options: &str| answered(&format!("ifportup(80, {{'192.0.2.1'}}, {{{options}}})"), &[]).lints;
+    let slip = ["`minimumFailure` is no option, and nothing comes of it: did you mean `minimumFailures`?"];
+    assert_eq!(told("minimumFailure=3"), slip);
+    assert_eq!(told("minimumFailures=3, stringmatch='ok', unknown='all'"), [""; 0]);
+}
+
+#[test]
+fn a_trial_run_does_not_fail_for_want_of_probes() {
+    let mut vm = vm(config::Lua::default());
+    let code = "ifportup(80, {'192.0.2.1'}, {failOnIncompleteCheck=true})";
+    for plans in [false, true] {
+        vm.plans = plans;
+        vm.context.discover();
+        assert_eq!(run(&mut vm, code), Ok(vec!["192.0.2.1".to_owned()]), "{plans}");
+    }
+}
+
+#[test]
 fn when_nothing_is_up_a_backup_may_be_what_was_good_or_a_denial() {
     let mut vm = vm(config::Lua::default());
     let code = "ifportup(80, {'192.0.2.1', '192.0.2.2', '192.0.2.3'}, {selector='all', backupSelector='lastgood'})";
@@ -594,7 +636,7 @@ fn the_general_form_refuses_what_it_does_not_know() {
         (of_kind("{kind='http', url='http://a.example/', port=81}"), "got a `url` and parts of one; give either"),
         (
             of_kind("{kind='http', httpcode='2xx'}"),
-            "got an `httpcode` that is none; write `200`, or `'200,204,300-399'`",
+            "cannot probe: `httpcode` is no status; write `200`, or `'200,204,300-399'`",
         ),
         (of_kind("{kind='dns'}"), "needs a field `qname` for the kind `dns`"),
         (of_kind("{kind='dns', qname='a', rcode='FINE'}"), "got the rcode `FINE`, which is no RCODE"),

@@ -8,6 +8,8 @@ use std::time::Duration;
 use rand::RngExt;
 use smallvec::SmallVec;
 
+use super::CHOICE_OPTIONS;
+use super::kinds::instead_of;
 use super::request::URL_OPTIONS;
 use crate::dns::Rcode;
 use crate::health::check::{Reach, TIMEOUT_DEFAULT};
@@ -24,6 +26,9 @@ use crate::script::policy::Policy;
 
 /// The longest timeout and interval a record may ask for; a mistyped number is not to keep a check for years.
 const SECONDS_MAX: f64 = 86_400.0;
+
+/// What comes of a check that cannot pass, after why.
+pub(super) const ALWAYS_DOWN: &str = ": its targets always count as down";
 
 /// How targets are probed and chosen, apart from what is asked of them.
 pub(in crate::script) struct Choice {
@@ -56,14 +61,21 @@ impl Choice {
         let fault = call.fault(options);
         match &fault {
             Some(fault) if call == Call::Up => return Err(CallError::refused(format!("cannot probe: {fault}"))),
-            Some(fault) => lint(format!("{fault}: its targets always count as down")),
+            Some(fault) => lint(format!("{fault}{ALWAYS_DOWN}")),
             None => {}
+        }
+        if let Some(name) = options.names().find(|name| call != Call::Up && !option_names().any(|known| known == *name))
+        {
+            let help = instead_of(name, option_names().collect());
+            lint(format!("`{name}` is no option, and nothing comes of it: {help}"));
         }
         // What cannot be read as a time leaves none, so that the target is down rather than the record broken.
         let timeout = seconds(options, "timeout").unwrap_or(TIMEOUT_DEFAULT);
         let interval = seconds(options, "interval").filter(|interval| !interval.is_zero());
         let between = interval.unwrap_or_else(|| policy.interval());
-        if timeout >= between {
+        if timeout.is_zero() {
+            lint(format!("`timeout` leaves no time{ALWAYS_DOWN}"));
+        } else if timeout >= between {
             lint(too_long(timeout, between));
         }
         let selector = match weights {
@@ -115,7 +127,8 @@ impl Choice {
         groups: &[Vec<Candidate<T>>],
     ) -> Result<SmallVec<[T; 4]>, Undecided> {
         let is_unknown = |candidate: &Candidate<T>| candidate.reading.state == State::Unknown;
-        if self.fail_on_incomplete && groups.iter().flatten().all(is_unknown) {
+        // In a trial nothing has been probed yet, and that is no fault of the script.
+        if self.fail_on_incomplete && !context.is_trial() && groups.iter().flatten().all(is_unknown) {
             return Err(Undecided::Incomplete);
         }
         let first = groups.iter().find(|group| !group.is_empty()).ok_or(Undecided::NoTarget)?;
@@ -199,6 +212,12 @@ pub(super) const PROBE_OPTIONS: [(&str, Wanted); 5] = [
     ("minimumSuccesses", Wanted::Numeric),
     ("forgiveAfter", Wanted::Numeric),
 ];
+
+/// The names of all options that any call but `ifup` has: those for URLs mean nothing to `ifportup`, but are none of a
+/// slip of the pen.
+fn option_names() -> impl Iterator<Item = &'static str> {
+    CHOICE_OPTIONS.into_iter().chain(PROBE_OPTIONS.iter().chain(&URL_OPTIONS).map(|(name, _)| *name))
+}
 
 impl Call {
     /// What is wrong with an option that only probes read: the record is sound, but its targets are down.

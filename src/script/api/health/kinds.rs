@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use url::Url;
 
-use super::request::{URL_OPTIONS, pattern, read_handshake, read_request};
+use super::request::{URL_OPTIONS, fault, pattern, read_handshake, read_request};
 use super::targets::Probe;
 use crate::dns::{Name, Rcode, Rtype};
 use crate::health::check::{Dialogue, Endpoint, Grpc, Handshake, Query};
@@ -199,8 +199,8 @@ impl Template {
 }
 
 /// What is told where certificates are not verified and nobody said that they need not be.
-pub(super) const UNVERIFIED: &str = "the certificates of `https` targets are not verified, as in PowerDNS: an expired one \
-                                     counts as up; say `verify=true`, or `verify=false` if that is meant";
+pub(super) const UNVERIFIED: &str = "the certificates of targets are not verified, as in PowerDNS: an expired one counts \
+                                     as up; say `verify=true`, or `verify=false` if that is meant";
 
 impl Page {
     /// What is sent to one target: a port of its own takes the place of the URL's.
@@ -302,8 +302,8 @@ impl Reader<'_> {
             return Err(self.wrong("URL", &url, &format!("is none of the kind `{}`", self.kind)));
         }
         let request = read_request(url, self.fields);
-        if request.statuses.is_empty() {
-            return Err(CallError::refused("got an `httpcode` that is none; write `200`, or `'200,204,300-399'`"));
+        if let Some(fault) = fault(&request) {
+            return Err(CallError::refused(format!("cannot probe: {fault}")));
         }
         Ok(Page { request: Arc::new(request), at_target })
     }
@@ -392,13 +392,17 @@ fn names() -> Vec<&'static str> {
 
 /// The refusal of a name that is none of those known: with the one that is most like it, or with all.
 fn unknown(name: &str, what: &str, known: Vec<&str>) -> CallError {
+    CallError::refused(format!("got `{name}`, which is no {what}: {}", instead_of(name, known)))
+}
+
+/// The name that is most like one that is not known, or all.
+pub(super) fn instead_of(name: &str, known: Vec<&str>) -> String {
     let likeness = |known: &str| strsim::normalized_damerau_levenshtein(name, known);
     let nearest = known.iter().copied().max_by(|one, other| likeness(one).total_cmp(&likeness(other)));
-    let help = match nearest.filter(|nearest| likeness(nearest) >= ALIKE_MIN) {
+    match nearest.filter(|nearest| likeness(nearest) >= ALIKE_MIN) {
         Some(nearest) => format!("did you mean `{nearest}`?"),
         None => format!("there are {}", listed(known)),
-    };
-    CallError::refused(format!("got `{name}`, which is no {what}: {help}"))
+    }
 }
 
 fn listed(names: Vec<&str>) -> String {

@@ -21,6 +21,7 @@ use super::arguments::{Item, Options};
 use super::geo::databases;
 use super::result::Denial;
 use super::{Api, CallError, Family};
+use crate::health::Http;
 use crate::script::context::Context;
 use crate::script::policy::Policy;
 
@@ -29,7 +30,9 @@ pub(in crate::script) use compose::{constant_names, named_records, read_check};
 pub(in crate::script) use request::read_request;
 pub(in crate::script) use targets::{Groups, Target, own_url_check, port_check, read_target, url_check};
 
+use choice::ALWAYS_DOWN;
 use kinds::{Template, UNVERIFIED, known};
+use request::fault;
 use targets::{Answer, bound, read_groups, read_items};
 
 /// Builtins that ask whether targets are up.
@@ -50,8 +53,7 @@ fn install(api: &mut Api<'_>) -> mlua::Result<()> {
         let groups = arguments.groups()?;
         let options = arguments.options()?;
         let choice = read_choice(context, Call::UrlUp, &options)?;
-        recommend_verification(context, &url, &options);
-        let request = Arc::new(read_request(url, &options));
+        let request = Arc::new(review(context, read_request(url, &options), &options));
         let groups = read_groups(&groups, |target| url_check(target, &request))?;
         answer(context, &choice, &groups).map(Chosen::into_list)
     })?;
@@ -61,8 +63,8 @@ fn install(api: &mut Api<'_>) -> mlua::Result<()> {
         let options = arguments.options()?;
         let choice = read_choice(context, Call::UrlExtUp, &options)?;
         let target = |(address, url): (String, String)| {
-            recommend_verification(context, &url, &options);
-            Ok(Target::at(read_target(&address)?.ip(), own_url_check(url, &options)))
+            let request = review(context, read_request(url, &options), &options);
+            Ok(Target::at(read_target(&address)?.ip(), own_url_check(request)))
         };
         let group = |group: Vec<_>| group.into_iter().map(target).collect();
         let groups = groups.into_iter().map(group).collect::<Result<Groups, CallError>>()?;
@@ -73,8 +75,7 @@ fn install(api: &mut Api<'_>) -> mlua::Result<()> {
         let list = arguments.list()?;
         let options = arguments.options()?;
         let choice = read_choice(context, Call::SelfWeighted, &options)?;
-        recommend_verification(context, &url, &options);
-        let request = Arc::new(read_request(url, &options));
+        let request = Arc::new(review(context, read_request(url, &options), &options));
         let groups = read_groups(&[list], |target| url_check(target, &request))?;
         answer(context, &choice, &groups)
     })?;
@@ -194,9 +195,14 @@ impl IntoLuaMulti for Chosen {
     }
 }
 
-/// Recommends to verify certificates where a call does not say whether it wants to.
-fn recommend_verification(context: &Context, url: &str, options: &Options) {
-    if url.starts_with("https:") && !options.has("verify") {
-        context.lint(UNVERIFIED.to_owned());
+/// Tells in a trial run what is odd about what is sent to a URL: that it cannot pass, or that any certificate will do.
+fn review(context: &Context, request: Http, options: &Options) -> Http {
+    if context.is_trial() {
+        if let Some(fault) = fault(&request) {
+            context.lint(format!("{fault}{ALWAYS_DOWN}"));
+        } else if request.url.starts_with("https:") && !options.has("verify") {
+            context.lint(UNVERIFIED.to_owned());
+        }
     }
+    request
 }

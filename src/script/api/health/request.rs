@@ -106,6 +106,25 @@ pub(super) fn statuses(text: &str) -> Option<Vec<RangeInclusive<u16>>> {
     Some(ranges)
 }
 
+/// Why no reply to this could pass, if none could: what the prober makes of the same is a target that is down.
+pub(super) fn fault(request: &Http) -> Option<String> {
+    let Http { url, method, statuses, .. } = request;
+    match Url::parse(url) {
+        Err(error) => return Some(format!("`{url}` is not a URL: {error}")),
+        Ok(url) if !matches!(url.scheme(), "http" | "https") => {
+            return Some(format!("`{}` URLs are not probed, only http and https", url.scheme()));
+        }
+        Ok(_) => {}
+    }
+    // What a method may be made of: RFC 9110 section 5.6.2.
+    let is_token = |octet: u8| octet.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&octet);
+    if method == "CONNECT" || method.is_empty() || !method.bytes().all(is_token) {
+        return Some(format!("the method `{method}` is none that can be sent"));
+    }
+    let is_none = statuses.is_empty();
+    is_none.then(|| "`httpcode` is no status; write `200`, or `'200,204,300-399'`".to_owned())
+}
+
 /// The address that a URL names in place of a host.
 pub(super) fn literal_host(url: &str) -> Option<IpAddr> {
     match Url::parse(url).ok()?.host()? {

@@ -204,9 +204,9 @@ pub(in crate::script) fn url_check(target: SocketAddr, request: &Arc<Http>) -> K
 }
 
 /// What `ifurlextup` asks: the URL's own host, wherever that is.
-pub(in crate::script) fn own_url_check(url: String, options: &Options) -> Kind {
-    let address = super::request::literal_host(&url).map(Host::Address);
-    Kind::Http { address, request: Arc::new(super::request::read_request(url, options)) }
+pub(in crate::script) fn own_url_check(request: Http) -> Kind {
+    let address = super::request::literal_host(&request.url).map(Host::Address);
+    Kind::Http { address, request: Arc::new(request) }
 }
 
 /// Whether a text that is an address has a port behind it, be it 0.
