@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use tikv_jemallocator::Jemalloc;
 use perigee::commands::{check, health, overrides, serve};
+use tikv_jemallocator::Jemalloc;
 
 /// Gives memory that a burst has used back for other use, where the system's keeps it to the thread that had it.
 #[global_allocator]
