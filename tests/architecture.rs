@@ -79,7 +79,11 @@ const ROOMS: &[Room] = &[
             "x509_parser",
         ],
     },
-    Room { name: "health::probe::resolve", rooms: &["health"], crates: &["hickory_resolver", "tokio"] },
+    Room {
+        name: "health::probe::resolve",
+        rooms: &["health", "resolve::upstream"],
+        crates: &["hickory_resolver", "tokio"],
+    },
     Room {
         name: "health::webhook",
         rooms: &["health", "health::events", "health::tls"],

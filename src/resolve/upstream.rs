@@ -62,7 +62,7 @@ impl Upstream {
 }
 
 /// A resolver that is asked by UDP, and by TCP when an answer is too long for that.
-fn name_server(address: SocketAddr) -> NameServerConfig {
+pub(crate) fn name_server(address: SocketAddr) -> NameServerConfig {
     let mut server = NameServerConfig::udp_and_tcp(address.ip());
     server.connections = vec![ConnectionConfig::udp(), ConnectionConfig::tcp()];
     server.connections.iter_mut().for_each(|connection| connection.port = address.port());

@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use hickory_resolver::config::{ConnectionConfig, LookupIpStrategy, NameServerConfig, ResolveHosts, ResolverConfig};
+use hickory_resolver::config::{LookupIpStrategy, ResolveHosts, ResolverConfig};
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::op::{Query, ResponseCode};
@@ -17,6 +17,7 @@ use hickory_resolver::{Hosts, TokioResolver, system_conf};
 use tokio::time::{self, Instant};
 
 use crate::health::Reason;
+use crate::resolve::upstream::name_server;
 
 /// How many answers are kept for as long as their TTLs say.
 const ANSWERS_MAX: u64 = 4096;
@@ -131,14 +132,6 @@ fn resolver(servers: &[SocketAddr]) -> Result<TokioResolver, String> {
     options.negative_max_ttl = Some(DENIED_MAX);
     options.max_active_requests = QUESTIONS_MAX;
     builder.build().map_err(|error| error.to_string())
-}
-
-/// A resolver that is asked by UDP, and by TCP when an answer is too long for that.
-fn name_server(address: SocketAddr) -> NameServerConfig {
-    let mut server = NameServerConfig::udp_and_tcp(address.ip());
-    server.connections = vec![ConnectionConfig::udp(), ConnectionConfig::tcp()];
-    server.connections.iter_mut().for_each(|connection| connection.port = address.port());
-    server
 }
 
 /// The addresses that the hosts file has; if it has any, nobody is asked for others.
