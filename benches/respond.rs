@@ -10,10 +10,10 @@ use std::time::Duration;
 use divan::Bencher;
 use perigee::answer::{Client, Now, Patience, Responder, Transport, World};
 use perigee::config::{Config, Zone};
-use perigee::daemon::candidate;
-use perigee::dns::wire::Limits;
+use perigee::daemon::{candidate, settings};
 use perigee::dns::{Name, Rtype, probe};
 use perigee::health::table::Table;
+use perigee::metrics;
 use perigee::script::{Setup, Surroundings, Vm};
 use perigee::source::{Event, FileSource};
 use perigee::zone::ZoneSet;
@@ -38,12 +38,11 @@ fn responder(apex: &str) -> Responder {
         Event::Changed { zone, .. } => Some((zone.zone, zone.programs)),
         Event::Removed { .. } | Event::Failed { .. } => None,
     });
-    let limits = Limits { udp_payload_max: 1232, client_subnet: true };
     let surroundings = Arc::new(Surroundings::default().with_zones(ZoneSet::new(zones)));
-    let world = World { surroundings, limits, any_to_tcp: true, ttl_min_of_state: None };
+    let world = World { surroundings, settings: Arc::new(settings::of(&config)) };
     let (limits, library, table) = (config.lua.clone(), Arc::default(), Arc::new(Table::new(16)));
     let vm = Vm::new(Setup { limits, library, table, seed: 7, clock: Box::new(|| Duration::ZERO) }).expect("a VM");
-    Responder::new(Arc::new(world), vm)
+    Responder::new(Arc::new(world), vm, Arc::new(metrics::Server::new(1)).share(0))
 }
 
 /// Records as they stand in the zone, and scripts that take no VM.

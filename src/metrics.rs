@@ -7,6 +7,8 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -32,6 +34,30 @@ pub struct Worker {
     pub waits_refused: Counter,
     /// Requests that waited in vain.
     pub waits_expired: Counter,
+    /// What became of its requests.
+    pub answers: Answers,
+}
+
+/// What one worker counts, for that worker to hold.
+#[derive(Clone, Debug)]
+pub struct Share {
+    server: Arc<Server>,
+    index: usize,
+}
+
+impl Deref for Share {
+    type Target = Worker;
+
+    fn deref(&self) -> &Worker {
+        &self.server.workers[self.index]
+    }
+}
+
+/// What is counted of answers, whatever they came by.
+#[derive(Debug, Default)]
+pub struct Answers {
+    /// Messages that are no query that can be answered.
+    pub refusals: Counter,
 }
 
 /// What is counted of datagrams.
@@ -187,28 +213,29 @@ impl Server {
         Self { workers: (0..workers).map(|_| Worker::default()).collect() }
     }
 
-    /// The counters of the worker with this index.
-    pub fn worker(&self, index: usize) -> &Worker {
-        &self.workers[index]
+    /// The counters of the worker with this index, which there must be.
+    pub fn share(self: &Arc<Self>, index: usize) -> Share {
+        assert!(index < self.workers.len(), "there are {} workers", self.workers.len());
+        Share { server: self.clone(), index }
     }
 
     /// Sums each counter over the workers.
     pub fn snapshot(&self) -> Snapshot {
-        let mut totals = Worker::default().fields().map(|(name, _)| (name, 0));
+        let mut totals: Vec<_> = Worker::default().fields().into_iter().map(|(name, _)| (name, 0)).collect();
         for worker in &self.workers {
             for (total, (_, counter)) in totals.iter_mut().zip(worker.fields()) {
                 total.1 += counter.get();
             }
         }
-        Snapshot(totals.map(|(name, total)| (Cow::from(name), total)).to_vec())
+        Snapshot(totals.into_iter().map(|(name, total)| (Cow::from(name), total)).collect())
     }
 }
 
 impl Worker {
     /// Every counter with its name: the one list of them.
-    fn fields(&self) -> [(&'static str, &Counter); 16] {
-        let Self { udp, tcp, waits, waits_refused, waits_expired } = self;
-        [
+    fn fields(&self) -> Vec<(&'static str, &Counter)> {
+        let Self { udp, tcp, waits, waits_refused, waits_expired, answers } = self;
+        vec![
             ("udp_requests", &udp.requests),
             ("udp_replies", &udp.replies),
             ("udp_dropped", &udp.dropped),
@@ -225,6 +252,7 @@ impl Worker {
             ("waits", waits),
             ("waits_refused", waits_refused),
             ("waits_expired", waits_expired),
+            ("refusals", &answers.refusals),
         ]
     }
 }
@@ -267,17 +295,17 @@ mod tests {
 
     #[test]
     fn snapshot_sums_over_workers() {
-        let server = Server::new(2);
-        server.worker(0).udp.requests.add(3);
-        server.worker(1).udp.requests.add(4);
-        server.worker(1).tcp.refused.add(1);
+        let server = Arc::new(Server::new(2));
+        server.share(0).udp.requests.add(3);
+        server.share(1).udp.requests.add(4);
+        server.share(1).tcp.refused.add(1);
         let snapshot = server.snapshot();
         assert_eq!(snapshot.get("udp_requests"), 7);
         assert_eq!(
             snapshot.to_string(),
             "udp_requests=7 udp_replies=0 udp_dropped=0 udp_truncated=0 udp_receive_failures=0 udp_send_failures=0 \
              tcp_requests=0 tcp_replies=0 tcp_dropped=0 tcp_send_failures=0 tcp_opened=0 tcp_closed=0 tcp_refused=1 \
-             waits=0 waits_refused=0 waits_expired=0"
+             waits=0 waits_refused=0 waits_expired=0 refusals=0"
         );
     }
 

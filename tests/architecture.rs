@@ -45,7 +45,11 @@ const ROOMS: &[Room] = &[
         rooms: &["config", "diagnostic", "dns", "geo", "health", "networks", "resolve", "zone"],
         crates: &["ipnet", "jiff", "mlua", "rand", "smallvec", "strsim", "thiserror", "tracing", "url"],
     },
-    Room { name: "answer", rooms: &["answer::synthesize", "dns", "resolve", "script", "zone"], crates: &["bumpalo"] },
+    Room {
+        name: "answer",
+        rooms: &["answer::synthesize", "dns", "metrics", "resolve", "script", "zone"],
+        crates: &["bumpalo"],
+    },
     Room {
         name: "answer::synthesize",
         rooms: &["answer", "dns", "script", "zone"],

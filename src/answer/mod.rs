@@ -18,12 +18,20 @@ pub use crate::resolve::table::Awaited;
 pub use crate::script::Patience;
 
 use crate::dns::wire::{self, Limits, Refusal};
+use crate::metrics;
 use crate::script::{Surroundings, Vm};
 
 /// Everything that answers are made from; never changed, swapped whole.
 pub struct World {
     /// The zones with their scripts, and what scripts may look up beside.
     pub surroundings: Arc<Surroundings>,
+    /// What the configuration says of answers.
+    pub settings: Arc<Settings>,
+}
+
+/// What the configuration says of answers; `daemon/settings.rs` makes it.
+#[derive(Clone, Debug)]
+pub struct Settings {
     /// What responses may hold.
     pub limits: Limits,
     /// Whether a query for ANY over UDP is sent to TCP.
@@ -46,15 +54,16 @@ pub enum Outcome {
 pub struct Responder {
     world: Arc<World>,
     vm: Vm,
+    counters: metrics::Share,
     /// What one answer needs for a moment: synthesized RRsets and names. Emptied after each.
     arena: Bump,
 }
 
 impl Responder {
-    /// A responder that answers from `world`.
-    pub fn new(world: Arc<World>, mut vm: Vm) -> Self {
+    /// A responder that answers from `world`, and counts as one worker.
+    pub fn new(world: Arc<World>, mut vm: Vm, counters: metrics::Share) -> Self {
         vm.turn_to(&world.surroundings);
-        Self { world, vm, arena: Bump::new() }
+        Self { world, vm, counters, arena: Bump::new() }
     }
 
     /// Answers from another world from the next request on.
@@ -76,11 +85,13 @@ impl Responder {
         patience: Patience,
         out: &mut Vec<u8>,
     ) -> Outcome {
+        let limits = self.world.settings.limits;
         let request = match wire::decode(octets) {
             Ok(request) => request,
             Err(Refusal::Silence) => return Outcome::Silence,
             Err(Refusal::Rcode(rcode)) => {
-                wire::encode_refusal(octets, rcode, self.world.limits, out);
+                self.counters.answers.refusals.add(1);
+                wire::encode_refusal(octets, rcode, limits, out);
                 return Outcome::Reply;
             }
         };
@@ -95,7 +106,7 @@ impl Responder {
                     &request,
                     &self.world,
                 );
-                let any_to_tcp = self.world.any_to_tcp && client.transport == Transport::Udp;
+                let any_to_tcp = self.world.settings.any_to_tcp && client.transport == Transport::Udp;
                 query::answer(zones, &request, any_to_tcp, &mut synthesizer)
             }
         };
@@ -104,7 +115,7 @@ impl Responder {
             self.arena.reset();
             return Outcome::Await(awaited);
         }
-        wire::encode(&request, &response, client.transport, self.world.limits, out);
+        wire::encode(&request, &response, client.transport, limits, out);
         drop(response);
         self.arena.reset();
         Outcome::Reply

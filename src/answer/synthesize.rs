@@ -50,8 +50,8 @@ impl<'s, 'z> Synthesizer<'s, 'z> {
         request: &Request<'_>,
         world: &World,
     ) -> Self {
-        let subnet = request.edns.and_then(|edns| edns.client_subnet).filter(|_| world.limits.client_subnet);
-        let (header, edns, ttl_min_of_state) = (request.header, request.edns, world.ttl_min_of_state);
+        let subnet = request.edns.and_then(|edns| edns.client_subnet).filter(|_| world.settings.limits.client_subnet);
+        let (header, edns, ttl_min_of_state) = (request.header, request.edns, world.settings.ttl_min_of_state);
         let (place, until, scope) = (None, None, 0);
         Self { vm, arena, now, patience, client, subnet, header, edns, ttl_min_of_state, place, until, scope }
     }

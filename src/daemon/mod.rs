@@ -21,6 +21,7 @@ pub mod overrides;
 pub mod places;
 pub mod replace; // a file that is replaced whole
 pub mod roots;
+pub mod settings; // what the configuration says of answers
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};
@@ -34,11 +35,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 
-use crate::answer::{Awaited, Client, Now, Outcome as Answered, Patience, Responder, World};
+use crate::answer::{self, Awaited, Client, Now, Outcome as Answered, Patience, Responder, World};
 use crate::config::{Config, SOURCE_EVENTS_MAX};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::dns::Name;
-use crate::dns::wire::Limits;
 use crate::geo::Databases;
 use crate::health::checker::Checker;
 use crate::health::probe;
@@ -102,8 +102,9 @@ async fn serve(
 
     let (publish, world) = watch::channel(stage.world());
     let addresses = listeners.addresses().to_vec();
-    let factory = worker_factory(config, library, health.table().clone(), world)?;
-    let workers = server::start(listeners, settings(config), clock, factory);
+    let counters = Arc::new(metrics::Server::new(listeners.workers()));
+    let factory = worker_factory(config, library, health.table().clone(), (world, counters.clone()))?;
+    let workers = server::start(listeners, transports(config), clock, counters, factory);
     let workers = workers.map_err(|error| vec![Diagnostic::error(None, error.to_string())])?;
     tracing::info!(?addresses, zones = stage.live.len(), checks = stage.table.len(), "serving");
 
@@ -261,6 +262,7 @@ fn counted(workers: &Workers, health: &Health) -> metrics::Snapshot {
 /// The zones on their way to the workers, and those that are there.
 struct Stage<'c> {
     config: &'c Config,
+    settings: Arc<answer::Settings>,
     table: Arc<Table>,
     clock: Clock,
     /// What zones look up that were read before any was served.
@@ -292,7 +294,8 @@ impl<'c> Stage<'c> {
     fn new(config: &'c Config, table: Arc<Table>, beside: Surroundings, clock: Clock) -> Self {
         let beside = watch::Sender::new(Arc::new(beside));
         let (lookups, live, versions) = (Vec::new(), BTreeMap::new(), HashMap::new());
-        Self { config, table, beside, clock, lookups, live, versions, versions_seen: 0 }
+        let settings = Arc::new(settings::of(config));
+        Self { config, settings, table, beside, clock, lookups, live, versions, versions_seen: 0 }
     }
 
     /// Takes maps in the place of those there were, and logs what is wrong with them.
@@ -371,12 +374,7 @@ impl<'c> Stage<'c> {
         let zones = self.live.values().map(|hosted| (hosted.zone.clone(), hosted.programs.clone()));
         Arc::new(World {
             surroundings: Arc::new(self.beside.borrow().with_zones(ZoneSet::new(zones))),
-            limits: Limits {
-                udp_payload_max: self.config.server.udp_payload_max,
-                client_subnet: self.config.edns.client_subnet,
-            },
-            any_to_tcp: self.config.server.any_to_tcp,
-            ttl_min_of_state: self.config.health.ttl_from_state.then_some(self.config.health.ttl_min),
+            settings: self.settings.clone(),
         })
     }
 }
@@ -457,7 +455,8 @@ fn start_asker(config: &Config, clock: Clock, stopping: &Arc<Notify>) -> Arc<nam
     table
 }
 
-fn settings(config: &Config) -> server::Settings {
+/// What the configuration says of transports.
+fn transports(config: &Config) -> server::Settings {
     server::Settings {
         udp_batch: config.server.udp_batch,
         tcp_connections_max: config.server.tcp_connections_max,
@@ -502,7 +501,7 @@ fn worker_factory(
     config: &Config,
     library: Arc<Library>,
     table: Arc<Table>,
-    world: watch::Receiver<Arc<World>>,
+    (world, counters): (watch::Receiver<Arc<World>>, Arc<metrics::Server>),
 ) -> Result<impl Fn(usize) -> Respond + Send + Sync + 'static, Vec<Diagnostic>> {
     let limits = config.lua.clone();
     let seed = SysRng.try_next_u64();
@@ -518,7 +517,7 @@ fn worker_factory(
     Ok(move |index| -> Respond {
         let mut world = world.clone();
         let vm = vm(index).expect("a VM was made just before, and a worker without one is no worker");
-        let mut responder = Responder::new(world.borrow_and_update().clone(), vm);
+        let mut responder = Responder::new(world.borrow_and_update().clone(), vm, counters.share(index));
         Box::new(move |now, client, octets, patience, out| {
             if world.has_changed().unwrap_or(false) {
                 responder.swap(world.borrow_and_update().clone());

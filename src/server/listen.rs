@@ -82,6 +82,11 @@ impl Listeners {
         &self.warnings
     }
 
+    /// How many workers there are to be.
+    pub fn workers(&self) -> usize {
+        self.shares.len()
+    }
+
     pub(super) fn into_shares(self) -> Vec<Vec<Sockets>> {
         self.shares
     }

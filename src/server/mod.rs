@@ -105,9 +105,15 @@ pub enum Error {
 ///
 /// `factory` is called on each worker's own thread with the worker's index; what it returns answers that
 /// worker's requests, one at a time, by appending a message without a length prefix to the (empty) buffer it
-/// is given. A request that awaits something is asked again when that has come, or without patience when it has not
+/// is given. `counters` are for as many workers. A request that awaits something is asked again when that has come, or without patience when it has not
 /// in time. It need not be `Send`. When one worker ends, for whatever reason, all are asked to stop.
-pub fn start<F, R>(listeners: Listeners, settings: Settings, clock: Clock, factory: F) -> Result<Workers, Error>
+pub fn start<F, R>(
+    listeners: Listeners,
+    settings: Settings,
+    clock: Clock,
+    counters: Arc<metrics::Server>,
+    factory: F,
+) -> Result<Workers, Error>
 where
     F: Fn(usize) -> R + Send + Sync + 'static,
     R: FnMut(Now, &Client, &[u8], Patience, &mut Vec<u8>) -> Outcome + 'static,
@@ -115,12 +121,11 @@ where
     let shares = listeners.into_shares();
     let seats = (settings.tcp_connections_max / shares.len().max(1)).max(1);
     let places = (settings.waits_max / shares.len().max(1)).max(1);
-    let counters = Arc::new(metrics::Server::new(shares.len()));
     let stop = Stop(watch::Sender::new(false));
     let factory = Arc::new(factory);
     let mut threads = Vec::with_capacity(shares.len());
     for (index, sockets) in shares.into_iter().enumerate() {
-        let (counters, stop, factory) = (counters.clone(), stop.clone(), factory.clone());
+        let (counters, stop, factory) = (counters.share(index), stop.clone(), factory.clone());
         // Linux keeps 15 octets of a thread's name, so a longer one would lose the number.
         let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
             let _ending_stops_all = StopOnDrop(stop.clone());
@@ -134,7 +139,6 @@ where
                 places: waiting::Places::new(places),
                 stopping: Stopping::default(),
                 counters,
-                index,
             });
             LocalSet::new().block_on(&runtime, run(worker, sockets, stop))
         });
@@ -241,8 +245,7 @@ struct Worker {
     seats: tcp::Seats,
     places: waiting::Places,
     stopping: Stopping,
-    counters: Arc<metrics::Server>,
-    index: usize,
+    counters: metrics::Share,
 }
 
 /// What answers a request; see [`start`]. A call through a pointer costs nothing beside the answer itself.
@@ -258,7 +261,7 @@ impl Worker {
 
     /// This worker's counters.
     fn counters(&self) -> &metrics::Worker {
-        self.counters.worker(self.index)
+        &self.counters
     }
 }
 

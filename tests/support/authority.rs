@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use perigee::answer::{Client, Now, Outcome, Patience, Responder, Transport, World};
 use perigee::config::Config;
-use perigee::daemon::candidate;
+use perigee::daemon::{candidate, settings};
 use perigee::diagnostic::Diagnostic;
 use perigee::dns::Name;
-use perigee::dns::wire::Limits;
 use perigee::geo::{Database, Databases};
 use perigee::health::table::Table;
+use perigee::metrics;
 use perigee::script::{Library, Program, Programs, Setup, Surroundings, Vm};
 use perigee::zone::parser::{self, Input, Options};
 use perigee::zone::{Zone, ZoneSet, check};
@@ -84,18 +84,17 @@ impl Authority {
             Err(diagnostics) => panic!("{}", told(&diagnostics)),
         };
         let zones: Vec<_> = zones.into_iter().map(|(apex, text)| load(&config, apex, text)).collect();
+        let mut settings = settings::of(&config);
+        if let Probed::Never = probed {
+            settings.ttl_min_of_state = None;
+        }
         let world = World {
             surroundings: Arc::new(Surroundings {
                 zones: ZoneSet::new(zones),
                 geo: open(&config, databases),
                 ..Surroundings::default()
             }),
-            limits: Limits { udp_payload_max: config.server.udp_payload_max, client_subnet: config.edns.client_subnet },
-            any_to_tcp: config.server.any_to_tcp,
-            ttl_min_of_state: match probed {
-                Probed::Never => None,
-                Probed::ByTest => config.health.ttl_from_state.then_some(config.health.ttl_min),
-            },
+            settings: Arc::new(settings),
         };
         // A clock that stands still never ends a run: how fast the machine is decides no test.
         let read =
@@ -105,7 +104,7 @@ impl Authority {
         let (library, table) = (Arc::new(library), table.clone());
         let vm = Vm::new(Setup { limits: config.lua, library, table, seed: 7, clock: Box::new(|| Duration::ZERO) });
         let vm = vm.unwrap_or_else(|error| panic!("{error}"));
-        Self { responder: Responder::new(Arc::new(world), vm) }
+        Self { responder: Responder::new(Arc::new(world), vm, Arc::new(metrics::Server::new(1)).share(0)) }
     }
 
     /// Answers one message; `None` for silence.

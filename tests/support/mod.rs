@@ -15,9 +15,11 @@ pub(crate) mod sources; // the sources as rules about them see them
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::sync::Arc;
 use std::time::Duration;
 
 use perigee::answer::{Client, Now, Outcome, Patience};
+use perigee::metrics;
 use perigee::server::{self, Clock, Error, Settings, Stop, Workers};
 
 /// How long a test waits for octets that must come; only a failing test waits so long.
@@ -54,7 +56,8 @@ impl Server {
         let listen: Vec<_> = listen.iter().map(|address| address.parse().unwrap()).collect();
         let listeners = server::bind(&listen, workers).unwrap();
         let addresses = listeners.addresses().to_vec();
-        let workers = server::start(listeners, settings, Clock::start(), factory).unwrap();
+        let counters = Arc::new(metrics::Server::new(workers));
+        let workers = server::start(listeners, settings, Clock::start(), counters, factory).unwrap();
         Self { addresses, workers: Some(workers) }
     }
 

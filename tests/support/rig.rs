@@ -10,12 +10,12 @@ use std::time::Duration;
 use hickory_proto::op::{Message, ResponseCode};
 use perigee::answer::{Client, Outcome as Answered, Patience, Responder, Transport, World};
 use perigee::config::Config;
-use perigee::daemon::candidate;
+use perigee::daemon::{candidate, settings};
 use perigee::dns::Now;
-use perigee::dns::wire::Limits;
 use perigee::health::checker::{Checker, Outcome, Parts, Settings};
 use perigee::health::table::{Claims, Slot, Table};
 use perigee::health::{Reason, Verdict};
+use perigee::metrics;
 use perigee::script::{Setup, Surroundings, Vm};
 use perigee::source::{Event, FileSource};
 use perigee::zone::ZoneSet;
@@ -61,9 +61,7 @@ impl Rig {
                 zones: ZoneSet::new([(candidate.zone, candidate.programs)]),
                 ..Surroundings::default()
             }),
-            limits: Limits { udp_payload_max: config.server.udp_payload_max, client_subnet: config.edns.client_subnet },
-            any_to_tcp: config.server.any_to_tcp,
-            ttl_min_of_state: config.health.ttl_from_state.then_some(config.health.ttl_min),
+            settings: Arc::new(settings::of(&config)),
         };
         let setup = Setup {
             limits: config.lua,
@@ -72,7 +70,8 @@ impl Rig {
             seed: 7,
             clock: Box::new(|| Duration::ZERO),
         };
-        let responder = Responder::new(Arc::new(world), Vm::new(setup).expect("a VM"));
+        let counters = Arc::new(metrics::Server::new(1));
+        let responder = Responder::new(Arc::new(world), Vm::new(setup).expect("a VM"), counters.share(0));
         let (start, (told, verdicts)) = (Instant::now(), unbounded_channel());
         // Whoever has lost interest in verdicts is done.
         let observe = move |outcome: &Outcome| drop(told.send((Instant::now(), outcome.clone())));
