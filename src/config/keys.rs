@@ -11,8 +11,10 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::units::{render_duration, render_share, render_size};
-use super::{Config, Format, Level, RECORDS_MAX, Scope, Zone};
+use super::{COOKIE_SECRETS_MAX, Config, CookiePolicy, Format, Level, RECORDS_MAX, Scope, Zone};
 use crate::dns::Name;
+use crate::dns::edns::cookie::Secret;
+use crate::dns::wire::NSID_OCTETS_MAX;
 use crate::geo::Place;
 
 /// Every key outside `[[zone]]`.
@@ -72,6 +74,13 @@ pub const KEYS: &[Key<Config>] = &[
     }),
     Key::new("health", "webhook-queue-max", |c| Field::Number(&mut c.health.webhook_queue_max, 1..=100_000)),
     Key::new("edns", "client-subnet", |c| Field::Bool(&mut c.edns.client_subnet)),
+    Key::new("edns", "cookies", |c| Field::Bool(&mut c.edns.cookies)),
+    Key::new("edns", "cookie-secrets", |c| Field::Secrets(&mut c.edns.cookie_secrets, 0..=COOKIE_SECRETS_MAX)),
+    Key::new("edns", "cookie-secrets-file", |c| Field::Path(&mut c.edns.cookie_secrets_file)),
+    Key::new("edns", "cookie-policy", |c| Field::Word(&mut c.edns.cookie_policy)),
+    // Below the least, hardly a question fits.
+    Key::new("edns", "nocookie-udp-payload-max", |c| Field::Octets16(&mut c.edns.nocookie_udp_payload_max, 128..=4096)),
+    Key::new("edns", "nsid", |c| Field::Octets(&mut c.edns.nsid, 0..=NSID_OCTETS_MAX)),
     Key::new("geoip", "databases", |c| Field::Paths(&mut c.geoip.databases)),
     Key::new("geoip", "language", |c| Field::Text(&mut c.geoip.language)),
     Key::new("geoip", "unknown-location", |c| Field::Place(&mut c.geoip.unknown_location)),
@@ -193,6 +202,10 @@ pub(super) enum Field<'c> {
     SomeNetworks(&'c mut Vec<IpNet>),
     /// A text that may be anything.
     Text(&'c mut String),
+    /// Any octets, as text or in hexadecimal behind `0x`; the bounds are for how many.
+    Octets(&'c mut Vec<u8>, RangeInclusive<usize>),
+    /// Keys that no message may show; the bounds are for how many.
+    Secrets(&'c mut Vec<Secret>, RangeInclusive<usize>),
     /// A latitude and a longitude; an empty text for nowhere.
     Place(&'c mut Option<Place>),
     /// One word of a few.
@@ -217,6 +230,8 @@ impl Field<'_> {
             Self::Names(_) => "list of domain names".into(),
             Self::Networks(_) | Self::SomeNetworks(_) => "list of networks".into(),
             Self::Text(_) => "text".into(),
+            Self::Octets(..) => "text or octets".into(),
+            Self::Secrets(..) => "list of secrets".into(),
             Self::Place(_) => "latitude and longitude".into(),
             Self::Word(word) => {
                 let words: Vec<_> = word.words().iter().map(|word| format!("`\"{word}\"`")).collect();
@@ -238,6 +253,8 @@ impl Field<'_> {
             Self::Name(name) => quote(name.to_string()),
             Self::Path(path) => quote(path.display().to_string()),
             Self::Text(text) => quote((*text).clone()),
+            Self::Octets(octets, _) => quote(String::from_utf8_lossy(octets).into_owned()),
+            Self::Secrets(secrets, _) => list(secrets.iter().map(|_| "…".to_owned())),
             Self::Place(place) => quote(place.map(|place| place.to_string()).unwrap_or_default()),
             Self::Paths(paths) => list(paths.iter().map(|path| path.display().to_string())),
             Self::Share(share, _) => quote(render_share(**share)),
@@ -256,6 +273,8 @@ impl Field<'_> {
             Self::Octets16(_, range) => between(range.start(), range.end()),
             Self::Size(_, range) => between(&render_size(*range.start()), &render_size(*range.end())),
             Self::Duration(_, range) => between(&render_duration(*range.start()), &render_duration(*range.end())),
+            Self::Octets(_, range) => format!("{} octets", between(range.start(), range.end())),
+            Self::Secrets(_, range) => format!("{} entries", between(range.start(), range.end())),
             Self::Addresses(_, range) => format!("{} entries", between(range.start(), range.end())),
             Self::Share(_, range) => between(&render_share(*range.start()), &render_share(*range.end())),
             Self::Bool(_)
@@ -334,6 +353,12 @@ macro_rules! words {
     };
 }
 
+words!(
+    CookiePolicy,
+    CookiePolicy::Answer => "answer",
+    CookiePolicy::Badcookie => "badcookie",
+    CookiePolicy::Require => "require"
+);
 words!(Scope, Scope::Derived => "derived", Scope::Source => "source");
 words!(
     Level,
