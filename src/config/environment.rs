@@ -87,6 +87,7 @@ fn typed<'v>(text: &'v str, field: &Field<'_>) -> Value<'v> {
         | Field::Path(_)
         | Field::Text(_)
         | Field::Octets(..)
+        | Field::ShortText(..)
         | Field::Place(_)
         | Field::Share(..)
         | Field::Word(_) => None,

@@ -79,6 +79,7 @@ impl Field<'_> {
             Self::Text(field) => *field = reader.text(value).map_err(one)?,
             Self::Octets(field, range) => *field = reader.octets(value, &range).map_err(one)?,
             Self::Secrets(field, range) => *field = reader.secrets(value, &range)?,
+            Self::ShortText(field, range) => *field = reader.short_text(value, &range).map_err(one)?,
             Self::Place(field) => *field = reader.place(value).map_err(one)?,
             Self::Word(field) => field.choose(reader.word(value, field.words()).map_err(one)?),
         }
@@ -242,6 +243,11 @@ impl Reader<'_> {
         } else {
             Err(vec![self.out_of_bounds(value, &format!("{} entries", secrets.len()))])
         }
+    }
+
+    fn short_text(&self, value: &Value<'_>, range: &RangeInclusive<usize>) -> Result<String, Fault> {
+        let text = self.text(value)?;
+        if range.contains(&text.len()) { Ok(text) } else { Err(self.out_of_bounds(value, &text)) }
     }
 
     fn place(&self, value: &Value<'_>) -> Result<Option<Place>, Fault> {

@@ -2,8 +2,8 @@
 
 use crate::answer::Settings;
 use crate::answer::cookie::Cookies;
-use crate::config::Config;
-use crate::dns::wire::Limits;
+use crate::config::{Any, Config};
+use crate::dns::wire::{Limits, NSID_OCTETS_MAX};
 
 /// Gathers what answers go by; made once, as a configuration holds until the process ends.
 ///
@@ -11,17 +11,20 @@ use crate::dns::wire::Limits;
 pub fn of(config: &Config) -> Settings {
     let edns = &config.edns;
     let secrets = edns.cookie_secrets.iter().filter(|_| edns.cookies).cloned().collect();
+    let nsid = if edns.nsid.is_empty() { config.server.identity.as_bytes() } else { &edns.nsid };
+    // What is longer leaves no room for the rest; it has earned a warning.
+    let nsid = if nsid.len() <= NSID_OCTETS_MAX { nsid.to_vec() } else { Vec::new() };
     // The field of RFC 7828 ends at 6,553.5 seconds.
     let tcp_idle_tenths = u16::try_from(config.server.tcp_idle_timeout.as_millis() / 100).unwrap_or(u16::MAX);
     Settings {
         limits: Limits {
             udp_payload_max: config.server.udp_payload_max,
             client_subnet: edns.client_subnet,
-            nsid: edns.nsid.clone(),
+            nsid,
             tcp_idle_tenths,
         },
         cookies: Cookies { secrets, policy: edns.cookie_policy, udp_payload_max: edns.nocookie_udp_payload_max },
-        any_to_tcp: config.server.any_to_tcp,
+        any_to_tcp: config.server.any != Any::Full,
         ttl_min_of_state: config.health.ttl_from_state.then_some(config.health.ttl_min),
     }
 }
