@@ -5,6 +5,7 @@ pub(crate) mod backend; // a web server that answers as it is told, and tells wh
 pub(crate) mod case; // runs the files in tests/cases
 pub(crate) mod certificate; // an authority that issues whatever it is asked for
 pub(crate) mod failing; // a target that fails in every way there is, and recovers
+pub(crate) mod foreign; // a server of another make: a resolver or an authority
 pub(crate) mod mmdb; // writes MaxMind DB files
 pub(crate) mod powerdns; // a PowerDNS beside a perigee, asked the same
 pub(crate) mod process; // a whole perigee, its files and its log
