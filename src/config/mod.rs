@@ -28,6 +28,7 @@ use ipnet::IpNet;
 
 use crate::diagnostic::{Diagnostic, Position};
 use crate::dns::Name;
+use crate::dns::edns::cookie::Secret;
 use crate::geo::Place;
 
 /// The configuration file that is read when none is named, if it exists.
@@ -81,6 +82,11 @@ pub const MAP_OCTETS_MAX: usize = 256 << 20;
 pub const STATES_MAX: usize = 1024;
 /// The most octets a file of states may have: a line for each of the most checks there can be by default.
 pub const STATES_OCTETS_MAX: usize = 16 << 20;
+
+/// How many secrets of cookies there may be: each bad cookie costs a hash with every one of them.
+pub const COOKIE_SECRETS_MAX: usize = 8;
+/// The most octets a file of them may have, remarks included.
+pub const COOKIE_SECRETS_OCTETS_MAX: usize = 64 << 10;
 
 /// How long streams may go on after a stop to get what is being answered.
 ///
@@ -172,6 +178,12 @@ impl Config {
             diagnostics.push(
                 Diagnostic::warning(None, "`health.webhook-token` is sent without encryption")
                     .help("give `health.webhook` an https URL"),
+            );
+        }
+        if !self.edns.cookies && self.edns.cookie_policy != CookiePolicy::Answer {
+            diagnostics.push(
+                Diagnostic::warning(None, "`edns.cookie-policy` means nothing without `edns.cookies`")
+                    .help("switch cookies on, or leave the policy at `answer`"),
             );
         }
         if self.health.forget < self.health.interval {
@@ -517,12 +529,45 @@ impl Default for Health {
 pub struct Edns {
     /// Whether a client subnet is believed and answered (RFC 7871).
     pub client_subnet: bool,
+    /// Whether cookies are given and looked at (RFC 7873).
+    pub cookies: bool,
+    /// What they are signed with, behind what is in the file; at random if there is neither.
+    pub cookie_secrets: Vec<Secret>,
+    /// A file of secrets, one a line: the first signs, all verify. An empty path for none.
+    pub cookie_secrets_file: PathBuf,
+    /// What clients get by UDP that bring no valid cookie.
+    pub cookie_policy: CookiePolicy,
+    /// The largest UDP response to them, in octets.
+    pub nocookie_udp_payload_max: u16,
+    /// Who the server says it is (RFC 5001); empty for nobody.
+    pub nsid: Vec<u8>,
 }
 
 impl Default for Edns {
     fn default() -> Self {
-        Self { client_subnet: true }
+        Self {
+            client_subnet: true,
+            cookies: true,
+            cookie_secrets: Vec::new(),
+            cookie_secrets_file: PathBuf::new(),
+            // Most clients bring no cookie yet, and whoever asks first has none.
+            cookie_policy: CookiePolicy::Answer,
+            // As much as anyone may get.
+            nocookie_udp_payload_max: 4096,
+            nsid: Vec::new(),
+        }
     }
+}
+
+/// What clients get by UDP that bring no valid server cookie.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CookiePolicy {
+    /// Their answer, and a cookie if they know of cookies.
+    Answer,
+    /// Those that know of cookies get BADCOOKIE with one, the others their answer.
+    Badcookie,
+    /// Those that know of cookies get BADCOOKIE with one, the others TC.
+    Require,
 }
 
 /// `[geoip]`: where clients are.
