@@ -42,6 +42,7 @@ cases! {
     negative_answers_carry_the_soa "rfc2308"
     unknown_types_are_served "rfc3597"
     delegation_signers_are_the_parents "rfc4035"
+    names_are_compared_without_letter_case "rfc4343"
     wildcards_cover_what_does_not_exist "rfc4592"
     transfers_are_refused "rfc5936"
     dnames_redirect_what_is_below "rfc6672"
