@@ -227,18 +227,21 @@ fn apex_of<'z>(zone: &'z Zone, sought: &Sought<'_, 'z>) -> Owner<'z> {
 
 /// Adds the addresses of a referral's name servers that this zone knows.
 ///
-/// Those below the cut cannot be had elsewhere, so a response without them is truncated (RFC 9471 section 3.1).
+/// Those below the cut cannot be had elsewhere, so a response without them is truncated (RFC 9471 section 3.1). They
+/// come first: what may be left out is not to take their room.
 fn add_glue<'z>(zone: &'z Zone, cut: &Node, name_servers: RrsetRef<'z>, response: &mut Response<'z>) {
-    for target in name_servers.rdata().filter_map(|rdata| rdata::target(Rtype::NS, rdata)) {
-        let Some(node) = target.is_in(zone.apex().as_ref()).then(|| zone.node(Folded::new(target).wire())).flatten()
-        else {
-            continue;
-        };
-        let below = target.is_in(cut.owner().as_ref());
-        for rtype in [Rtype::A, Rtype::AAAA] {
-            if let Some(rrset) = zone.settled_rrset(node, rtype) {
-                response.push(Section::Additional, Owner::Name(target), rrset.as_ref());
-                response.entries.last_mut().expect("just pushed").required = below;
+    for required in [true, false] {
+        let targets = name_servers.rdata().filter_map(|rdata| rdata::target(Rtype::NS, rdata));
+        for target in targets.filter(|target| target.is_in(cut.owner().as_ref()) == required) {
+            let Some(node) = target.is_in(zone.apex().as_ref()).then(|| zone.node(Folded::new(target).wire())).flatten()
+            else {
+                continue;
+            };
+            for rtype in [Rtype::A, Rtype::AAAA] {
+                if let Some(rrset) = zone.settled_rrset(node, rtype) {
+                    response.push(Section::Additional, Owner::Name(target), rrset.as_ref());
+                    response.entries.last_mut().expect("just pushed").required = required;
+                }
             }
         }
     }
