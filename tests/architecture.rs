@@ -47,7 +47,7 @@ const ROOMS: &[Room] = &[
     },
     Room {
         name: "answer",
-        rooms: &["answer::synthesize", "dns", "metrics", "resolve", "script", "zone"],
+        rooms: &["answer::synthesize", "config", "dns", "metrics", "resolve", "script", "zone"],
         crates: &["bumpalo"],
     },
     Room {

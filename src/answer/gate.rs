@@ -1,6 +1,7 @@
 //! Refuses early what will not be answered, and chooses the zones that a client sees.
 
 use super::World;
+use super::chaos::Text;
 use crate::dns::edns::ExtendedError;
 use crate::dns::{Class, Rcode, Request, Response, Rtype};
 use crate::script::Programs;
@@ -12,11 +13,19 @@ pub(super) struct Refused {
     extended_error: Option<ExtendedError>,
 }
 
-/// Admits a request to the zones its client sees.
+/// Who answers a request that is admitted.
+pub(super) enum Admitted<'w> {
+    /// These zones, which are those its client sees.
+    Zones(&'w ZoneSet<Programs>),
+    /// The server, which says this of itself.
+    Chaos(&'w Text),
+}
+
+/// Admits a request to the zones its client sees, or to what the server says of itself.
 ///
 /// Refused are EDNS versions other than 0 (RFC 6891 section 6.1.3), transfers, types that are no data, and classes
-/// other than IN and ANY.
-pub(super) fn admit<'w>(world: &'w World, request: &Request<'_>) -> Result<&'w ZoneSet<Programs>, Refused> {
+/// other than IN and ANY; of class CH all but the names of texts that are told.
+pub(super) fn admit<'w>(world: &'w World, request: &Request<'_>) -> Result<Admitted<'w>, Refused> {
     let refused = |rcode| Err(Refused { rcode, extended_error: None });
     if request.edns.is_some_and(|edns| edns.version != 0) {
         return refused(Rcode::BADVERS);
@@ -27,11 +36,14 @@ pub(super) fn admit<'w>(world: &'w World, request: &Request<'_>) -> Result<&'w Z
         qtype if qtype.is_meta() && qtype != Rtype::ANY => return refused(Rcode::FORMERR),
         _ => {}
     }
-    if request.qclass != Class::IN && request.qclass != Class::ANY {
-        let extended_error = ExtendedError { code: ExtendedError::NOT_AUTHORITATIVE, text: "no zones of this class" };
-        return Err(Refused { rcode: Rcode::REFUSED, extended_error: Some(extended_error) });
-    }
-    Ok(&world.surroundings.zones)
+    let text = match request.qclass {
+        Class::IN | Class::ANY => return Ok(Admitted::Zones(&world.surroundings.zones)),
+        Class::CH => world.settings.chaos.at(&request.folded),
+        _ => None,
+    };
+    let extended_error = ExtendedError { code: ExtendedError::NOT_AUTHORITATIVE, text: "no zones of this class" };
+    let refused = Refused { rcode: Rcode::REFUSED, extended_error: Some(extended_error) };
+    text.map(Admitted::Chaos).ok_or(refused)
 }
 
 impl Refused {
