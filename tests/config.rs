@@ -63,7 +63,13 @@ fn every_key_is_set_by_its_file_and_by_its_variable() {
         ("server.udp-payload-max", "1400", "1400"),
         ("server.udp-batch", "8", "8"),
         ("server.tcp-connections-max", "77", "77"),
+        ("server.tcp-connections-per-network-max", "0", "0"),
+        ("server.tcp-ipv4-prefix", "24", "24"),
+        ("server.tcp-ipv6-prefix", "64", "64"),
         ("server.tcp-idle-timeout", r#""1m30s""#, "90"),
+        ("server.tcp-total-timeout", "0", "0"),
+        ("server.tcp-write-timeout", r#""2s""#, "2"),
+        ("server.tcp-fast-open", "0", "0"),
         ("zones.directory", r#""/srv/zones""#, "/srv/zones"),
         ("zones.watch", "false", "false"),
         ("zones.reload-interval", r#""250ms""#, "0.25"),
@@ -180,11 +186,14 @@ fn relative_paths_start_at_the_directory_of_the_file() {
 }
 
 #[test]
-fn texts_for_a_txt_record_have_255_octets_at_the_most() {
-    let text = |octets: usize| format!("[server]\nidentity = \"{}\"\n", "x".repeat(octets));
-    assert_eq!(parse(&text(255)).expect("it fits").0.server.identity.len(), 255);
-    let faults = render(&parse(&text(256)).expect_err("it is too long"));
-    assert!(faults.ends_with("out of bounds\n  help: choose 0 to 255 octets\n"), "{faults}");
+fn texts_for_a_record_or_an_option_have_no_more_octets_than_it_holds() {
+    for (key, most) in [("version-text", 255), ("identity", 128)] {
+        let text = |octets: usize| format!("[server]\n{key} = \"{}\"\n", "x".repeat(octets));
+        let (config, _) = parse(&text(most)).expect("it fits");
+        assert_eq!(config.server.version_text.len().max(config.server.identity.len()), most);
+        let faults = render(&parse(&text(most + 1)).expect_err("it is too long"));
+        assert!(faults.ends_with(&format!("out of bounds\n  help: choose 0 to {most} octets\n")), "{faults}");
+    }
 }
 
 #[test]
@@ -423,11 +432,6 @@ fn what_is_odd_but_usable_is_a_warning() {
     insta::assert_snapshot!(render(&diagnostics), @r#"
     warning: `health.forget` is shorter than `health.interval`
       help: checks would be forgotten before their second probe; make it several intervals long
-    "#);
-    let (_, diagnostics) = parse(&format!("server.identity = \"{}\"\n", "x".repeat(129))).expect("usable");
-    insta::assert_snapshot!(render(&diagnostics), @r#"
-    warning: `server.identity` is too long for NSID, which is not answered
-      help: set `edns.nsid` to at most 128 octets
     "#);
     let (_, diagnostics) = parse("edns = { cookies = false, cookie-policy = \"require\" }\n").expect("usable");
     insta::assert_snapshot!(render(&diagnostics), @r#"

@@ -37,7 +37,7 @@ def check_options(reply):
     told = {int(option.otype): option for option in reply.options}
     assert set(told) == {3, 8, 10}, reply
     assert told[3].to_wire() == b"fra-1", reply
-    assert told[8].addr == SUBNET.addr and told[8].srclen == 24, reply
+    assert told[8].address == SUBNET.address and told[8].srclen == 24, reply
     cookie = told[10].to_wire()
     assert cookie.startswith(COOKIE) and len(cookie) == 24, reply
 

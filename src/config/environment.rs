@@ -86,8 +86,8 @@ fn typed<'v>(text: &'v str, field: &Field<'_>) -> Value<'v> {
         Field::Name(_)
         | Field::Path(_)
         | Field::Text(_)
-        | Field::Octets(..)
         | Field::ShortText(..)
+        | Field::Octets(..)
         | Field::Place(_)
         | Field::Share(..)
         | Field::Word(_) => None,

@@ -26,15 +26,28 @@ pub const KEYS: &[Key<Config>] = &[
     Key::new("server", "minimal-responses", |c| Field::Bool(&mut c.server.minimal_responses)),
     Key::new("server", "rotate-rrsets", |c| Field::Bool(&mut c.server.rotate_rrsets)),
     Key::new("server", "version-text", |c| Field::ShortText(&mut c.server.version_text, CHARACTER_STRING)),
-    Key::new("server", "identity", |c| Field::ShortText(&mut c.server.identity, CHARACTER_STRING)),
+    Key::new("server", "identity", |c| Field::ShortText(&mut c.server.identity, 0..=NSID_OCTETS_MAX)),
     // RFC 6891 section 6.2.5 sets 512 as the least and suggests 4096 as the most.
     Key::new("server", "udp-payload-max", |c| Field::Octets16(&mut c.server.udp_payload_max, 512..=4096)),
     // The kernel takes at most 1024 messages a call.
     Key::new("server", "udp-batch", |c| Field::Number(&mut c.server.udp_batch, 1..=1024)),
     Key::new("server", "tcp-connections-max", |c| Field::Number(&mut c.server.tcp_connections_max, 1..=1_000_000)),
+    Key::new("server", "tcp-connections-per-network-max", |c| {
+        Field::Number(&mut c.server.tcp_connections_per_network_max, 0..=1_000_000)
+    }),
+    Key::new("server", "tcp-ipv4-prefix", |c| Field::Number(&mut c.server.tcp_ipv4_prefix, 1..=32)),
+    Key::new("server", "tcp-ipv6-prefix", |c| Field::Number(&mut c.server.tcp_ipv6_prefix, 1..=128)),
     Key::new("server", "tcp-idle-timeout", |c| {
         Field::Duration(&mut c.server.tcp_idle_timeout, secs(1)..=secs(10 * MINUTE))
     }),
+    Key::new("server", "tcp-total-timeout", |c| {
+        Field::Duration(&mut c.server.tcp_total_timeout, secs(0)..=secs(24 * HOUR))
+    }),
+    Key::new("server", "tcp-write-timeout", |c| {
+        Field::Duration(&mut c.server.tcp_write_timeout, millis(100)..=secs(10 * MINUTE))
+    }),
+    // The kernel takes no more than `net.core.somaxconn`.
+    Key::new("server", "tcp-fast-open", |c| Field::Number(&mut c.server.tcp_fast_open, 0..=65_535)),
     Key::new("zones", "directory", |c| Field::Path(&mut c.zones.directory)),
     Key::new("zones", "watch", |c| Field::Bool(&mut c.zones.watch)),
     Key::new("zones", "reload-interval", |c| Field::Duration(&mut c.zones.reload_interval, millis(50)..=secs(HOUR))),
@@ -209,12 +222,12 @@ pub(super) enum Field<'c> {
     SomeNetworks(&'c mut Vec<IpNet>),
     /// A text that may be anything.
     Text(&'c mut String),
+    /// A text of so many octets.
+    ShortText(&'c mut String, RangeInclusive<usize>),
     /// Any octets, as text or in hexadecimal behind `0x`; the bounds are for how many.
     Octets(&'c mut Vec<u8>, RangeInclusive<usize>),
     /// Keys that no message may show; the bounds are for how many.
     Secrets(&'c mut Vec<Secret>, RangeInclusive<usize>),
-    /// A text of so many octets.
-    ShortText(&'c mut String, RangeInclusive<usize>),
     /// A latitude and a longitude; an empty text for nowhere.
     Place(&'c mut Option<Place>),
     /// One word of a few.
@@ -363,13 +376,13 @@ macro_rules! words {
     };
 }
 
+words!(Any, Any::Minimal => "minimal", Any::Truncate => "truncate", Any::Full => "full");
 words!(
     CookiePolicy,
     CookiePolicy::Answer => "answer",
     CookiePolicy::Badcookie => "badcookie",
     CookiePolicy::Require => "require"
 );
-words!(Any, Any::Minimal => "minimal", Any::Truncate => "truncate", Any::Full => "full");
 words!(Scope, Scope::Derived => "derived", Scope::Source => "source");
 words!(
     Level,

@@ -77,9 +77,9 @@ impl Field<'_> {
             Self::Networks(field) => *field = reader.all_or_list(value, |value| reader.network(value))?,
             Self::SomeNetworks(field) => *field = reader.list(value, |value| reader.network(value))?,
             Self::Text(field) => *field = reader.text(value).map_err(one)?,
+            Self::ShortText(field, range) => *field = reader.short_text(value, &range).map_err(one)?,
             Self::Octets(field, range) => *field = reader.octets(value, &range).map_err(one)?,
             Self::Secrets(field, range) => *field = reader.secrets(value, &range)?,
-            Self::ShortText(field, range) => *field = reader.short_text(value, &range).map_err(one)?,
             Self::Place(field) => *field = reader.place(value).map_err(one)?,
             Self::Word(field) => field.choose(reader.word(value, field.words()).map_err(one)?),
         }
@@ -214,6 +214,11 @@ impl Reader<'_> {
         Ok(text.to_owned())
     }
 
+    fn short_text(&self, value: &Value<'_>, range: &RangeInclusive<usize>) -> Result<String, Fault> {
+        let text = self.text(value)?;
+        if range.contains(&text.len()) { Ok(text) } else { Err(self.out_of_bounds(value, &text)) }
+    }
+
     fn octets(&self, value: &Value<'_>, range: &RangeInclusive<usize>) -> Result<Vec<u8>, Fault> {
         let text = self.text(value)?;
         let octets = match text.strip_prefix("0x") {
@@ -243,11 +248,6 @@ impl Reader<'_> {
         } else {
             Err(vec![self.out_of_bounds(value, &format!("{} entries", secrets.len()))])
         }
-    }
-
-    fn short_text(&self, value: &Value<'_>, range: &RangeInclusive<usize>) -> Result<String, Fault> {
-        let text = self.text(value)?;
-        if range.contains(&text.len()) { Ok(text) } else { Err(self.out_of_bounds(value, &text)) }
     }
 
     fn place(&self, value: &Value<'_>) -> Result<Option<Place>, Fault> {

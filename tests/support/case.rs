@@ -276,6 +276,7 @@ impl Asked {
         let message = decode(&reply);
         assert_eq!(reply[..2], octets[..2], "the id is echoed");
         assert_eq!(message.metadata.message_type, MessageType::Response);
+        assert_eq!(reply[3] & 0x40, 0, "the reserved bit of the header is clear (RFC 1035 section 4.1.1)");
         if message.queries.len() == 1 {
             let question = octets.len().min(12 + message.queries[0].name().len() + 4);
             assert_eq!(reply.get(12..question), octets.get(12..question), "the question is echoed octet for octet");
