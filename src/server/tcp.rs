@@ -16,7 +16,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::waiting::{self, Attempt, Wait};
-use super::{Worker, pass_on_panic};
+use super::{Stopping, Worker, canonical, pass_on_panic};
 use crate::answer::{Client, Transport};
 
 /// How many octets are read at once: some dozens of pipelined queries.
@@ -30,13 +30,13 @@ const LATE_MAX: usize = 32;
 /// How long no connection is taken after an error that no client causes, such as too many open files.
 const ERROR_PAUSE: Duration = Duration::from_millis(50);
 
-/// Takes connections until the worker stops, then waits for those it has.
-pub(super) async fn serve(worker: Rc<Worker>, listener: TcpListener) {
+/// Takes connections until the address is to be left, then waits for those it has.
+pub(super) async fn serve(worker: Rc<Worker>, listener: TcpListener, leaving: Rc<Stopping>) {
     let mut connections = JoinSet::new();
-    while !worker.stopping.get() {
+    while !leaving.get() {
         tokio::select! {
             biased;
-            () = worker.stopping.requested() => {}
+            () = leaving.requested() => {}
             Some(ended) = connections.join_next() => pass_on_panic(ended),
             accepted = listener.accept() => match accepted {
                 Ok((stream, address)) => take(&worker, &mut connections, stream, address),
@@ -57,7 +57,7 @@ fn take(worker: &Rc<Worker>, connections: &mut JoinSet<()>, stream: TcpStream, a
         return counters.refused.add(1);
     };
     counters.opened.add(1);
-    let client = Client { address, local, transport: Transport::Tcp };
+    let client = Client { address: canonical(address), local: canonical(local), transport: Transport::Tcp };
     let worker = worker.clone();
     connections.spawn_local(async move {
         // However a connection ends, it is over: the client sees it closed, and an operator the counters.
