@@ -80,7 +80,8 @@ impl Field<'_> {
             Self::Networks(field) => *field = reader.all_or_list(value, |value| reader.network(value))?,
             Self::SomeNetworks(field) => *field = reader.list(value, |value| reader.network(value))?,
             Self::Text(field) => *field = reader.text(value).map_err(one)?,
-            Self::Place(field) => *field = reader.location(value).map_err(one)?,
+            Self::ShortText(field, range) => *field = reader.short_text(value, &range).map_err(one)?,
+            Self::Place(field) => *field = reader.place(value).map_err(one)?,
             Self::Word(field) => field.choose(reader.word(value, field.words()).map_err(one)?),
         }
         Ok(())
@@ -155,14 +156,14 @@ impl Reader<'_> {
         let form = "write an address and a port: `192.0.2.1:53` or `[2001:db8::1]:53`";
         let advise = |text: &str| listen::advise(text).unwrap_or_else(|| form.into());
         self.each_once(value, counts, |value| {
-            self.place(value, form, |text| text.parse().map_err(|_| advise(text)), &advise)
+            self.with_port(value, form, |text| text.parse().map_err(|_| advise(text)), &advise)
         })
     }
 
     fn listen(&self, value: &Value<'_>, counts: &RangeInclusive<usize>) -> Result<Vec<Listen>, Vec<Fault>> {
         let advise = |text: &str| listen::advise(text).unwrap_or_else(|| listen::FORM.into());
         self.each_once(value, counts, |value| {
-            self.place(value, listen::FORM, |text| text.parse().map_err(|NoPlace(help)| help), &advise)
+            self.with_port(value, listen::FORM, |text| text.parse().map_err(|NoPlace(help)| help), &advise)
         })
     }
 
@@ -191,7 +192,7 @@ impl Reader<'_> {
     }
 
     /// Reads one text with a port in it; what `parse` fails with and `advise` returns is help.
-    fn place<T>(
+    fn with_port<T>(
         &self,
         value: &Value<'_>,
         form: &str,
@@ -237,7 +238,12 @@ impl Reader<'_> {
         Ok(text.to_owned())
     }
 
-    fn location(&self, value: &Value<'_>) -> Result<Option<Place>, Fault> {
+    fn short_text(&self, value: &Value<'_>, range: &RangeInclusive<usize>) -> Result<String, Fault> {
+        let text = self.text(value)?;
+        if range.contains(&text.len()) { Ok(text) } else { Err(self.out_of_bounds(value, &text)) }
+    }
+
+    fn place(&self, value: &Value<'_>) -> Result<Option<Place>, Fault> {
         let help = "write a latitude and a longitude in degrees, as in `\"48.137 11.576\"`, or `\"\"` for nowhere";
         let Shape::Text(text) = value.shape else {
             return Err(self.mismatch(value, help));
