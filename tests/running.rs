@@ -499,7 +499,7 @@ fn addresses_of_an_interface_are_served_as_they_come_and_go() {
     let process = Running::start(&words, directory.path(), |_| ());
     let serving = process.wait_for_log("serving addresses=");
     for address in ["192.0.2.7:53", "127.0.0.1:53", "[::1]:53", "[fe80::7%2]:54", "[fe80::7%2]:53"] {
-        assert!(serving.contains(address), "{serving}");
+        assert!(serving.contains(address), "{address} is not in {serving}");
     }
     let ask = |server: &str, port: &str, more: &str| {
         process.beside(&["dig", "+short", "+tries=1", more, "-p", port, &format!("@{server}"), "www.example.org"])
@@ -575,15 +575,21 @@ fn the_units_and_the_configuration_of_the_manual_are_sound() {
     if !can(&["systemd-analyze", "--version"]) {
         return;
     }
+    let version = Command::new("systemd-analyze").arg("--version").output().expect("it runs");
+    let version = String::from_utf8(version.stdout).expect("text");
+    let version: u32 = version.split_whitespace().nth(1).and_then(|number| number.parse().ok()).expect("a number");
+    // What the manual says to write for those before.
+    let kind = if version < 253 { "Type=notify\nExecReload=/bin/kill -HUP $MAINPID" } else { "Type=notify-reload" };
     let directory = tempfile::tempdir().expect("a directory");
     let units: Vec<_> = blocks(page, "ini")
         .into_iter()
         .map(|text| {
             let name = text.lines().next().and_then(|line| line.rsplit('/').next()).expect("it begins with its path");
             let path = directory.path().join(name);
-            // The program must be there, and as the user of the manual is not made here, nobody stands in for it.
+            // The program must be there, and as the user of the manual is not made here, another stands in for it.
             let text = text.replace("/usr/local/bin/perigee", env!("CARGO_BIN_EXE_perigee"));
-            fs::write(&path, text.replace("User=perigee", "User=nobody")).expect("written");
+            let text = text.replace("Type=notify-reload", kind).replace("User=perigee", "User=daemon");
+            fs::write(&path, text).expect("written");
             path
         })
         .collect();
