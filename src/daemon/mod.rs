@@ -2,8 +2,8 @@
 //!
 //! Read [`run`] for the life of the process and `Stage` for the way of a zone from its file to the workers:
 //! `candidate.rs` makes it of its text, its checks are claimed and probed, and only then it goes live. `library.rs`
-//! reads the Lua that all records share, `places.rs` the databases of places, `roots.rs` the certificates that checks verify
-//! by, and `capability.rs` checks what their zones may call.
+//! reads the Lua that all records share, `places.rs` the databases of places, `cookies.rs` the secrets of cookies, `roots.rs`
+//! the certificates that checks verify by, and `capability.rs` checks what their zones may call.
 //!
 //! `interfaces.rs` tells which addresses are served, `activation.rs` takes sockets that are handed over, `privileges/` gives
 //! up the rights of root, and `manager.rs` tells a service manager how the process is.
@@ -15,8 +15,10 @@
 mod activation;
 pub mod candidate;
 pub mod capability;
+pub mod cookies;
 pub mod desk;
 mod extfile;
+mod files; // how many may be open
 mod health;
 pub mod hook;
 pub mod interfaces;
@@ -43,10 +45,12 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
+use crate::answer::cookie::Cookies;
 use crate::answer::{self, Awaited, Client, Now, Outcome as Answered, Patience, Responder, World};
 use crate::config::{Config, INTERFACES_LOOK, SOURCE_EVENTS_MAX};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::dns::Name;
+use crate::dns::edns::cookie::Secret;
 use crate::geo::Databases;
 use crate::health::checker::Checker;
 use crate::health::probe;
@@ -60,6 +64,7 @@ use crate::server::{self, Clock, Listeners, Workers};
 use crate::source::{Event, FileSource, MapSource, Pass, Passing, Reload, reloads};
 use crate::zone::{Zone, ZoneSet};
 use candidate::Candidate;
+use cookies::Secrets;
 use health::Health;
 use interfaces::Followed;
 use places::{Places, Renewed};
@@ -86,6 +91,7 @@ pub fn run(config: &Config, begin_threads: fn()) -> Result<(), Vec<Diagnostic>> 
     }
     let identity = Identity::look_up(&config.server)?;
     let ports = take_ports(config, workers)?;
+    log_diagnostics(files::allow(config).as_slice());
     // All that follows is done by who serves: what that user cannot read is told at the start, and not at a reload.
     privileges::give_up(identity.as_ref())?;
     begin_threads();
@@ -167,10 +173,12 @@ async fn start<'c>(config: &'c Config, clock: Clock, stopping: &Arc<Notify>) -> 
     manager::starting("reading zones");
     let library = library::load(config)?;
     let places = Places::open(config)?;
+    let (secrets, warnings) = Secrets::open(config)?;
+    log_diagnostics(&warnings);
     let probes = probe::Settings { roots: roots::read(config)?, servers: config.resolver.servers.clone() };
     let health = Health::open(config, probes, clock, stopping).await?;
     let names = start_asker(config, clock, stopping);
-    let (sources, mut stage) = read_all(config, &library, (places, names), health.table(), clock).await;
+    let (sources, mut stage) = read_all(config, &library, (places, secrets, names), health.table(), clock).await;
     manager::starting("waiting for first probes");
     warm_all(&mut stage, health.checker()).await;
     Ok(Started { library, sources, stage, health })
@@ -180,6 +188,7 @@ async fn start<'c>(config: &'c Config, clock: Clock, stopping: &Arc<Notify>) -> 
 struct Sources {
     zones: FileSource<Candidate>,
     places: Places,
+    secrets: Secrets,
     maps: MapSource,
 }
 
@@ -187,13 +196,14 @@ struct Sources {
 async fn read_all<'c>(
     config: &'c Config,
     library: &Arc<Library>,
-    (places, names): (Places, Arc<names::Table>),
+    (places, secrets, names): (Places, Secrets, Arc<names::Table>),
     table: &Arc<Table>,
     clock: Clock,
 ) -> (Sources, Stage<'c>) {
     let beside = Surroundings { names, ..places.surroundings() };
     let (shared, library) = (Arc::new(config.clone()), library.clone());
     let mut stage = Stage::new(config, table.clone(), beside, clock);
+    stage.renew_secrets(secrets.held());
     let beside = stage.beside.subscribe();
     let mut zones = FileSource::new(&config.zones, &config.zone, move |name, text, reader| {
         let beside = Arc::clone(&beside.borrow());
@@ -218,7 +228,7 @@ async fn read_all<'c>(
             stage.accept(claimed);
         }
     }
-    (Sources { zones, places, maps }, stage)
+    (Sources { zones, places, secrets, maps }, stage)
 }
 
 /// Reads files on a thread made for blocking.
@@ -241,7 +251,7 @@ async fn warm_all(stage: &mut Stage<'_>, checker: &Checker) {
 /// Publishes what changes, until a signal or a worker's failure says stop.
 async fn keep_up(
     mut stage: Stage<'_>,
-    Sources { zones, places, maps }: Sources,
+    Sources { zones, places, secrets, maps }: Sources,
     publish: &watch::Sender<Arc<World>>,
     health: &Health,
     (workers, mut followed): (&Workers, Option<Followed>),
@@ -251,12 +261,15 @@ async fn keep_up(
     let (ready_in, mut ready) = mpsc::channel(SOURCE_EVENTS_MAX);
     let (maps_in, mut maps_changed) = mpsc::channel(1);
     let (renewed_in, mut renewed) = mpsc::channel(1);
-    let [(reload, reloads_of_zones), (reread, rereads), (reopen, reopens)] = std::array::from_fn(|_| reloads());
-    let sources = [reload, reread, reopen];
+    let (secrets_in, mut secrets_renewed) = mpsc::channel(1);
+    let [(reload, reloads_of_zones), (reread, rereads), (reopen, reopens), (resign, resigns)] =
+        std::array::from_fn(|_| reloads());
+    let sources = [reload, reread, reopen, resign];
     let mut watching = JoinSet::new();
     watching.spawn(zones.watch(events_in, reloads_of_zones));
     watching.spawn(maps.watch(stage.config.zones.reload_interval, maps_in, rereads));
     watching.spawn(places.keep_up(renewed_in, reopens));
+    watching.spawn(secrets.keep_up(secrets_in, resigns));
     let (stop, orders) = (workers.stop(), workers.orders());
     let mut looks = tokio::time::interval(INTERFACES_LOOK);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -304,6 +317,12 @@ async fn keep_up(
                     tracing::info!(%file, kind, built, "database replaced");
                 }
             }
+            Some(secrets) = secrets_renewed.recv() => {
+                let count = secrets.len();
+                stage.renew_secrets(secrets);
+                retired.add(publish.send_replace(stage.world()));
+                tracing::info!(secrets = count, "secrets of cookies replaced");
+            }
             () = retired.wait() => retired.drop_unused(),
             () = reloading.is_read() => reloading = Reloading::Read,
             _ = looks.tick() => followed.iter_mut().for_each(|followed| followed.look(&orders)),
@@ -319,7 +338,9 @@ async fn keep_up(
             },
             () = stop.requested() => return,
         }
-        let is_taken_up = events.is_empty() && maps_changed.is_empty() && renewed.is_empty() && warming == 0;
+        let is_taken_up =
+            events.is_empty() && maps_changed.is_empty() && renewed.is_empty() && secrets_renewed.is_empty();
+        let is_taken_up = is_taken_up && warming == 0;
         if is_taken_up && matches!(reloading, Reloading::Read) {
             reloading = Reloading::No;
             tracing::info!(zones = stage.live.len(), checks = stage.table.len(), "all is read again");
@@ -481,6 +502,12 @@ impl<'c> Stage<'c> {
         self.beside.send_replace(Arc::new(renewed));
     }
 
+    /// Takes secrets of cookies in the place of those there were.
+    fn renew_secrets(&mut self, secrets: Arc<[Secret]>) {
+        let cookies = Cookies { secrets, ..self.settings.cookies.clone() };
+        self.settings = Arc::new(answer::Settings { cookies, ..(*self.settings).clone() });
+    }
+
     /// What answers are made from, with the zones as they are now.
     fn world(&self) -> Arc<World> {
         let zones = self.live.values().map(|hosted| (hosted.zone.clone(), hosted.programs.clone()));
@@ -569,11 +596,18 @@ fn start_asker(config: &Config, clock: Clock, stopping: &Arc<Notify>) -> Arc<nam
 
 /// What the configuration says of transports.
 fn transports(config: &Config) -> server::Settings {
+    let bits = |prefix: usize| u8::try_from(prefix).expect("the bounds of its key are within it");
     server::Settings {
         udp_batch: config.server.udp_batch,
         tcp_connections_max: config.server.tcp_connections_max,
+        tcp_connections_per_network_max: config.server.tcp_connections_per_network_max,
+        tcp_ipv4_prefix: bits(config.server.tcp_ipv4_prefix),
+        tcp_ipv6_prefix: bits(config.server.tcp_ipv6_prefix),
         tcp_idle_timeout: config.server.tcp_idle_timeout,
-        tcp_write_timeout: config.server.tcp_idle_timeout,
+        tcp_first_timeout: crate::config::TCP_FIRST_TIMEOUT,
+        tcp_total_timeout: Some(config.server.tcp_total_timeout).filter(|total| !total.is_zero()),
+        tcp_write_timeout: config.server.tcp_write_timeout,
+        tcp_fast_open: config.server.tcp_fast_open,
         stop_timeout: crate::config::STOP_TIMEOUT,
         waits_max: config.resolver.waiting_max,
         wait_timeout: config.resolver.timeout,

@@ -1,7 +1,7 @@
 //! Transports; octets only.
 //!
-//! Read `listen.rs` for how a port is taken, and `adopt.rs` for sockets that are handed over; then `udp.rs` and `tcp.rs` for how requests come and replies go, and
-//! `waiting.rs` for those whose reply takes a while.
+//! Read `listen.rs` for how a port is taken, and `adopt.rs` for sockets that are handed over; then `udp.rs` and `tcp/` for
+//! how requests come and replies go, and `waiting.rs` for those whose reply takes a while.
 //! `linux.rs` holds the system calls that only Linux has, `portable.rs` does without them; both offer the same
 //! names, and the one that fits is `system` to the rest. There is no DNS here: a message is octets that
 //! someone else answers, by a function that each worker is given at its start.
@@ -42,19 +42,34 @@ use tokio::task::{JoinError, JoinSet, LocalSet};
 use crate::answer::{Client, Now, Outcome, Patience};
 use crate::metrics;
 
+/// How many octets of a stream are read at once: some hundred pipelined queries.
+const STREAM_READ_OCTETS: usize = 16 * 1024;
+
 /// How the transports behave.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
     /// How many datagrams are taken from the system at once; at least 1.
     pub udp_batch: usize,
-    /// How many TCP connections may be open, over all workers; each worker may have its share, at least 1.
+    /// How many TCP connections may be open, over all workers; each worker may have one at least.
     pub tcp_connections_max: usize,
-    /// How long a TCP connection may be without a whole request.
+    /// How many of them the clients of one network may have; 0 for as many as there are.
+    pub tcp_connections_per_network_max: usize,
+    /// How many bits of an IPv4 address name its network; at most 32.
+    pub tcp_ipv4_prefix: u8,
+    /// How many bits of an IPv6 address name its network; at most 128.
+    pub tcp_ipv6_prefix: u8,
+    /// How long a TCP connection may be without a whole request that is answered.
     ///
     /// It also bounds how long a request may take to arrive, however many pieces it comes in.
     pub tcp_idle_timeout: Duration,
+    /// The same for the first request of a connection that comes while few more may.
+    pub tcp_first_timeout: Duration,
+    /// How long a TCP connection may last, as soon as nothing is being answered; `None` for ever.
+    pub tcp_total_timeout: Option<Duration>,
     /// How long a TCP client may take to read the replies that are written at once.
     pub tcp_write_timeout: Duration,
+    /// How many connections that Fast Open lets ask with their first segment may be half open; 0 for no Fast Open.
+    pub tcp_fast_open: usize,
     /// How long connections may go on after a stop to get what is being answered.
     pub stop_timeout: Duration,
     /// How many requests may wait for something their answer lacks, over all workers; each worker may have its share,
@@ -139,14 +154,14 @@ where
     R: FnMut(Now, &Client, &[u8], Patience, &mut Vec<u8>) -> Outcome + 'static,
 {
     let shares = listeners.into_shares();
-    let seats = (settings.tcp_connections_max / shares.len().max(1)).max(1);
+    let hall = Arc::new(tcp::Hall::new(&settings, shares.len()));
     let places = (settings.waits_max / shares.len().max(1)).max(1);
     let stop = Stop(watch::Sender::new(false));
     let factory = Arc::new(factory);
     let mut threads = Vec::with_capacity(shares.len());
     let mut orders = Vec::with_capacity(shares.len());
     for (index, sockets) in shares.into_iter().enumerate() {
-        let (counters, stop, factory) = (counters.share(index), stop.clone(), factory.clone());
+        let (counters, stop, factory, hall) = (counters.share(index), stop.clone(), factory.clone(), hall.clone());
         let (order, told) = mpsc::unbounded_channel();
         orders.push(order);
         // Linux keeps 15 octets of a thread's name, so a longer one would lose the number.
@@ -156,9 +171,10 @@ where
             let worker = Rc::new(Worker {
                 respond: RefCell::new(Box::new(factory(index))),
                 reply: RefCell::default(),
+                scratch: RefCell::new(vec![0; STREAM_READ_OCTETS].into_boxed_slice()),
                 settings,
                 clock,
-                seats: tcp::Seats::new(seats),
+                seats: tcp::Seats::new(hall),
                 places: waiting::Places::new(places),
                 stopping: Stopping::default(),
                 counters,
@@ -201,7 +217,6 @@ async fn run(
         }
     }
     worker.stopping.set();
-    worker.seats.empty();
     let Served { mut tasks, open } = served;
     open.values().for_each(|leaving| leaving.set());
     let all_ended = async {
@@ -347,6 +362,8 @@ struct Worker {
     respond: RefCell<Box<Respond>>,
     /// Where a stream's reply is built before its length is known.
     reply: RefCell<Vec<u8>>,
+    /// Where a stream is read to, for the moment until its connection has taken what came.
+    scratch: RefCell<Box<[u8]>>,
     settings: Settings,
     clock: Clock,
     seats: tcp::Seats,
