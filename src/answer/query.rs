@@ -139,7 +139,11 @@ fn look<'z>(
         Place::Dname { rrset, skipped } => {
             let (owner, _) = NameRef::split_from(&sought.name.wire()[sought.folded.offset(skipped)..])
                 .expect("a name cut at a label is a name");
-            response.push(Section::Answer, above(sought, skipped, owner), rrset.as_ref());
+            // A chain may meet one DNAME twice, and a set is in an answer once (RFC 2181 section 5.5).
+            let is_there = |there: &Entry<'_>| std::ptr::eq(there.rrset.records, rrset.as_ref().records);
+            if !response.entries.iter().any(is_there) {
+                response.push(Section::Answer, above(sought, skipped, owner), rrset.as_ref());
+            }
             let target = rrset.as_ref().rdata().next().and_then(|rdata| NameRef::split_from(rdata).ok());
             let (target, _) = target.expect("a DNAME was checked to hold a name");
             let prefix = &sought.name.wire()[..sought.folded.offset(skipped)];
