@@ -58,6 +58,12 @@ impl Deref for Share {
 pub struct Answers {
     /// Messages that are no query that can be answered.
     pub refusals: Counter,
+    /// Requests with a server cookie that is ours.
+    pub cookies_valid: Counter,
+    /// Requests with a client cookie alone.
+    pub cookies_new: Counter,
+    /// Requests with a server cookie that is not ours, or too old.
+    pub cookies_bad: Counter,
 }
 
 /// What is counted of datagrams.
@@ -253,6 +259,9 @@ impl Worker {
             ("waits_refused", waits_refused),
             ("waits_expired", waits_expired),
             ("refusals", &answers.refusals),
+            ("cookies_valid", &answers.cookies_valid),
+            ("cookies_new", &answers.cookies_new),
+            ("cookies_bad", &answers.cookies_bad),
         ]
     }
 }
@@ -305,7 +314,7 @@ mod tests {
             snapshot.to_string(),
             "udp_requests=7 udp_replies=0 udp_dropped=0 udp_truncated=0 udp_receive_failures=0 udp_send_failures=0 \
              tcp_requests=0 tcp_replies=0 tcp_dropped=0 tcp_send_failures=0 tcp_opened=0 tcp_closed=0 tcp_refused=1 \
-             waits=0 waits_refused=0 waits_expired=0 refusals=0"
+             waits=0 waits_refused=0 waits_expired=0 refusals=0 cookies_valid=0 cookies_new=0 cookies_bad=0"
         );
     }
 

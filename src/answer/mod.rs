@@ -1,9 +1,10 @@
 //! One request in, one outcome out; no socket, no await, no clock.
 //!
-//! `Responder::respond` is the whole pipeline, its stages in the order they run: decode (`dns/wire.rs`), `gate.rs`,
-//! `query.rs` with `synthesize.rs` for LUA records, encode (`dns/wire.rs`). No stage calls the next and none can
+//! `Responder::respond` is the whole pipeline, its stages in the order they run: decode (`dns/wire.rs`), `cookie.rs`,
+//! `gate.rs`, `query.rs` with `synthesize.rs` for LUA records, encode (`dns/wire.rs`). No stage calls the next and none can
 //! send. Absent on purpose: where octets come from and go to, and how zones got here.
 
+pub mod cookie;
 mod gate;
 mod query;
 mod synthesize;
@@ -17,9 +18,11 @@ pub use crate::dns::{Client, Now, Transport};
 pub use crate::resolve::table::Awaited;
 pub use crate::script::Patience;
 
-use crate::dns::wire::{self, Limits, Refusal};
+use crate::dns::edns::Edns;
+use crate::dns::wire::{self, Envelope, Limits, Refusal, Remains};
 use crate::metrics;
 use crate::script::{Surroundings, Vm};
+use cookie::{Cookies, Judgement, Standing};
 
 /// Everything that answers are made from; never changed, swapped whole.
 pub struct World {
@@ -34,6 +37,8 @@ pub struct World {
 pub struct Settings {
     /// What responses may hold.
     pub limits: Limits,
+    /// How cookies are made, known and acted on.
+    pub cookies: Cookies,
     /// Whether a query for ANY over UDP is sent to TCP.
     pub any_to_tcp: bool,
     /// The least TTL that the health of targets may bring an answer down to; `None` if health has no say in TTLs.
@@ -85,17 +90,12 @@ impl Responder {
         patience: Patience,
         out: &mut Vec<u8>,
     ) -> Outcome {
-        let limits = self.world.settings.limits;
         let request = match wire::decode(octets) {
             Ok(request) => request,
-            Err(Refusal::Silence) => return Outcome::Silence,
-            Err(Refusal::Rcode(rcode)) => {
-                self.counters.answers.refusals.add(1);
-                wire::encode_refusal(octets, rcode, limits, out);
-                return Outcome::Reply;
-            }
+            Err(refusal) => return self.refuse(refusal, now, client, octets, out),
         };
-        let response = match gate::admit(&self.world, &request) {
+        let judged = self.judge(request.edns.as_ref(), now, client);
+        let response = match gate::admit(&self.world, &request, client, judged.standing) {
             Err(refused) => refused.response(),
             Ok(zones) => {
                 let mut synthesizer = synthesize::Synthesizer::new(
@@ -115,9 +115,44 @@ impl Responder {
             self.arena.reset();
             return Outcome::Await(awaited);
         }
-        wire::encode(&request, &response, client.transport, limits, out);
+        wire::encode(&request, &response, &envelope(&self.world.settings, client, &judged), out);
         drop(response);
         self.arena.reset();
         Outcome::Reply
+    }
+
+    /// Answers a message that is no request.
+    fn refuse(&self, refusal: Refusal, now: Now, client: &Client, octets: &[u8], out: &mut Vec<u8>) -> Outcome {
+        let Some(remains) = Remains::of(octets) else { return Outcome::Silence };
+        let judged = self.judge(remains.edns.as_ref(), now, client);
+        let Some(said) = gate::refuse(refusal, &remains, judged.standing) else { return Outcome::Silence };
+        self.counters.answers.refusals.add(1);
+        wire::encode_refusal(&remains, said, &envelope(&self.world.settings, client, &judged), out);
+        Outcome::Reply
+    }
+
+    /// Looks at the cookie of a request.
+    fn judge(&self, edns: Option<&Edns>, now: Now, client: &Client) -> Judgement {
+        let cookie = edns.and_then(|edns| edns.cookie.as_ref());
+        let judged = self.world.settings.cookies.judge(cookie, client.address.ip(), now.unix_secs);
+        if let Some(counter) = match judged.standing {
+            Standing::Absent => None,
+            Standing::New => Some(&self.counters.answers.cookies_new),
+            Standing::Bad => Some(&self.counters.answers.cookies_bad),
+            Standing::Valid => Some(&self.counters.answers.cookies_valid),
+        } {
+            counter.add(1);
+        }
+        judged
+    }
+}
+
+/// How a response goes to a client.
+fn envelope<'s>(settings: &'s Settings, client: &Client, judged: &Judgement) -> Envelope<'s> {
+    Envelope {
+        transport: client.transport,
+        limits: &settings.limits,
+        udp_payload_max: settings.cookies.udp_payload_max(judged.standing),
+        cookie: judged.given,
     }
 }

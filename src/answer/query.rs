@@ -65,10 +65,12 @@ pub(super) fn answer<'z>(
                 redirected = Folded::new(target);
                 sought = Sought { name: target, folded: &redirected, owner: Owner::Name(target) };
             }
-            Ok(Step::Redirect(_)) => return failed(request, synthesizer, "too many CNAMEs"),
+            Ok(Step::Redirect(_)) => {
+                return failed(request, synthesizer, ExtendedError::new(ExtendedError::OTHER, "too many CNAMEs"));
+            }
             Err(Refrain::Failed(failure)) => {
-                let text = synthesizer.report(request, &failure);
-                return failed(request, synthesizer, text);
+                let error = synthesizer.report(request, &failure);
+                return failed(request, synthesizer, error);
             }
             Err(Refrain::Denied(rcode, ttl)) => {
                 response.entries.truncate(led_here);
@@ -88,11 +90,11 @@ fn is_authoritative(request: &Request<'_>) -> bool {
 }
 
 /// SERVFAIL with empty sections; AA stays, for it was our zone that failed.
-fn failed<'z>(request: &Request<'_>, synthesizer: &Synthesizer<'_, 'z>, text: &'static str) -> Response<'z> {
+fn failed<'z>(request: &Request<'_>, synthesizer: &Synthesizer<'_, 'z>, error: ExtendedError) -> Response<'z> {
     let mut response = Response::new(Rcode::SERVFAIL);
     response.authoritative = is_authoritative(request);
     response.scope = synthesizer.scope();
-    response.extended_error = Some(ExtendedError { code: ExtendedError::OTHER, text });
+    response.extended_error = Some(error);
     response
 }
 
@@ -108,7 +110,8 @@ fn denied<'z>(
 ) -> Response<'z> {
     if rcode != Rcode::NOERROR && rcode != Rcode::NXDOMAIN {
         let authoritative = rcode == Rcode::SERVFAIL && is_authoritative(request);
-        let refused = failed(request, synthesizer, "the record's script asked for this answer");
+        let error = ExtendedError::new(ExtendedError::OTHER, "the record's script asked for this answer");
+        let refused = failed(request, synthesizer, error);
         return Response { rcode, authoritative, ..refused };
     }
     response.rcode = rcode;
@@ -228,18 +231,21 @@ fn apex_of<'z>(zone: &'z Zone, sought: &Sought<'_, 'z>) -> Owner<'z> {
 
 /// Adds the addresses of a referral's name servers that this zone knows.
 ///
-/// Those below the cut cannot be had elsewhere, so a response without them is truncated (RFC 9471 section 3.1).
+/// Those below the cut cannot be had elsewhere, so a response without them is truncated (RFC 9471 section 3.1). They
+/// come first: what may be left out is not to take their room.
 fn add_glue<'z>(zone: &'z Zone, cut: &Node, name_servers: RrsetRef<'z>, response: &mut Response<'z>) {
-    for target in name_servers.rdata().filter_map(|rdata| rdata::target(Rtype::NS, rdata)) {
-        let Some(node) = target.is_in(zone.apex().as_ref()).then(|| zone.node(Folded::new(target).wire())).flatten()
-        else {
-            continue;
-        };
-        let below = target.is_in(cut.owner().as_ref());
-        for rtype in [Rtype::A, Rtype::AAAA] {
-            if let Some(rrset) = zone.settled_rrset(node, rtype) {
-                response.push(Section::Additional, Owner::Name(target), rrset.as_ref());
-                response.entries.last_mut().expect("just pushed").required = below;
+    for required in [true, false] {
+        let targets = name_servers.rdata().filter_map(|rdata| rdata::target(Rtype::NS, rdata));
+        for target in targets.filter(|target| target.is_in(cut.owner().as_ref()) == required) {
+            let Some(node) = target.is_in(zone.apex().as_ref()).then(|| zone.node(Folded::new(target).wire())).flatten()
+            else {
+                continue;
+            };
+            for rtype in [Rtype::A, Rtype::AAAA] {
+                if let Some(rrset) = zone.settled_rrset(node, rtype) {
+                    response.push(Section::Additional, Owner::Name(target), rrset.as_ref());
+                    response.entries.last_mut().expect("just pushed").required = required;
+                }
             }
         }
     }
