@@ -1,6 +1,7 @@
 //! Refuses early what will not be answered, and chooses the zones that a client sees.
 
 use super::World;
+use super::chaos::Text;
 use super::cookie::{Instead, Standing};
 use crate::dns::edns::{Edns, ExtendedError};
 use crate::dns::wire::{Refusal, Remains};
@@ -15,16 +16,25 @@ pub(super) struct Refused {
     extended_error: Option<ExtendedError>,
 }
 
-/// Admits a request to the zones its client sees.
+/// Who answers a request that is admitted.
+pub(super) enum Admitted<'w> {
+    /// These zones, which are those its client sees.
+    Zones(&'w ZoneSet<Programs>),
+    /// The server, which says this of itself.
+    Chaos(&'w Text),
+}
+
+/// Admits a request to the zones its client sees, or to what the server says of itself.
 ///
 /// Refused are EDNS versions other than 0 (RFC 6891 section 6.1.3), malformed options that are heeded, clients that the
-/// policy of cookies sends back, transfers, types that are no data, and classes other than IN and ANY.
+/// policy of cookies sends back, transfers, types that are no data, and classes other than IN and ANY; of class CH all but
+/// the names of texts that are told.
 pub(super) fn admit<'w>(
     world: &'w World,
     request: &Request<'_>,
     client: &Client,
     standing: Standing,
-) -> Result<&'w ZoneSet<Programs>, Refused> {
+) -> Result<Admitted<'w>, Refused> {
     if let Some(edns) = &request.edns {
         check_edns(world, edns, client)?;
     }
@@ -45,11 +55,13 @@ pub(super) fn admit<'w>(
         }
         _ => {}
     }
-    if request.qclass != Class::IN && request.qclass != Class::ANY {
-        let text = "no zones of this class";
-        return Err(Refused::saying(Rcode::REFUSED, ExtendedError::NOT_AUTHORITATIVE, text));
-    }
-    Ok(&world.surroundings.zones)
+    let text = match request.qclass {
+        Class::IN | Class::ANY => return Ok(Admitted::Zones(&world.surroundings.zones)),
+        Class::CH => world.settings.chaos.at(&request.folded),
+        _ => None,
+    };
+    let refused = || Refused::saying(Rcode::REFUSED, ExtendedError::NOT_AUTHORITATIVE, "no zones of this class");
+    text.map(Admitted::Chaos).ok_or_else(refused)
 }
 
 /// Refuses a version that is not spoken, and options that break their rules.

@@ -1,9 +1,10 @@
 //! One request in, one outcome out; no socket, no await, no clock.
 //!
 //! `Responder::respond` is the whole pipeline, its stages in the order they run: decode (`dns/wire.rs`), `cookie.rs`,
-//! `gate.rs`, `query.rs` with `synthesize.rs` for LUA records, encode (`dns/wire.rs`). No stage calls the next and none can
-//! send. Absent on purpose: where octets come from and go to, and how zones got here.
+//! `gate.rs`, `query.rs` with `synthesize.rs` for LUA records, or `chaos.rs`, encode (`dns/wire.rs`). No stage calls the
+//! next and none can send. Absent on purpose: where octets come from and go to, and how zones got here.
 
+mod chaos;
 pub mod cookie;
 mod gate;
 mod query;
@@ -14,15 +15,20 @@ use std::time::Duration;
 
 use bumpalo::Bump;
 
+pub use self::chaos::Chaos;
 pub use crate::dns::{Client, Now, Transport};
 pub use crate::resolve::table::Awaited;
 pub use crate::script::Patience;
 
+use self::cookie::{Cookies, Judgement, Standing};
+use self::gate::Admitted;
+use self::query::Extent;
+use crate::config::Any;
 use crate::dns::edns::Edns;
+use crate::dns::rrset::Rotation;
 use crate::dns::wire::{self, Envelope, Limits, Refusal, Remains};
 use crate::metrics;
 use crate::script::{Surroundings, Vm};
-use cookie::{Cookies, Judgement, Standing};
 
 /// Everything that answers are made from; never changed, swapped whole.
 pub struct World {
@@ -39,8 +45,14 @@ pub struct Settings {
     pub limits: Limits,
     /// How cookies are made, known and acted on.
     pub cookies: Cookies,
-    /// Whether a query for ANY over UDP is sent to TCP.
-    pub any_to_tcp: bool,
+    /// How much a query for ANY over UDP is answered with.
+    pub any: Any,
+    /// Whether the additional section has nothing but what a referral needs.
+    pub minimal: bool,
+    /// Whether an RRset begins with another record in each answer.
+    pub rotate: bool,
+    /// What the server says of itself.
+    pub chaos: Chaos,
     /// The least TTL that the health of targets may bring an answer down to; `None` if health has no say in TTLs.
     pub ttl_min_of_state: Option<Duration>,
 }
@@ -62,13 +74,15 @@ pub struct Responder {
     counters: metrics::Share,
     /// What one answer needs for a moment: synthesized RRsets and names. Emptied after each.
     arena: Bump,
+    /// Where RRsets of the next answer begin.
+    rotation: Rotation,
 }
 
 impl Responder {
     /// A responder that answers from `world`, and counts as one worker.
     pub fn new(world: Arc<World>, mut vm: Vm, counters: metrics::Share) -> Self {
         vm.turn_to(&world.surroundings);
-        Self { world, vm, counters, arena: Bump::new() }
+        Self { world, vm, counters, arena: Bump::new(), rotation: Rotation::default() }
     }
 
     /// Answers from another world from the next request on.
@@ -95,9 +109,10 @@ impl Responder {
             Err(refusal) => return self.refuse(refusal, now, client, octets, out),
         };
         let judged = self.judge(request.edns.as_ref(), now, client);
-        let response = match gate::admit(&self.world, &request, client, judged.standing) {
+        let mut response = match gate::admit(&self.world, &request, client, judged.standing) {
             Err(refused) => refused.response(),
-            Ok(zones) => {
+            Ok(Admitted::Chaos(text)) => chaos::answer(text, &request),
+            Ok(Admitted::Zones(zones)) => {
                 let mut synthesizer = synthesize::Synthesizer::new(
                     &mut self.vm,
                     &self.arena,
@@ -106,14 +121,22 @@ impl Responder {
                     &request,
                     &self.world,
                 );
-                let any_to_tcp = self.world.settings.any_to_tcp && client.transport == Transport::Udp;
-                query::answer(zones, &request, any_to_tcp, &mut synthesizer)
+                let any = match client.transport {
+                    Transport::Udp => self.world.settings.any,
+                    Transport::Tcp => Any::Full,
+                };
+                let extent = Extent { any, minimal: self.world.settings.minimal };
+                query::answer(zones, &request, extent, &mut synthesizer)
             }
         };
         if let Some(awaited) = self.vm.awaited() {
             drop(response);
             self.arena.reset();
             return Outcome::Await(awaited);
+        }
+        if self.world.settings.rotate {
+            response.rotation = self.rotation;
+            self.rotation = self.rotation.next();
         }
         wire::encode(&request, &response, &envelope(&self.world.settings, client, &judged), out);
         drop(response);

@@ -32,9 +32,22 @@ pub const KEYS: &[Key<Config>] = &[
     // The kernel takes at most 1024 messages a call.
     Key::new("server", "udp-batch", |c| Field::Number(&mut c.server.udp_batch, 1..=1024)),
     Key::new("server", "tcp-connections-max", |c| Field::Number(&mut c.server.tcp_connections_max, 1..=1_000_000)),
+    Key::new("server", "tcp-connections-per-network-max", |c| {
+        Field::Number(&mut c.server.tcp_connections_per_network_max, 0..=1_000_000)
+    }),
+    Key::new("server", "tcp-ipv4-prefix", |c| Field::Number(&mut c.server.tcp_ipv4_prefix, 1..=32)),
+    Key::new("server", "tcp-ipv6-prefix", |c| Field::Number(&mut c.server.tcp_ipv6_prefix, 1..=128)),
     Key::new("server", "tcp-idle-timeout", |c| {
         Field::Duration(&mut c.server.tcp_idle_timeout, secs(1)..=secs(10 * MINUTE))
     }),
+    Key::new("server", "tcp-total-timeout", |c| {
+        Field::Duration(&mut c.server.tcp_total_timeout, secs(0)..=secs(24 * HOUR))
+    }),
+    Key::new("server", "tcp-write-timeout", |c| {
+        Field::Duration(&mut c.server.tcp_write_timeout, millis(100)..=secs(10 * MINUTE))
+    }),
+    // The kernel takes no more than `net.core.somaxconn`.
+    Key::new("server", "tcp-fast-open", |c| Field::Number(&mut c.server.tcp_fast_open, 0..=65_535)),
     Key::new("zones", "directory", |c| Field::Path(&mut c.zones.directory)),
     Key::new("zones", "watch", |c| Field::Bool(&mut c.zones.watch)),
     Key::new("zones", "reload-interval", |c| Field::Duration(&mut c.zones.reload_interval, millis(50)..=secs(HOUR))),

@@ -88,6 +88,10 @@ pub const COOKIE_SECRETS_MAX: usize = 8;
 /// The most octets a file of them may have, remarks included.
 pub const COOKIE_SECRETS_OCTETS_MAX: usize = 64 << 10;
 
+/// How long a stream may take to its first query while few more connections may be opened.
+///
+/// A segment that is lost is sent again after a second.
+pub const TCP_FIRST_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long streams may go on after a stop to get what is being answered.
 ///
 /// Service managers kill what takes much longer.
@@ -233,8 +237,20 @@ pub struct Server {
     pub udp_batch: usize,
     /// How many TCP connections may be open, over all workers.
     pub tcp_connections_max: usize,
+    /// How many of them the clients of one network may have; 0 for as many as there are.
+    pub tcp_connections_per_network_max: usize,
+    /// How many bits of an IPv4 address name its network, for that limit.
+    pub tcp_ipv4_prefix: usize,
+    /// How many bits of an IPv6 address name its network, for that limit.
+    pub tcp_ipv6_prefix: usize,
     /// How long a TCP connection may be without a query.
     pub tcp_idle_timeout: Duration,
+    /// How long a TCP connection may last; 0 for ever.
+    pub tcp_total_timeout: Duration,
+    /// How long a TCP client may take to read the replies that are written at once.
+    pub tcp_write_timeout: Duration,
+    /// How many connections with a query in their first segment may be half open; 0 for no Fast Open.
+    pub tcp_fast_open: usize,
 }
 
 impl Default for Server {
@@ -256,8 +272,20 @@ impl Default for Server {
             // Past this, a larger batch no longer lowers the cost of an answer.
             udp_batch: 64,
             tcp_connections_max: 1024,
+            // No resolver needs as many, also behind a translator, and four of them are to be stopped by one client.
+            tcp_connections_per_network_max: 256,
+            // A TCP client cannot lie about its address, so a neighbour need not answer for it. Of IPv6 one subscriber
+            // has a /56, as a rule.
+            tcp_ipv4_prefix: 32,
+            tcp_ipv6_prefix: 56,
             // RFC 7766 section 6.2.3 asks for "a few seconds".
             tcp_idle_timeout: Duration::from_secs(10),
+            // A resolver that asks all the time is welcome to stay; now and then it may come to another worker.
+            tcp_total_timeout: Duration::from_secs(3600),
+            // The longest answer arrives in time at 13 kB/s.
+            tcp_write_timeout: Duration::from_secs(5),
+            // Half-open connections that ask cost an answer each, so that there is an end to them.
+            tcp_fast_open: 256,
         }
     }
 }

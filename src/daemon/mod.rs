@@ -14,6 +14,7 @@ pub mod capability;
 pub mod cookies;
 pub mod desk;
 mod extfile;
+mod files; // how many may be open
 mod health;
 pub mod hook;
 pub mod keeper;
@@ -81,6 +82,7 @@ pub fn run(config: &Config) -> Result<(), Vec<Diagnostic>> {
     let (secrets, warnings) = Secrets::open(config)?;
     log_diagnostics(&warnings);
     let probes = probe::Settings { roots: roots::read(config)?, servers: config.resolver.servers.clone() };
+    log_diagnostics(files::allow(config).as_slice());
     let listeners = server::bind(&config.server.listen, workers)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(system("cannot start"))?;
     runtime.block_on(serve(config, library, (places, secrets), probes, listeners))
@@ -480,11 +482,18 @@ fn start_asker(config: &Config, clock: Clock, stopping: &Arc<Notify>) -> Arc<nam
 
 /// What the configuration says of transports.
 fn transports(config: &Config) -> server::Settings {
+    let bits = |prefix: usize| u8::try_from(prefix).expect("the bounds of its key are within it");
     server::Settings {
         udp_batch: config.server.udp_batch,
         tcp_connections_max: config.server.tcp_connections_max,
+        tcp_connections_per_network_max: config.server.tcp_connections_per_network_max,
+        tcp_ipv4_prefix: bits(config.server.tcp_ipv4_prefix),
+        tcp_ipv6_prefix: bits(config.server.tcp_ipv6_prefix),
         tcp_idle_timeout: config.server.tcp_idle_timeout,
-        tcp_write_timeout: config.server.tcp_idle_timeout,
+        tcp_first_timeout: crate::config::TCP_FIRST_TIMEOUT,
+        tcp_total_timeout: Some(config.server.tcp_total_timeout).filter(|total| !total.is_zero()),
+        tcp_write_timeout: config.server.tcp_write_timeout,
+        tcp_fast_open: config.server.tcp_fast_open,
         stop_timeout: crate::config::STOP_TIMEOUT,
         waits_max: config.resolver.waiting_max,
         wait_timeout: config.resolver.timeout,

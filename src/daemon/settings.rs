@@ -1,8 +1,8 @@
 //! What the configuration says of answers, in the form that answering reads.
 
-use crate::answer::Settings;
 use crate::answer::cookie::Cookies;
-use crate::config::{Any, Config};
+use crate::answer::{Chaos, Settings};
+use crate::config::{Config, VERSION_PLACEHOLDER};
 use crate::dns::wire::Limits;
 
 /// Gathers what answers go by; made once, as a configuration holds until the process ends.
@@ -13,6 +13,7 @@ pub fn of(config: &Config) -> Settings {
     let secrets = edns.cookie_secrets.iter().filter(|_| edns.cookies).cloned().collect();
     // The field of RFC 7828 ends at 6,553.5 seconds.
     let tcp_idle_tenths = u16::try_from(config.server.tcp_idle_timeout.as_millis() / 100).unwrap_or(u16::MAX);
+    let version = config.server.version_text.replace(VERSION_PLACEHOLDER, env!("CARGO_PKG_VERSION"));
     Settings {
         limits: Limits {
             udp_payload_max: config.server.udp_payload_max,
@@ -21,7 +22,10 @@ pub fn of(config: &Config) -> Settings {
             tcp_idle_tenths,
         },
         cookies: Cookies { secrets, policy: edns.cookie_policy, udp_payload_max: edns.nocookie_udp_payload_max },
-        any_to_tcp: config.server.any != Any::Full,
+        any: config.server.any,
+        minimal: config.server.minimal_responses,
+        rotate: config.server.rotate_rrsets,
+        chaos: Chaos::new(&version, &config.server.identity),
         ttl_min_of_state: config.health.ttl_from_state.then_some(config.health.ttl_min),
     }
 }

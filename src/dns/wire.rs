@@ -5,6 +5,7 @@ use smallvec::SmallVec;
 use super::edns::cookie::Given;
 use super::edns::{self, Edns, ExtendedError};
 use super::name::{Folded, NameRef};
+use super::rrset::Rotation;
 use super::{Class, Opcode, Rcode, RrsetRef, Rtype, Transport};
 
 /// The octets of a message's header (RFC 1035 section 4.1.1).
@@ -102,6 +103,8 @@ pub struct Response<'z> {
     pub truncated: bool,
     /// The RRsets, answer before authority before additional.
     pub entries: SmallVec<[Entry<'z>; 6]>,
+    /// Where RRsets of the answer and additional sections begin.
+    pub rotation: Rotation,
     /// How many bits of the client subnet decided the answer.
     pub scope: u8,
     /// Why it is what it is.
@@ -111,7 +114,15 @@ pub struct Response<'z> {
 impl<'z> Response<'z> {
     /// A response without records.
     pub fn new(rcode: Rcode) -> Self {
-        Self { rcode, authoritative: false, truncated: false, entries: SmallVec::new(), scope: 0, extended_error: None }
+        Self {
+            rcode,
+            authoritative: false,
+            truncated: false,
+            entries: SmallVec::new(),
+            rotation: Rotation::default(),
+            scope: 0,
+            extended_error: None,
+        }
     }
 
     /// Adds an RRset; sections must be filled in their order.
@@ -320,7 +331,10 @@ pub fn encode(request: &Request<'_>, response: &Response<'_>, envelope: &Envelop
     if !truncated {
         for entry in &response.entries {
             let before = (writer.out.len(), writer.names.len());
-            writer.rrset(entry, &request.folded);
+            // Name servers of a referral keep their order: who asks them has its own.
+            let rotates = entry.section != Section::Authority;
+            let start = if rotates { response.rotation.start(entry.rrset.count) } else { 0 };
+            writer.rrset(entry, start, &request.folded);
             if writer.out.len() <= end {
                 counts[entry.section as usize] += entry.rrset.count;
                 continue;
@@ -446,9 +460,9 @@ struct Writer<'o, 'z> {
 }
 
 impl<'z> Writer<'_, 'z> {
-    fn rrset(&mut self, entry: &Entry<'z>, qname: &Folded) {
+    fn rrset(&mut self, entry: &Entry<'z>, start: usize, qname: &Folded) {
         let mut owner_at = None;
-        for (header, rdata) in entry.rrset.iter() {
+        for (header, rdata) in entry.rrset.iter_from(start) {
             match (owner_at, entry.owner) {
                 (Some(at), _) => self.pointer(at),
                 (None, Owner::Question(skipped)) if skipped < qname.label_count() => {
