@@ -136,7 +136,7 @@ const ROOMS: &[Room] = &[
             "source",
             "zone",
         ],
-        crates: &["rand", "rustix", "tokio", "tracing"],
+        crates: &["jiff", "rand", "rustix", "serde_json", "tokio", "tracing"],
     },
     Room {
         name: "commands",

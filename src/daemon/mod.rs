@@ -21,6 +21,7 @@ pub mod keeper;
 pub mod library;
 pub mod overrides;
 pub mod places;
+pub mod queries; // the query log
 pub mod replace; // a file that is replaced whole
 pub mod roots;
 pub mod settings; // what the configuration says of answers
@@ -38,8 +39,8 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::answer::cookie::Cookies;
-use crate::answer::{self, Awaited, Client, Now, Outcome as Answered, Patience, Responder, World};
-use crate::config::{Config, SOURCE_EVENTS_MAX};
+use crate::answer::{self, Awaited, Client, Now, Occasion, Outcome as Answered, Responder, World};
+use crate::config::{Config, SOURCE_EVENTS_MAX, Shed};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::dns::Name;
 use crate::dns::edns::cookie::Secret;
@@ -59,6 +60,7 @@ use candidate::Candidate;
 use cookies::Secrets;
 use health::Health;
 use places::{Places, Renewed};
+use queries::{Clerk, QueryLog};
 
 /// How much the clock that scripts are held against may be late.
 const THREAD_CLOCK_GRAIN: Duration = Duration::from_micros(250);
@@ -67,7 +69,7 @@ const RETIRED_LOOK: Duration = Duration::from_secs(1);
 
 /// Serves until a signal says stop; returns why it could not go on.
 ///
-/// SIGTERM and SIGINT stop, SIGHUP reads every zone and database again, SIGUSR1 logs the counters.
+/// SIGTERM and SIGINT stop, SIGHUP reads every zone and database again and opens the query log anew, SIGUSR1 logs the counters.
 pub fn run(config: &Config) -> Result<(), Vec<Diagnostic>> {
     let workers = match config.server.workers {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
@@ -85,7 +87,14 @@ pub fn run(config: &Config) -> Result<(), Vec<Diagnostic>> {
     log_diagnostics(files::allow(config).as_slice());
     let listeners = server::bind(&config.server.listen, workers)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(system("cannot start"))?;
-    runtime.block_on(serve(config, library, (places, secrets), probes, listeners))
+    let counters = Arc::new(metrics::Server::new(listeners.workers()));
+    let queries = QueryLog::open(&config.log, &counters, listeners.workers()).map_err(|error| vec![error])?;
+    let crew = (listeners, counters, queries.as_ref());
+    let served = runtime.block_on(serve(config, library, (places, secrets), probes, crew));
+    if let Some(queries) = queries {
+        queries.end();
+    }
+    served
 }
 
 /// The life of a server: read, probe, serve and keep up with changes, stop.
@@ -94,7 +103,7 @@ async fn serve(
     library: Arc<Library>,
     (places, secrets): (Places, Secrets),
     probes: probe::Settings,
-    listeners: server::Listeners,
+    (listeners, counters, queries): (server::Listeners, Arc<metrics::Server>, Option<&QueryLog>),
 ) -> Result<(), Vec<Diagnostic>> {
     let mut signals = Signals::new().map_err(system("cannot listen for signals"))?;
     log_diagnostics(listeners.warnings());
@@ -110,14 +119,14 @@ async fn serve(
 
     let (publish, world) = watch::channel(stage.world());
     let addresses = listeners.addresses().to_vec();
-    let counters = Arc::new(metrics::Server::new(listeners.workers()));
-    let factory = worker_factory(config, library, health.table().clone(), (world, counters.clone()))?;
+    let crew = Crew { world, counters: counters.clone(), clock, clerk: queries.map(QueryLog::clerk) };
+    let factory = worker_factory(config, library, health.table().clone(), crew)?;
     let workers = server::start(listeners, transports(config), clock, counters, factory);
     let workers = workers.map_err(|error| vec![Diagnostic::error(None, error.to_string())])?;
     tracing::info!(?addresses, zones = stage.live.len(), checks = stage.table.len(), "serving");
 
     health.follow(config);
-    keep_up(stage, sources, &publish, &health, &workers, &mut signals).await;
+    keep_up(stage, sources, &publish, (&health, queries), &workers, &mut signals).await;
 
     tracing::info!(counters = %counted(&workers, &health), "stopping");
     workers.stop().request();
@@ -197,7 +206,7 @@ async fn keep_up(
     mut stage: Stage<'_>,
     Sources { zones, places, secrets, maps }: Sources,
     publish: &watch::Sender<Arc<World>>,
-    health: &Health,
+    (health, queries): (&Health, Option<&QueryLog>),
     workers: &Workers,
     signals: &mut Signals,
 ) {
@@ -265,6 +274,9 @@ async fn keep_up(
                     reopen.notify_one();
                     resign.notify_one();
                     health.reload();
+                    if let Some(queries) = queries {
+                        queries.reopen();
+                    }
                 }
                 Order::Count => tracing::info!(counters = %counted(workers, health), "counted so far"),
             },
@@ -533,9 +545,10 @@ fn worker_factory(
     config: &Config,
     library: Arc<Library>,
     table: Arc<Table>,
-    (world, counters): (watch::Receiver<Arc<World>>, Arc<metrics::Server>),
+    crew: Crew,
 ) -> Result<impl Fn(usize) -> Respond + Send + Sync + 'static, Vec<Diagnostic>> {
-    let limits = config.lua.clone();
+    let (limits, overload) = (config.lua.clone(), config.overload);
+    let clock = crew.clock;
     let seed = SysRng.try_next_u64();
     let seed =
         seed.map_err(|error| vec![Diagnostic::error(None, format!("the system has no random numbers: {error}"))])?;
@@ -543,24 +556,40 @@ fn worker_factory(
         // One draw of the system's, spread over the workers: each has its own sequence.
         let seed = seed.wrapping_add((index as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let (limits, library, table) = (limits.clone(), library.clone(), table.clone());
-        Vm::new(Setup { limits, library, table, seed, clock: thread_clock() })
+        let mut vm = Vm::new(Setup { limits, library, table, seed, clock: thread_clock() })?;
+        if overload.shed != Shed::Off {
+            vm.account_for_runs(overload, Box::new(move || clock.monotonic()));
+        }
+        Ok(vm)
     };
     vm(0).map_err(|error| vec![error])?;
     Ok(move |index| -> Respond {
-        let mut world = world.clone();
+        let Crew { mut world, counters, clock, clerk } = crew.clone();
         let vm = vm(index).expect("a VM was made just before, and a worker without one is no worker");
         let mut responder = Responder::new(world.borrow_and_update().clone(), vm, counters.share(index));
-        Box::new(move |now, client, octets, patience, out| {
+        if let Some(clerk) = clerk {
+            responder.tell(clerk.observer(index, counters.share(index), clock));
+        }
+        Box::new(move |now, client, octets, occasion, out| {
             if world.has_changed().unwrap_or(false) {
                 responder.swap(world.borrow_and_update().clone());
             }
-            responder.respond(now, client, octets, patience, out)
+            responder.respond(now, client, octets, occasion, out)
         })
     })
 }
 
+/// What all workers have in common.
+#[derive(Clone)]
+struct Crew {
+    world: watch::Receiver<Arc<World>>,
+    counters: Arc<metrics::Server>,
+    clock: Clock,
+    clerk: Option<Clerk>,
+}
+
 /// A worker's way from requests to replies.
-type Respond = Box<dyn FnMut(Now, &Client, &[u8], Patience, &mut Vec<u8>) -> Answered>;
+type Respond = Box<dyn FnMut(Now, &Client, &[u8], Occasion, &mut Vec<u8>) -> Answered>;
 
 /// The signals the process heeds.
 struct Signals {
