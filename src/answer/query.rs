@@ -180,7 +180,7 @@ fn below_dname<'z>(
 ) -> Step<'z> {
     let prefix = sought.folded.offset(skipped);
     let (owner, _) = NameRef::split_from(&sought.name.wire()[prefix..]).expect("a name cut at a label is a name");
-    // A chain may come by it twice, and no section has a record twice (RFC 2181 section 5).
+    // A chain may come by it twice, and a set is in an answer once (RFC 2181 section 5.5).
     if !response.entries.iter().any(|entry| std::ptr::eq(entry.rrset.records, dname.records)) {
         response.push(Section::Answer, above(sought, skipped, owner), dname);
     }
