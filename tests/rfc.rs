@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// RFCs whose every rule for an authority stands on the page.
-const RFCS: [u16; 20] = [
+const RFCS: [u16; 21] = [
     1034, 1035, 2181, 2308, 2317, 2782, 3403, 3597, 4035, 4343, 4592, 6604, 6672, 6891, 7871, 8020, 8482, 8906, 9460,
-    9471,
+    9471, 9619,
 ];
 
 /// A row of a table: the section, what it asks for, and what shows it.
@@ -34,10 +34,12 @@ fn what_shows_a_rule_exists() {
             wrong.push(format!("docs/rfc.md:{}: no case, no test, and no reason", row.line));
         }
         for named in in_backquotes(&row.case) {
-            let there = match named.split_once(": ") {
-                Some((file, test)) => read(file).is_some_and(|text| text.contains(&format!("fn {test}("))),
-                None if named.starts_with("rfc") => read(&format!("tests/cases/{named}.case")).is_some(),
-                None => continue,
+            let is_test = |file: &str, test: &str| read(file).is_some_and(|text| text.contains(&format!("fn {test}(")));
+            let there = match (named.split_once(": "), named.split_once("::")) {
+                (Some((file, test)), _) => is_test(file, test),
+                (None, Some((module, test))) => is_test(&format!("tests/{module}.rs"), test),
+                (None, None) if named.starts_with("rfc") => read(&format!("tests/cases/{named}.case")).is_some(),
+                (None, None) => continue,
             };
             if !there {
                 wrong.push(format!("docs/rfc.md:{}: there is no `{named}`", row.line));
@@ -90,9 +92,9 @@ fn headings() -> Vec<u16> {
     text.lines().filter_map(|line| number(line.strip_prefix("## ")?)).collect()
 }
 
-/// Reads `RFC NNNN: title`.
+/// Reads `RFC NNNN: title`, or without a title.
 fn number(heading: &str) -> Option<u16> {
-    heading.strip_prefix("RFC ")?.split_once(':')?.0.parse().ok()
+    heading.strip_prefix("RFC ")?.split(':').next()?.parse().ok()
 }
 
 fn in_backquotes(text: &str) -> impl Iterator<Item = &str> {
