@@ -25,6 +25,17 @@ fn respond(transport: Transport, octets: &[u8]) -> Option<Vec<u8>> {
     AUTHORITY.with_borrow_mut(|authority| authority.respond(from, transport, octets))
 }
 
+/// No case can ask for this: hickory takes a record without data for one of an update.
+#[test]
+fn a_record_without_data_is_answered() {
+    let zone = "@ 60 SOA ns hostmaster 1 1 1 1 1\n@ 60 NS ns\nns 60 A 192.0.2.53\nx 60 TYPE65280 \\# 0\n";
+    let mut authority = Authority::new("", [("example", zone)]);
+    let question = b"\x0d\x05\0\0\0\x01\0\0\0\0\0\0\x01x\x07example\0\xff\0\0\x01";
+    let reply = authority.respond(([198, 51, 100, 7], 5353).into(), Transport::Udp, question).unwrap();
+    assert_eq!(reply[6..12], [0, 1, 0, 0, 0, 0], "one answer and nothing else");
+    assert_eq!(reply[question.len()..], b"\xc0\x0c\xff\0\0\x01\0\0\0\x3c\0\0"[..]);
+}
+
 /// Names in and around the zone.
 fn name() -> impl Strategy<Value = Vec<u8>> {
     let label = prop_oneof![

@@ -33,6 +33,7 @@ mod query_log; // one line for each outcome, whatever clients send
 mod readme; // the console examples of README.md and docs/, run
 mod reload; // zones swapped under load: wholly old or wholly new, none lost
 mod restart; // states and overrides over stops and kills at any moment
+mod rfc; // docs/rfc.md: each rule of each RFC has its case, and each case its rule
 mod running; // the process: rights, sockets, interfaces, signals, and the service manager
 mod samples; // zones/ and lua/ do what their headers promise
 mod sandbox; // scripts that would take everything
