@@ -17,6 +17,7 @@ mod time;
 mod write;
 mod writer;
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use data_encoding::HEXUPPER;
@@ -154,6 +155,31 @@ fn walk(rtype: Rtype, wire: &[u8]) -> Option<Writer<'_>> {
         None => writer.give_up(),
     }
     writer.is_at_end().then_some(writer)
+}
+
+/// Returns RDATA with the names in it in lower case, by which records that stand twice are known.
+///
+/// That is the canonical form of RFC 4034 section 6.2, for the types listed there; any other type is compared octet by
+/// octet (RFC 3597 section 6).
+pub fn canonical(rtype: Rtype, wire: &[u8]) -> Cow<'_, [u8]> {
+    const LAST_FOLDED: Rtype = Rtype::DNAME;
+    // Of the types up to DNAME, those with names are the ones of that list, and NSAP-PTR.
+    let Some(parts) = layout(rtype).filter(|_| rtype <= LAST_FOLDED && wire.iter().any(u8::is_ascii_uppercase)) else {
+        return wire.into();
+    };
+    let mut folded = wire.to_vec();
+    let mut walker = Writer::new(wire);
+    for (_, kind) in parts {
+        let start = walker.taken();
+        if kind.write(&mut walker).is_none() {
+            break;
+        }
+        if matches!(kind, Kind::CompressibleName | Kind::Name) {
+            // The length of a label is less than any letter.
+            folded[start..walker.taken()].make_ascii_lowercase();
+        }
+    }
+    folded.into()
 }
 
 /// Returns where in `wire` names stand that may be compressed in messages (RFC 3597 section 4).

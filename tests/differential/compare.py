@@ -14,6 +14,8 @@ OTHERS = ("nsd", "knot", "bind")
 FIELDS = ("silence", "rcode", "aa", "tc", "flags", "question", "opt", "answer", "chain", "authority", "additional")
 SECTIONS = ("answer", "chain", "authority", "additional")
 TYPE_A, NS, AAAA, SRV, NAPTR, SVCB, HTTPS = 1, 2, 28, 33, 35, 64, 65
+BRINGING = {18, 21, NAPTR, 36, SVCB, HTTPS}
+"""Those whose additional data is optional or new: AFSDB, RT, NAPTR, KX, SVCB, HTTPS."""
 SERVFAIL = 2
 REDIRECTIONS_MAX = 10
 """How many CNAMEs perigee follows."""
@@ -110,6 +112,7 @@ class Tally:
         self.compared = dict.fromkeys(FIELDS, 0)
         self.unanimous = dict.fromkeys(FIELDS, 0)
         self.agreed = dict.fromkeys(FIELDS, 0)
+        self.decided = dict.fromkeys(FIELDS, 0)
         self.excepted = {}
         self.alone = {}
 
@@ -140,6 +143,7 @@ class Tally:
             asked = Asked(question, field, replies, zones)
             reason = next((reason for reason, holds in EXCEPTIONS.items() if holds(asked)), None)
             if reason:
+                self.decided[field] += 1
                 self.excepted[reason] = self.excepted.get(reason, 0) + 1
             else:
                 differences.append(Difference(field, kind(field, theirs[0], ours, question)))
@@ -187,11 +191,6 @@ class Asked:
         return max(holding, key=len, default=None)
 
 
-def any_by_udp(asked):
-    is_any = asked.question.rtype == "ANY" and not asked.question.tcp
-    return is_any and asked.field in ("rcode", "aa", "tc") and asked.ours().tc
-
-
 def crosses_zones(asked):
     if asked.field not in ("rcode", *SECTIONS):
         return False
@@ -213,7 +212,7 @@ def is_fuller(asked):
     ours, theirs = asked.ours(), asked.replies["bind"]
     fewer = [record for record in theirs.additional if record not in ours.additional]
     extra = {record[1] for record in ours.additional if record not in theirs.additional}
-    brings = {record[1] for record in ours.answer} & {SVCB, HTTPS, NAPTR}
+    brings = {record[1] for record in ours.answer} & BRINGING
     return asked.field == "additional" and brings and not fewer and extra <= {TYPE_A, AAAA, SRV, SVCB, HTTPS, message.CNAME}
 
 
@@ -236,10 +235,10 @@ def lacks_room_for_glue(asked):
 
 
 EXCEPTIONS = {
-    "ANY over UDP is sent to TCP: `server.any-to-tcp` (RFC 8482 section 4.4)": any_by_udp,
     "a chain goes on in another zone of ours (RFC 1034 section 4.3.2, step 3a), where BIND and Knot end it": crosses_zones,
     "a chain in circles or longer than ten is SERVFAIL (RFC 1034 section 3.6.2; docs/lua.md)": goes_in_circles,
-    "SVCB, HTTPS and NAPTR bring along what they lead to (RFC 9460 section 4.1, RFC 3403 section 4.2)": is_fuller,
+    "SVCB, HTTPS, NAPTR, AFSDB, RT and KX bring along what they lead to (RFC 9460 section 4.1, RFC 3403 section 4.2, "
+    "RFC 1183 sections 1 and 3.3, RFC 2230 section 4)": is_fuller,
     "glue below the cut goes in whole or TC is set (RFC 9471 section 3.1)": lacks_room_for_glue,
 }
 """What was decided otherwise on purpose: the reason, and whether a difference is a case of it."""

@@ -1192,6 +1192,26 @@ fn check_octets(rtype: Rtype, wire: &[u8]) -> Result<(), TestCaseError> {
     Ok(())
 }
 
+#[test]
+fn names_alone_are_folded_and_only_in_the_types_of_old() {
+    let cases = [
+        (Rtype::NS, "NS1.Example.ORG.", "ns1.example.org."),
+        (Rtype::SOA, "NS.A. Host.B. 16705 2 3 4 5", "ns.a. host.b. 16705 2 3 4 5"),
+        (Rtype::MX, "16705 Mail.A.", "16705 mail.a."),
+        (Rtype::SRV, "16705 16705 16705 Sip.A.", "16705 16705 16705 sip.a."),
+        (Rtype::NAPTR, r#"1 2 "S" "SIP" "X" Sip.A."#, r#"1 2 "S" "SIP" "X" sip.a."#),
+        (Rtype::TXT, "Letters", "Letters"),
+        (Rtype::SVCB, "1 Target.A.", "1 Target.A."),
+        (Rtype::A, "65.66.67.68", "65.66.67.68"),
+    ];
+    for (rtype, text, folded) in cases {
+        let [wire, folded] = [text, folded].map(|line| read_line(rtype, line).expect("a well-formed line"));
+        assert_eq!(*canonical(rtype, &wire), *folded, "{rtype} {text}");
+    }
+    // What is malformed is folded as far as it can be read.
+    assert_eq!(*canonical(Rtype::MX, b"\0AB"), *b"\0AB");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 

@@ -48,8 +48,12 @@ impl<'w> Writer<'w> {
 
     /// The octet taken last.
     pub(super) fn last(&self) -> Option<u8> {
-        let taken = self.rdata.len() - self.rest.len();
-        self.rdata[..taken].last().copied()
+        self.rdata[..self.taken()].last().copied()
+    }
+
+    /// How many octets have been taken.
+    pub(super) fn taken(&self) -> usize {
+        self.rdata.len() - self.rest.len()
     }
 
     /// Whether all octets have been taken.
