@@ -157,31 +157,6 @@ fn walk(rtype: Rtype, wire: &[u8]) -> Option<Writer<'_>> {
     writer.is_at_end().then_some(writer)
 }
 
-/// Returns RDATA with the names in it in lower case, by which records that stand twice are known.
-///
-/// That is the canonical form of RFC 4034 section 6.2, for the types listed there; any other type is compared octet by
-/// octet (RFC 3597 section 6).
-pub fn canonical(rtype: Rtype, wire: &[u8]) -> Cow<'_, [u8]> {
-    const LAST_FOLDED: Rtype = Rtype::DNAME;
-    // Of the types up to DNAME, those with names are the ones of that list, and NSAP-PTR.
-    let Some(parts) = layout(rtype).filter(|_| rtype <= LAST_FOLDED && wire.iter().any(u8::is_ascii_uppercase)) else {
-        return wire.into();
-    };
-    let mut folded = wire.to_vec();
-    let mut walker = Writer::new(wire);
-    for (_, kind) in parts {
-        let start = walker.taken();
-        if kind.write(&mut walker).is_none() {
-            break;
-        }
-        if matches!(kind, Kind::CompressibleName | Kind::Name) {
-            // The length of a label is less than any letter.
-            folded[start..walker.taken()].make_ascii_lowercase();
-        }
-    }
-    folded.into()
-}
-
 /// Returns where in `wire` names stand that may be compressed in messages (RFC 3597 section 4).
 ///
 /// These are the names in the types of RFC 1035, and of no later one. Ends at the first malformed octet.
@@ -203,6 +178,25 @@ pub fn names_in(rtype: Rtype, wire: &[u8]) -> impl Iterator<Item = Range<usize>>
         at += name.wire().len();
         Some(start..at)
     })
+}
+
+/// Returns the RDATA with the letters of its names in lower case.
+///
+/// Two records of one owner and type are the same one if these are equal: letter case tells names apart as little as it
+/// does owners (RFC 4343 section 3), while all other octets count as they are (RFC 3597 section 6).
+pub fn folded(rtype: Rtype, wire: &[u8]) -> Cow<'_, [u8]> {
+    let mut folded = Cow::Borrowed(wire);
+    let mut at = 0;
+    for (_, kind) in layout(rtype).unwrap_or_default() {
+        let Some(octets) = wire.get(at..).and_then(|rest| kind.octets(rest)) else { break };
+        // The octets of lengths are below those of letters.
+        let is_name = matches!(kind, Kind::Name | Kind::CompressibleName);
+        if is_name && wire[at..at + octets].iter().any(u8::is_ascii_uppercase) {
+            folded.to_mut()[at..at + octets].make_ascii_lowercase();
+        }
+        at += octets;
+    }
+    folded
 }
 
 /// Where RDATA leads: what a client that has it asks for next, and so belongs into the additional section.

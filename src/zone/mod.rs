@@ -260,11 +260,11 @@ fn as_negative(soa: &Rrset) -> Rrset {
     negative
 }
 
-/// Keeps the first of equal RDATA, in order; the letter case of names in it does not count.
-fn drop_duplicates(rtype: Rtype, rdata: &mut Vec<&[u8]>) {
-    if rdata.len() > 1 {
-        let mut seen = HashSet::with_capacity(rdata.len());
-        rdata.retain(|wire| seen.insert(rdata::canonical(rtype, wire)));
+/// Keeps the first of equal RDATA, in order; names that differ by letter case alone are equal.
+fn drop_duplicates(rtype: Rtype, wires: &mut Vec<&[u8]>) {
+    if wires.len() > 1 {
+        let mut seen = HashSet::with_capacity(wires.len());
+        wires.retain(|wire| seen.insert(rdata::folded(rtype, wire)));
     }
 }
 

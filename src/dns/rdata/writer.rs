@@ -48,12 +48,8 @@ impl<'w> Writer<'w> {
 
     /// The octet taken last.
     pub(super) fn last(&self) -> Option<u8> {
-        self.rdata[..self.taken()].last().copied()
-    }
-
-    /// How many octets have been taken.
-    pub(super) fn taken(&self) -> usize {
-        self.rdata.len() - self.rest.len()
+        let taken = self.rdata.len() - self.rest.len();
+        self.rdata[..taken].last().copied()
     }
 
     /// Whether all octets have been taken.
