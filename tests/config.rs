@@ -190,8 +190,8 @@ fn relative_paths_start_at_the_directory_of_the_file() {
 
 #[test]
 fn texts_for_a_txt_record_have_255_octets_at_the_most() {
-    let text = |octets: usize| format!("[server]\nidentity = \"{}\"\n", "x".repeat(octets));
-    assert_eq!(parse(&text(255)).expect("it fits").0.server.identity.len(), 255);
+    let text = |octets: usize| format!("[server]\nversion-text = \"{}\"\n", "x".repeat(octets));
+    assert_eq!(parse(&text(255)).expect("it fits").0.server.version_text.len(), 255);
     let faults = render(&parse(&text(256)).expect_err("it is too long"));
     assert!(faults.ends_with("out of bounds\n  help: choose 0 to 255 octets\n"), "{faults}");
 }
