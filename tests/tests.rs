@@ -8,6 +8,7 @@ mod bad_input; // targets that fail in every way there is, and come back
 mod cases; // the files in tests/cases: zone in, question, answer in presentation format
 mod command_line; // what `perigee check` tells, and exit codes
 mod config; // what files and the environment may say, and the manual that tells it
+mod differential; // what NSD, Knot and BIND agree on, asked about random zones
 mod edns; // what the cases cannot say of EDNS
 mod events; // flips told in the log and to a webhook, which fails and recovers
 mod failover; // health to answers: right from the first one, following a fall and a return
