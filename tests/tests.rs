@@ -24,10 +24,12 @@ mod lua_manual; // the manual of LUA records, its examples, and the list for edi
 mod lua_types; // what a script returns, for every type there is
 mod maps; // map files under a running server: looked up, swapped whole, kept when they break
 mod modules; // what the records of a zone require
+mod overload; // the dearest scripts are shed first, and everything else is answered
 mod overrides; // what operators say of targets, by a file and by the command
 mod powerdns; // LUA records that PowerDNS answers in the same way
 mod probes; // probes of each kind but HTTP, and servers that behave or do not
 mod query; // what holds for every message whatever
+mod query_log; // one line for each outcome, whatever clients send
 mod readme; // the console examples of README.md and docs/, run
 mod reload; // zones swapped under load: wholly old or wholly new, none lost
 mod restart; // states and overrides over stops and kills at any moment

@@ -81,12 +81,10 @@ pub(super) fn answer<'z>(
                 redirected = Folded::new(target);
                 sought = Sought { name: target, folded: &redirected, owner: Owner::Name(target) };
             }
-            Ok(Step::Redirect(_)) => {
-                return failed(request, synthesizer, ExtendedError::new(ExtendedError::OTHER, "too many CNAMEs"));
-            }
+            Ok(Step::Redirect(_)) => return failed(request, synthesizer, "too many CNAMEs"),
             Err(Refrain::Failed(failure)) => {
-                let error = synthesizer.report(request, &failure);
-                return failed(request, synthesizer, error);
+                let text = synthesizer.report(request, &failure);
+                return failed(request, synthesizer, text);
             }
             Err(Refrain::Denied(rcode, ttl)) => {
                 response.entries.truncate(led_here);
@@ -124,11 +122,11 @@ fn is_authoritative(request: &Request<'_>) -> bool {
 }
 
 /// SERVFAIL with empty sections; AA stays, for it was our zone that failed.
-fn failed<'z>(request: &Request<'_>, synthesizer: &Synthesizer<'_, 'z>, error: ExtendedError) -> Response<'z> {
+fn failed<'z>(request: &Request<'_>, synthesizer: &Synthesizer<'_, 'z>, text: &'static str) -> Response<'z> {
     let mut response = Response::new(Rcode::SERVFAIL);
     response.authoritative = is_authoritative(request);
     response.scope = synthesizer.scope();
-    response.extended_error = Some(error);
+    response.extended_error = Some(ExtendedError { code: ExtendedError::OTHER, text });
     response
 }
 
@@ -144,8 +142,7 @@ fn denied<'z>(
 ) -> Response<'z> {
     if rcode != Rcode::NOERROR && rcode != Rcode::NXDOMAIN {
         let authoritative = rcode == Rcode::SERVFAIL && is_authoritative(request);
-        let error = ExtendedError::new(ExtendedError::OTHER, "the record's script asked for this answer");
-        let refused = failed(request, synthesizer, error);
+        let refused = failed(request, synthesizer, "the record's script asked for this answer");
         return Response { rcode, authoritative, ..refused };
     }
     response.rcode = rcode;
