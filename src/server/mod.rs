@@ -32,7 +32,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::{JoinError, JoinSet, LocalSet};
 
 use crate::answer::{Client, Now, Outcome, Patience};
@@ -152,6 +152,7 @@ where
                 settings,
                 clock,
                 seats: tcp::Seats::new(hall),
+                turns: Semaphore::new(1),
                 places: waiting::Places::new(places),
                 stopping: Stopping::default(),
                 counters,
@@ -260,6 +261,8 @@ struct Worker {
     settings: Settings,
     clock: Clock,
     seats: tcp::Seats,
+    /// Lets one stream after the other be read, answered and written.
+    turns: Semaphore,
     places: waiting::Places,
     stopping: Stopping,
     counters: metrics::Share,
