@@ -126,17 +126,22 @@ def measure(server, load, flood, options):
         title, amount = f"{title}, {options.times:g} times what it can run", lambda _: options.times * per_second
     amount = amount(options)
     print(f"{title}: {amount:,.0f}", file=sys.stderr, flush=True)
-    before = server.counters()
+    before = counters(server)
     command = ["taskset", "-c", options.load_core, load, PORT, options.seconds, options.rate, kind, amount]
     with Sizes(server) as sizes:
         run = subprocess.run(list(map(str, command)), capture_output=True, text=True)
     if run.returncode != 0:
         sys.exit(f"the load failed: {run.stderr}")
-    # Whoever is still connected is gone by now, and no flood is in the way of the next.
+    # What the flood has left in the server's sockets is not to be in the way of the next one.
     time.sleep(1)
-    after = server.counters()
-    counted = {name: number - before.get(name, 0) for name, number in after.items()}
+    server.wait_until_answers(PORT, "s0.example.com")
+    counted = {name: number - before.get(name, 0) for name, number in counters(server).items()}
     return Row(title, amount, run.stdout, (*sizes.seen, server.size()), counted)
+
+
+def counters(server):
+    """What the server has counted so far, by name."""
+    return {name.removeprefix("counters="): number for name, number in server.counters().items()}
 
 
 class Sizes:
