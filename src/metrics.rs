@@ -58,6 +58,12 @@ impl Deref for Share {
 pub struct Answers {
     /// Messages that are no query that can be answered.
     pub refusals: Counter,
+    /// Requests with a server cookie that is ours.
+    pub cookies_valid: Counter,
+    /// Requests with a client cookie alone.
+    pub cookies_new: Counter,
+    /// Requests with a server cookie that is not ours, or too old.
+    pub cookies_bad: Counter,
 }
 
 /// What is counted of datagrams.
@@ -280,6 +286,9 @@ impl Worker {
             ("waits_refused", waits_refused),
             ("waits_expired", waits_expired),
             ("refusals", &answers.refusals),
+            ("cookies_valid", &answers.cookies_valid),
+            ("cookies_new", &answers.cookies_new),
+            ("cookies_bad", &answers.cookies_bad),
         ]
     }
 }
@@ -334,7 +343,7 @@ mod tests {
              tcp_requests=0 tcp_replies=0 tcp_dropped=0 tcp_send_failures=0 tcp_opened=0 tcp_refused=1 \
              tcp_refused_by_network=0 tcp_closed=0 tcp_closed_by_client=0 tcp_broken=0 tcp_closed_idle=0 tcp_closed_old=0 \
              tcp_closed_unread=0 tcp_pushed_out=0 tcp_closed_malformed=0 tcp_closed_stopping=0 \
-             waits=0 waits_refused=0 waits_expired=0 refusals=0"
+             waits=0 waits_refused=0 waits_expired=0 refusals=0 cookies_valid=0 cookies_new=0 cookies_bad=0"
         );
     }
 

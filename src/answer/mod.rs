@@ -1,9 +1,11 @@
 //! One request in, one outcome out; no socket, no await, no clock.
 //!
-//! `Responder::respond` is the whole pipeline, its stages in the order they run: decode (`dns/wire.rs`), `gate.rs`,
-//! `query.rs` with `synthesize.rs` for LUA records, encode (`dns/wire.rs`). No stage calls the next and none can
-//! send. Absent on purpose: where octets come from and go to, and how zones got here.
+//! `Responder::respond` is the whole pipeline, its stages in the order they run: decode (`dns/wire.rs`), `cookie.rs`,
+//! `gate.rs`, `query.rs` with `synthesize.rs` for LUA records, or `chaos.rs`, encode (`dns/wire.rs`). No stage calls the
+//! next and none can send. Absent on purpose: where octets come from and go to, and how zones got here.
 
+mod chaos;
+pub mod cookie;
 mod gate;
 mod query;
 mod synthesize;
@@ -13,11 +15,18 @@ use std::time::Duration;
 
 use bumpalo::Bump;
 
+pub use self::chaos::Chaos;
 pub use crate::dns::{Client, Now, Transport};
 pub use crate::resolve::table::Awaited;
 pub use crate::script::Patience;
 
-use crate::dns::wire::{self, Limits, Refusal};
+use self::cookie::{Cookies, Judgement, Standing};
+use self::gate::Admitted;
+use self::query::Extent;
+use crate::config::Any;
+use crate::dns::edns::Edns;
+use crate::dns::rrset::Rotation;
+use crate::dns::wire::{self, Envelope, Limits, Refusal, Remains};
 use crate::metrics;
 use crate::script::{Surroundings, Vm};
 
@@ -34,8 +43,16 @@ pub struct World {
 pub struct Settings {
     /// What responses may hold.
     pub limits: Limits,
-    /// Whether a query for ANY over UDP is sent to TCP.
-    pub any_to_tcp: bool,
+    /// How cookies are made, known and acted on.
+    pub cookies: Cookies,
+    /// How much a query for ANY over UDP is answered with.
+    pub any: Any,
+    /// Whether the additional section has nothing but what a referral needs.
+    pub minimal: bool,
+    /// Whether an RRset begins with another record in each answer.
+    pub rotate: bool,
+    /// What the server says of itself.
+    pub chaos: Chaos,
     /// The least TTL that the health of targets may bring an answer down to; `None` if health has no say in TTLs.
     pub ttl_min_of_state: Option<Duration>,
 }
@@ -57,13 +74,15 @@ pub struct Responder {
     counters: metrics::Share,
     /// What one answer needs for a moment: synthesized RRsets and names. Emptied after each.
     arena: Bump,
+    /// Where RRsets of the next answer begin.
+    rotation: Rotation,
 }
 
 impl Responder {
     /// A responder that answers from `world`, and counts as one worker.
     pub fn new(world: Arc<World>, mut vm: Vm, counters: metrics::Share) -> Self {
         vm.turn_to(&world.surroundings);
-        Self { world, vm, counters, arena: Bump::new() }
+        Self { world, vm, counters, arena: Bump::new(), rotation: Rotation::default() }
     }
 
     /// Answers from another world from the next request on.
@@ -85,19 +104,15 @@ impl Responder {
         patience: Patience,
         out: &mut Vec<u8>,
     ) -> Outcome {
-        let limits = self.world.settings.limits;
         let request = match wire::decode(octets) {
             Ok(request) => request,
-            Err(Refusal::Silence) => return Outcome::Silence,
-            Err(Refusal::Rcode(rcode)) => {
-                self.counters.answers.refusals.add(1);
-                wire::encode_refusal(octets, rcode, limits, out);
-                return Outcome::Reply;
-            }
+            Err(refusal) => return self.refuse(refusal, now, client, octets, out),
         };
-        let response = match gate::admit(&self.world, &request) {
+        let judged = self.judge(request.edns.as_ref(), now, client);
+        let mut response = match gate::admit(&self.world, &request, client, judged.standing) {
             Err(refused) => refused.response(),
-            Ok(zones) => {
+            Ok(Admitted::Chaos(text)) => chaos::answer(text, &request),
+            Ok(Admitted::Zones(zones)) => {
                 let mut synthesizer = synthesize::Synthesizer::new(
                     &mut self.vm,
                     &self.arena,
@@ -106,8 +121,12 @@ impl Responder {
                     &request,
                     &self.world,
                 );
-                let any_to_tcp = self.world.settings.any_to_tcp && client.transport == Transport::Udp;
-                query::answer(zones, &request, any_to_tcp, &mut synthesizer)
+                let any = match client.transport {
+                    Transport::Udp => self.world.settings.any,
+                    Transport::Tcp => Any::Full,
+                };
+                let extent = Extent { any, minimal: self.world.settings.minimal };
+                query::answer(zones, &request, extent, &mut synthesizer)
             }
         };
         if let Some(awaited) = self.vm.awaited() {
@@ -115,9 +134,48 @@ impl Responder {
             self.arena.reset();
             return Outcome::Await(awaited);
         }
-        wire::encode(&request, &response, client.transport, limits, out);
+        if self.world.settings.rotate {
+            response.rotation = self.rotation;
+            self.rotation = self.rotation.next();
+        }
+        wire::encode(&request, &response, &envelope(&self.world.settings, client, &judged), out);
         drop(response);
         self.arena.reset();
         Outcome::Reply
+    }
+
+    /// Answers a message that is no request.
+    fn refuse(&self, refusal: Refusal, now: Now, client: &Client, octets: &[u8], out: &mut Vec<u8>) -> Outcome {
+        let Some(remains) = Remains::of(octets) else { return Outcome::Silence };
+        let judged = self.judge(remains.edns.as_ref(), now, client);
+        let Some(said) = gate::refuse(refusal, &remains, judged.standing) else { return Outcome::Silence };
+        self.counters.answers.refusals.add(1);
+        wire::encode_refusal(&remains, said, &envelope(&self.world.settings, client, &judged), out);
+        Outcome::Reply
+    }
+
+    /// Looks at the cookie of a request.
+    fn judge(&self, edns: Option<&Edns>, now: Now, client: &Client) -> Judgement {
+        let cookie = edns.and_then(|edns| edns.cookie.as_ref());
+        let judged = self.world.settings.cookies.judge(cookie, client.address.ip(), now.unix_secs);
+        if let Some(counter) = match judged.standing {
+            Standing::Absent => None,
+            Standing::New => Some(&self.counters.answers.cookies_new),
+            Standing::Bad => Some(&self.counters.answers.cookies_bad),
+            Standing::Valid => Some(&self.counters.answers.cookies_valid),
+        } {
+            counter.add(1);
+        }
+        judged
+    }
+}
+
+/// How a response goes to a client.
+fn envelope<'s>(settings: &'s Settings, client: &Client, judged: &Judgement) -> Envelope<'s> {
+    Envelope {
+        transport: client.transport,
+        limits: &settings.limits,
+        udp_payload_max: settings.cookies.udp_payload_max(judged.standing),
+        cookie: judged.given,
     }
 }

@@ -5,6 +5,7 @@
 //! - `keys.rs`: the one list of keys, each with its type and bounds
 //! - `file.rs`, `environment.rs`: the two places a value comes from
 //! - `value.rs`: a value as it was typed, and how it becomes what it means
+//! - `listen.rs`: a place to listen on as text
 //! - `units.rs`: durations and sizes as text
 //!
 //! Absent on purpose: reloading, and anything that opens a socket or a zone.
@@ -12,15 +13,17 @@
 mod environment;
 mod file;
 mod keys;
+mod listen;
 mod units;
 mod value;
 
 pub use file::nearest;
 pub use keys::{KEYS, Key, ZONE_KEYS};
+pub use listen::{Listen, NoPlace};
 
 use std::ffi::OsString;
 use std::io::Read;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -28,6 +31,7 @@ use ipnet::IpNet;
 
 use crate::diagnostic::{Diagnostic, Position};
 use crate::dns::Name;
+use crate::dns::edns::cookie::Secret;
 use crate::geo::Place;
 
 /// The configuration file that is read when none is named, if it exists.
@@ -60,6 +64,9 @@ pub const ZONE_SETTLE_MAX: Duration = Duration::from_millis(500);
 /// The coarsest file system in use (FAT) counts in two seconds. Until then, contents are compared too.
 pub const ZONE_STAMP_COARSENESS: Duration = Duration::from_secs(2);
 
+/// What stands in `server.version-text` for the version of this program.
+pub const VERSION_PLACEHOLDER: &str = "{version}";
+
 /// The most records one run of a script may ever make.
 pub const RECORDS_MAX: usize = 1024;
 /// How many files a library of Lua may have; each is run in every VM.
@@ -78,6 +85,16 @@ pub const MAP_OCTETS_MAX: usize = 256 << 20;
 pub const STATES_MAX: usize = 1024;
 /// The most octets a file of states may have: a line for each of the most checks there can be by default.
 pub const STATES_OCTETS_MAX: usize = 16 << 20;
+
+/// How often interfaces are looked at whose addresses are served.
+///
+/// An address that comes is served within it; a look costs the kernel some tens of microseconds.
+pub const INTERFACES_LOOK: Duration = Duration::from_secs(5);
+
+/// How many secrets of cookies there may be: each bad cookie costs a hash with every one of them.
+pub const COOKIE_SECRETS_MAX: usize = 8;
+/// The most octets a file of them may have, remarks included.
+pub const COOKIE_SECRETS_OCTETS_MAX: usize = 64 << 10;
 
 /// How long a stream may take to its first query while few more connections may be opened.
 ///
@@ -169,10 +186,22 @@ impl Config {
             diagnostics
                 .push(Diagnostic::error(zone.position.clone(), message).help("put all that is set for it in one"));
         }
+        if self.server.user.is_empty() && !self.server.group.is_empty() {
+            diagnostics.push(
+                Diagnostic::warning(None, "`server.group` counts for nothing without `server.user`")
+                    .help("set `server.user` too, or take the group out"),
+            );
+        }
         if self.health.webhook.starts_with("http:") && !self.health.webhook_token.is_empty() {
             diagnostics.push(
                 Diagnostic::warning(None, "`health.webhook-token` is sent without encryption")
                     .help("give `health.webhook` an https URL"),
+            );
+        }
+        if !self.edns.cookies && self.edns.cookie_policy != CookiePolicy::Answer {
+            diagnostics.push(
+                Diagnostic::warning(None, "`edns.cookie-policy` means nothing without `edns.cookies`")
+                    .help("switch cookies on, or leave the policy at `answer`"),
             );
         }
         if self.health.forget < self.health.interval {
@@ -202,12 +231,26 @@ fn read_file(path: &Path) -> Result<String, Diagnostic> {
 /// `[server]`: where and how queries are taken.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Server {
-    /// The addresses that are served, each by UDP and TCP. At least one, none twice.
-    pub listen: Vec<SocketAddr>,
+    /// The addresses and interfaces that are served, each by UDP and TCP. At least one, none twice.
+    pub listen: Vec<Listen>,
+    /// Whether an address is taken that the machine does not have yet.
+    pub freebind: bool,
+    /// Who the process becomes once its ports are taken; an empty text for who it was started as.
+    pub user: String,
+    /// The group it is then in; an empty text for that of the user.
+    pub group: String,
     /// How many worker threads answer; 0 stands for one per core.
     pub workers: usize,
-    /// Whether a query for type ANY by UDP is answered with TC, so that it comes again by TCP.
-    pub any_to_tcp: bool,
+    /// How much a query for type ANY by UDP is answered with.
+    pub any: Any,
+    /// Whether addresses that a client would ask for next are left out of the additional section.
+    pub minimal_responses: bool,
+    /// Whether the records of an RRset begin with another one in each answer.
+    pub rotate_rrsets: bool,
+    /// What `version.bind` and `version.server` are answered with; empty for nothing.
+    pub version_text: String,
+    /// Which server of many this is, for those who ask; empty if it is not told.
+    pub identity: String,
     /// The largest UDP response in octets, whatever a resolver says it could take.
     pub udp_payload_max: u16,
     /// How many datagrams a worker takes from a socket at a time.
@@ -235,9 +278,20 @@ impl Default for Server {
         // An unprivileged port on loopback: a first run needs no rights and is seen by nobody else.
         const PORT: u16 = 15353;
         Self {
-            listen: vec![(Ipv4Addr::LOCALHOST, PORT).into(), (Ipv6Addr::LOCALHOST, PORT).into()],
+            listen: [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]
+                .map(|ip: IpAddr| SocketAddr::new(ip, PORT).into())
+                .into(),
+            freebind: false,
+            user: String::new(),
+            group: String::new(),
             workers: 0,
-            any_to_tcp: true,
+            any: Any::Minimal,
+            // As BIND, NSD and Knot have it: the addresses save most clients a query.
+            minimal_responses: false,
+            rotate_rrsets: true,
+            // As they have it, too; who looks for a weakness tries it whatever this says.
+            version_text: format!("perigee {VERSION_PLACEHOLDER}"),
+            identity: String::new(),
             // Fits every path without fragments: the smallest IPv6 MTU less headers (DNS flag day 2020).
             udp_payload_max: 1232,
             // Past this, a larger batch no longer lowers the cost of an answer.
@@ -259,6 +313,17 @@ impl Default for Server {
             tcp_fast_open: 256,
         }
     }
+}
+
+/// How much a query for type ANY by UDP is answered with (RFC 8482); by TCP, it is everything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Any {
+    /// One RRset of the name; TC where scripts would have to run.
+    Minimal,
+    /// TC and no records, so that the query comes again by TCP.
+    Truncate,
+    /// Everything, whatever runs for it.
+    Full,
 }
 
 /// `[zones]`: the directory of zone files.
@@ -517,12 +582,45 @@ impl Default for Health {
 pub struct Edns {
     /// Whether a client subnet is believed and answered (RFC 7871).
     pub client_subnet: bool,
+    /// Whether cookies are given and looked at (RFC 7873).
+    pub cookies: bool,
+    /// What they are signed with, behind what is in the file; at random if there is neither.
+    pub cookie_secrets: Vec<Secret>,
+    /// A file of secrets, one a line: the first signs, all verify. An empty path for none.
+    pub cookie_secrets_file: PathBuf,
+    /// What clients get by UDP that bring no valid cookie.
+    pub cookie_policy: CookiePolicy,
+    /// The largest UDP response to them, in octets.
+    pub nocookie_udp_payload_max: u16,
+    /// Who the server says it is (RFC 5001); empty for nobody.
+    pub nsid: Vec<u8>,
 }
 
 impl Default for Edns {
     fn default() -> Self {
-        Self { client_subnet: true }
+        Self {
+            client_subnet: true,
+            cookies: true,
+            cookie_secrets: Vec::new(),
+            cookie_secrets_file: PathBuf::new(),
+            // Most clients bring no cookie yet, and whoever asks first has none.
+            cookie_policy: CookiePolicy::Answer,
+            // As much as anyone may get.
+            nocookie_udp_payload_max: 4096,
+            nsid: Vec::new(),
+        }
     }
+}
+
+/// What clients get by UDP that bring no valid server cookie.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CookiePolicy {
+    /// Their answer, and a cookie if they know of cookies.
+    Answer,
+    /// Those that know of cookies get BADCOOKIE with one, the others their answer.
+    Badcookie,
+    /// Those that know of cookies get BADCOOKIE with one, the others TC.
+    Require,
 }
 
 /// `[geoip]`: where clients are.
