@@ -64,6 +64,22 @@ pub struct Answers {
     pub cookies_new: Counter,
     /// Requests with a server cookie that is not ours, or too old.
     pub cookies_bad: Counter,
+    /// Queries whose script was not run, as the worker was asked for too much.
+    pub shed: Counter,
+    /// How many times a script was run in the VM.
+    pub script_runs: Counter,
+    /// How long that took, in microseconds.
+    pub script_micros: Counter,
+    /// Lines of the query log that could not be written.
+    pub query_log_lost: Counter,
+}
+
+impl Answers {
+    /// Counts runs of scripts that took so long together.
+    pub fn spent(&self, runs: u64, time: Duration) {
+        self.script_runs.add(runs);
+        self.script_micros.add(u64::try_from(time.as_nanos().div_ceil(1000)).unwrap_or(u64::MAX));
+    }
 }
 
 /// What is counted of datagrams.
@@ -289,6 +305,10 @@ impl Worker {
             ("cookies_valid", &answers.cookies_valid),
             ("cookies_new", &answers.cookies_new),
             ("cookies_bad", &answers.cookies_bad),
+            ("shed", &answers.shed),
+            ("script_runs", &answers.script_runs),
+            ("script_micros", &answers.script_micros),
+            ("query_log_lost", &answers.query_log_lost),
         ]
     }
 }
@@ -343,7 +363,8 @@ mod tests {
              tcp_requests=0 tcp_replies=0 tcp_dropped=0 tcp_send_failures=0 tcp_opened=0 tcp_refused=1 \
              tcp_refused_by_network=0 tcp_closed=0 tcp_closed_by_client=0 tcp_broken=0 tcp_closed_idle=0 tcp_closed_old=0 \
              tcp_closed_unread=0 tcp_pushed_out=0 tcp_closed_malformed=0 tcp_closed_stopping=0 \
-             waits=0 waits_refused=0 waits_expired=0 refusals=0 cookies_valid=0 cookies_new=0 cookies_bad=0"
+             waits=0 waits_refused=0 waits_expired=0 refusals=0 cookies_valid=0 cookies_new=0 cookies_bad=0 shed=0 \
+             script_runs=0 script_micros=0 query_log_lost=0"
         );
     }
 

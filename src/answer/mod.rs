@@ -2,8 +2,10 @@
 //!
 //! `Responder::respond` is the whole pipeline, its stages in the order they run: decode (`dns/wire.rs`), `cookie.rs`,
 //! `gate.rs`, `query.rs` with `synthesize.rs` for LUA records, or `chaos.rs`, encode (`dns/wire.rs`). No stage calls the
-//! next and none can send. Absent on purpose: where octets come from and go to, and how zones got here.
+//! next and none can send. `account.rs` is what is told of a request once it has come to its end. Absent on purpose: where
+//! octets come from and go to, and how zones got here.
 
+mod account;
 mod chaos;
 pub mod cookie;
 mod gate;
@@ -15,10 +17,11 @@ use std::time::Duration;
 
 use bumpalo::Bump;
 
+pub use self::account::{Account, Observer, Remark, Why};
 pub use self::chaos::Chaos;
 pub use crate::dns::{Client, Now, Transport};
 pub use crate::resolve::table::Awaited;
-pub use crate::script::Patience;
+pub use crate::script::{Load, Patience};
 
 use self::cookie::{Cookies, Judgement, Standing};
 use self::gate::Admitted;
@@ -28,7 +31,7 @@ use crate::dns::edns::Edns;
 use crate::dns::rrset::Rotation;
 use crate::dns::wire::{self, Envelope, Limits, Refusal, Remains};
 use crate::metrics;
-use crate::script::{Surroundings, Vm};
+use crate::script::{Expenses, Surroundings, Vm};
 
 /// Everything that answers are made from; never changed, swapped whole.
 pub struct World {
@@ -55,6 +58,8 @@ pub struct Settings {
     pub chaos: Chaos,
     /// The least TTL that the health of targets may bring an answer down to; `None` if health has no say in TTLs.
     pub ttl_min_of_state: Option<Duration>,
+    /// Whether a query gets no answer whose script is not run in an overload, rather than SERVFAIL.
+    pub drop_shed: bool,
 }
 
 /// What is to be done with a request.
@@ -67,11 +72,28 @@ pub enum Outcome {
     Await(Awaited),
 }
 
+/// What a request comes upon: what answering it may take is up to this.
+#[derive(Clone, Copy, Debug)]
+pub struct Occasion {
+    /// Whether it can wait for names that are looked up.
+    pub patience: Patience,
+    /// How busy the worker is.
+    pub load: Load,
+}
+
+impl From<Patience> for Occasion {
+    /// The occasion of a worker that does not tell how busy it is.
+    fn from(patience: Patience) -> Self {
+        Self { patience, load: Load::default() }
+    }
+}
+
 /// One worker's way from requests to responses.
 pub struct Responder {
     world: Arc<World>,
     vm: Vm,
     counters: metrics::Share,
+    observer: Option<Observer>,
     /// What one answer needs for a moment: synthesized RRsets and names. Emptied after each.
     arena: Bump,
     /// Where RRsets of the next answer begin.
@@ -82,7 +104,13 @@ impl Responder {
     /// A responder that answers from `world`, and counts as one worker.
     pub fn new(world: Arc<World>, mut vm: Vm, counters: metrics::Share) -> Self {
         vm.turn_to(&world.surroundings);
-        Self { world, vm, counters, arena: Bump::new(), rotation: Rotation::default() }
+        let (arena, rotation) = (Bump::new(), Rotation::default());
+        Self { world, vm, counters, observer: None, arena, rotation }
+    }
+
+    /// Tells somebody of each request from now on, once it has come to its end.
+    pub fn tell(&mut self, observer: Observer) {
+        self.observer = Some(observer);
     }
 
     /// Answers from another world from the next request on.
@@ -94,21 +122,44 @@ impl Responder {
     /// Answers one request: appends nothing or one whole message (without a length prefix) to `out`.
     ///
     /// Awaits only while there is patience left. To answer again is to run scripts anew.
-    ///
-    /// The stages run in the order they are written here.
     pub fn respond(
         &mut self,
         now: Now,
         client: &Client,
         octets: &[u8],
-        patience: Patience,
+        occasion: Occasion,
         out: &mut Vec<u8>,
+    ) -> Outcome {
+        let (begin, mut remark) = (out.len(), Remark::default());
+        let outcome = self.answer(now, client, octets, occasion, out, &mut remark);
+        let Some(observer) = &mut self.observer else { return outcome };
+        let reply = match outcome {
+            Outcome::Reply => &out[begin..],
+            Outcome::Silence => &[],
+            // It is told when it is answered.
+            Outcome::Await(_) => return outcome,
+        };
+        observer(&Account { now, client, request: octets, reply, remark, world: &self.world });
+        outcome
+    }
+
+    /// The stages, in the order they run; what is odd about the way a request takes goes to `remark`.
+    fn answer(
+        &mut self,
+        now: Now,
+        client: &Client,
+        octets: &[u8],
+        occasion: Occasion,
+        out: &mut Vec<u8>,
+        remark: &mut Remark,
     ) -> Outcome {
         let request = match wire::decode(octets) {
             Ok(request) => request,
-            Err(refusal) => return self.refuse(refusal, now, client, octets, out),
+            Err(refusal) => return self.refuse(refusal, (now, client), octets, out, remark),
         };
         let judged = self.judge(request.edns.as_ref(), now, client);
+        remark.cookie = judged.standing;
+        let mut has_shed = false;
         let mut response = match gate::admit(&self.world, &request, client, judged.standing) {
             Err(refused) => refused.response(),
             Ok(Admitted::Chaos(text)) => chaos::answer(text, &request),
@@ -116,7 +167,7 @@ impl Responder {
                 let mut synthesizer = synthesize::Synthesizer::new(
                     &mut self.vm,
                     &self.arena,
-                    (now, patience),
+                    (now, occasion),
                     client,
                     &request,
                     &self.world,
@@ -126,30 +177,60 @@ impl Responder {
                     Transport::Tcp => Any::Full,
                 };
                 let extent = Extent { any, minimal: self.world.settings.minimal };
-                query::answer(zones, &request, extent, &mut synthesizer)
+                let response = query::answer(zones, &request, extent, &mut synthesizer);
+                has_shed = synthesizer.has_shed();
+                response
             }
         };
+        if let Some(Expenses { runs, time }) = self.vm.take_expenses(now) {
+            self.counters.answers.spent(runs, time);
+        }
         if let Some(awaited) = self.vm.awaited() {
             drop(response);
             self.arena.reset();
             return Outcome::Await(awaited);
         }
+        self.count_cookie(judged.standing);
         if self.world.settings.rotate {
             response.rotation = self.rotation;
             self.rotation = self.rotation.next();
         }
-        wire::encode(&request, &response, &envelope(&self.world.settings, client, &judged), out);
+        if self.observer.is_some() {
+            remark.read(&response);
+        }
+        let mut outcome = Outcome::Reply;
+        if has_shed {
+            self.counters.answers.shed.add(1);
+            remark.why = Some(Why::Shed);
+            if self.world.settings.drop_shed {
+                outcome = Outcome::Silence;
+            }
+        }
+        if let Outcome::Reply = outcome {
+            wire::encode(&request, &response, &envelope(&self.world.settings, client, &judged), out);
+        }
         drop(response);
         self.arena.reset();
-        Outcome::Reply
+        outcome
     }
 
     /// Answers a message that is no request.
-    fn refuse(&self, refusal: Refusal, now: Now, client: &Client, octets: &[u8], out: &mut Vec<u8>) -> Outcome {
+    fn refuse(
+        &self,
+        refusal: Refusal,
+        (now, client): (Now, &Client),
+        octets: &[u8],
+        out: &mut Vec<u8>,
+        remark: &mut Remark,
+    ) -> Outcome {
+        remark.why = Some(Why::NoQuery);
         let Some(remains) = Remains::of(octets) else { return Outcome::Silence };
         let judged = self.judge(remains.edns.as_ref(), now, client);
         let Some(said) = gate::refuse(refusal, &remains, judged.standing) else { return Outcome::Silence };
+        let (rcode, extended_error) = said;
+        *remark = Remark { rcode, extended_error, cookie: judged.standing, ..Remark::default() };
         self.counters.answers.refusals.add(1);
+        self.count_cookie(judged.standing);
         wire::encode_refusal(&remains, said, &envelope(&self.world.settings, client, &judged), out);
         Outcome::Reply
     }
@@ -157,16 +238,18 @@ impl Responder {
     /// Looks at the cookie of a request.
     fn judge(&self, edns: Option<&Edns>, now: Now, client: &Client) -> Judgement {
         let cookie = edns.and_then(|edns| edns.cookie.as_ref());
-        let judged = self.world.settings.cookies.judge(cookie, client.address.ip(), now.unix_secs);
-        if let Some(counter) = match judged.standing {
-            Standing::Absent => None,
-            Standing::New => Some(&self.counters.answers.cookies_new),
-            Standing::Bad => Some(&self.counters.answers.cookies_bad),
-            Standing::Valid => Some(&self.counters.answers.cookies_valid),
-        } {
-            counter.add(1);
+        self.world.settings.cookies.judge(cookie, client.address.ip(), now.unix_secs)
+    }
+
+    /// Counts a request by its cookie, once it is answered.
+    fn count_cookie(&self, standing: Standing) {
+        let answers = &self.counters.answers;
+        match standing {
+            Standing::Absent => {}
+            Standing::New => answers.cookies_new.add(1),
+            Standing::Bad => answers.cookies_bad.add(1),
+            Standing::Valid => answers.cookies_valid.add(1),
         }
-        judged
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::answer::cookie::Cookies;
 use crate::answer::{Chaos, Settings};
-use crate::config::{Config, VERSION_PLACEHOLDER};
+use crate::config::{Config, Shed, VERSION_PLACEHOLDER};
 use crate::dns::wire::Limits;
 
 /// Gathers what answers go by; made once, as a configuration holds until the process ends.
@@ -27,6 +27,7 @@ pub fn of(config: &Config) -> Settings {
         rotate: config.server.rotate_rrsets,
         chaos: Chaos::new(&version, &config.server.identity),
         ttl_min_of_state: config.health.ttl_from_state.then_some(config.health.ttl_min),
+        drop_shed: config.overload.shed == Shed::Drop,
     }
 }
 
