@@ -547,6 +547,41 @@ fn a_flood_of_connections_does_not_stop_the_server() {
 }
 
 #[test]
+fn a_datagram_waits_for_one_stream_at_most() {
+    let (told, answered) = mpsc::channel();
+    let (begun, begins) = mpsc::channel();
+    let (release, released) = mpsc::channel();
+    let released = Mutex::new(Some(released));
+    let server = Server::start(&["127.0.0.1:0"], 1, SETTINGS, move |_| {
+        let (told, begun) = (told.clone(), begun.clone());
+        let released = released.lock().unwrap().take().expect("there is one worker");
+        move |now, client: &_, octets: &[u8], patience, out: &mut Vec<u8>| {
+            if octets == b"hold" {
+                begun.send(()).unwrap();
+                released.recv_timeout(PATIENCE).unwrap();
+            }
+            told.send(octets.to_vec()).unwrap();
+            echo(now, client, octets, patience, out)
+        }
+    });
+    let streams: Vec<_> = (0..50).map(|_| tcp_to(server.addresses[0])).collect();
+    for stream in &streams {
+        ask_on(stream, b"sit down").unwrap();
+    }
+    (&streams[0]).write_all(&framed(b"hold")).unwrap();
+    begins.recv_timeout(PATIENCE).unwrap();
+    for mut stream in &streams[1..] {
+        stream.write_all(&framed(b"by stream")).unwrap();
+    }
+    let socket = udp_to(server.addresses[0]);
+    socket.send(b"by datagram").unwrap();
+    release.send(()).unwrap();
+    assert_eq!(receive(&socket).unwrap(), b"by datagram");
+    let order: Vec<_> = answered.iter().skip(streams.len()).take(4).collect();
+    assert!(order.contains(&b"by datagram".to_vec()), "{order:?}");
+}
+
+#[test]
 fn octet_noise_does_not_stop_the_server() {
     let server = Server::echo(&LOOPBACK, SETTINGS);
     let address = server.addresses[0];

@@ -1,14 +1,12 @@
 #!/usr/bin/env python3
 """Measures the health checker: is it on time with thousands of targets, what does it cost, how soon does it notice.
 
-See ../README.md. Read servers.py (who probes whom) and targets.c (what is probed). All of it runs in a network
+See ../README.md. Read servers.py (who probes whom), targets.c (what is probed) and namespace.py: all of it runs in a network
 namespace of its own, which has a loopback interface and nothing else.
 """
 
 import argparse
 import contextlib
-import os
-import resource
 import selectors
 import shutil
 import signal
@@ -20,12 +18,12 @@ import tempfile
 import time
 from pathlib import Path
 
+import namespace
 from servers import PEERS, PER_RECORD, Perigee, Targets, answer, pairs, query, zone_of
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAMS = ["cc", "dnsperf", "gdnsd", "ip", "pdns_server", "taskset", "unshare"]
 PACKAGES = "dnsperf gcc gdnsd iproute2 pdns-backend-bind pdns-server util-linux"
-INSIDE = "PERIGEE_BENCH_INSIDE"
 PORT, TARGET_PORT = 5300, 8000
 LATE_MAX = 256
 """Milliseconds within which 99 in 100 probes are to start."""
@@ -37,11 +35,7 @@ def main():
         sys.exit(f"not found: {', '.join(absent)}\n  help: apt-get install {PACKAGES}")
     if not options.perigee.exists():
         sys.exit(f"not found: {options.perigee}\n  help: build it with `cargo build --release`")
-    if INSIDE not in os.environ:
-        enter_namespace()
-    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-    with contextlib.suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (65536, 65536))
+    namespace.enter()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
     with tempfile.TemporaryDirectory(prefix="health-") as directory:
         bench = Bench(options, Path(directory))
@@ -66,13 +60,6 @@ def arguments():
     parser.add_argument("--failures", type=int, default=4, help="how often targets fail and recover before each peer")
     parser.add_argument("--rate", type=int, default=20_000, help="queries a second while their cost is measured")
     return parser.parse_args()
-
-
-def enter_namespace():
-    """Begins anew in a network namespace of its own, where nothing leads anywhere and nobody's filters are."""
-    as_root = [] if os.geteuid() == 0 else ["--map-root-user"]
-    os.environ[INSIDE] = "1"
-    os.execvp("unshare", ["unshare", *as_root, "--net", sys.executable, *sys.argv])
 
 
 class Bench:

@@ -38,7 +38,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 use tokio::task::{JoinError, JoinSet, LocalSet};
 
 use crate::answer::{Client, Now, Occasion, Outcome, Patience};
@@ -186,6 +186,7 @@ where
                 clock,
                 leisure,
                 seats: tcp::Seats::new(hall),
+                turns: Semaphore::new(1),
                 places: waiting::Places::new(places),
                 stopping: Stopping::default(),
                 counters,
@@ -384,6 +385,8 @@ struct Worker {
     clock: Clock,
     leisure: Leisure,
     seats: tcp::Seats,
+    /// Lets one stream after the other be read, answered and written.
+    turns: Semaphore,
     places: waiting::Places,
     stopping: Stopping,
     counters: metrics::Share,

@@ -7,7 +7,7 @@ use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io;
 use std::ops::ControlFlow::{self, Break, Continue};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Poll, ready};
 use std::time::Duration;
@@ -95,8 +95,8 @@ enum Next {
 
 /// What a connection that waits is waiting for.
 enum Event {
-    /// So many octets have come, or none will any more.
-    Read(io::Result<usize>),
+    /// Octets, or the end of them.
+    Come,
     /// A message that lacked something is answered, or gets no reply.
     Late(Result<Option<Vec<u8>>, JoinError>),
     /// It is to end once what it has asked by now is answered.
@@ -153,40 +153,58 @@ impl<'w> Connection<'w> {
         let opened = Instant::now();
         let mut deadline = opened + self.first_timeout;
         let mut leaving = None;
+        let mut next = Next::Read;
         loop {
-            let turn = self.answer_turn();
-            if turn.is_use {
-                self.worker.seats.answering(self.seat);
-                self.write(turn.replies).await?;
-                deadline = Instant::now() + settings.tcp_idle_timeout;
-            }
             if settings.tcp_total_timeout.is_some_and(|total| opened.elapsed() >= total) {
                 leaving = Some(End::Total);
             }
-            match (turn.next, leaving) {
-                (Next::Answer, _) => {
-                    tokio::task::yield_now().await;
-                    continue;
-                }
+            match (next, leaving) {
                 (Next::Close, _) => return Break(End::Malformed),
                 (Next::Read, Some(end)) => return Break(end),
-                (Next::Read, None) | (Next::Wait, _) => {}
-            }
-            self.rest();
-            let until = self.patience(opened, deadline);
-            match self.wait(until, turn.next, leaving.is_some()).await {
-                Event::Read(read) => self.take_read(read).await?,
-                Event::Late(ended) => {
-                    let replies = self.take_late(ended);
-                    self.write(replies).await?;
-                    deadline = Instant::now() + settings.tcp_idle_timeout;
+                (Next::Answer, _) => {}
+                (Next::Read, None) | (Next::Wait, _) => {
+                    self.rest();
+                    let until = self.patience(opened, deadline);
+                    match self.wait(until, next, leaving.is_some()).await {
+                        Event::Come => {}
+                        Event::Late(ended) => {
+                            let replies = self.take_late(ended);
+                            self.write(replies).await?;
+                            deadline = Instant::now() + settings.tcp_idle_timeout;
+                            next = if next == Next::Wait { Next::Answer } else { next };
+                            continue;
+                        }
+                        Event::Leave(end) => leaving = Some(end),
+                    }
                 }
-                Event::Leave(end) => {
-                    leaving = Some(end);
-                    self.read_what_came()?;
-                }
             }
+            let turn = self.take_turn(next).await?;
+            if turn.is_use {
+                deadline = Instant::now() + settings.tcp_idle_timeout;
+            }
+            next = turn.next;
         }
+    }
+
+    /// Reads what has come, answers messages and writes, while no other connection does.
+    ///
+    /// So there is one turn at most between two looks at the worker's other sockets: however many connections want to be
+    /// served, a datagram waits for one of them.
+    async fn take_turn(&mut self, next: Next) -> ControlFlow<End, Turn> {
+        let worker = self.worker;
+        let alone = worker.turns.acquire().await;
+        if next == Next::Read {
+            self.read_what_came().await?;
+        }
+        let turn = self.answer_turn();
+        if turn.is_use {
+            worker.seats.answering(self.seat);
+        }
+        self.write_at_once();
+        tokio::task::yield_now().await;
+        drop(alone);
+        self.write(turn.replies).await?;
+        Continue(turn)
     }
 
     /// Until when the next octets are waited for.
@@ -210,40 +228,29 @@ impl<'w> Connection<'w> {
 
     /// Waits for the next that happens; what would make it leave does not count if it is leaving already.
     async fn wait(&mut self, until: Instant, next: Next, is_leaving: bool) -> Event {
-        let Self { worker, stream, seat, input, late, .. } = self;
+        let Self { worker, stream, seat, late, .. } = self;
         tokio::select! {
             biased;
             () = seat.lost(), if !is_leaving => Event::Leave(End::PushedOut),
             () = worker.stopping.requested(), if !is_leaving => Event::Leave(End::Stopping),
             Some(ended) = late.join_next() => Event::Late(ended),
-            read = timeout_at(until, read(worker, stream, input)), if next == Next::Read => match read {
-                Ok(read) => Event::Read(read),
+            // An error here shows again when the stream is read.
+            come = timeout_at(until, stream.readable()), if next == Next::Read => match come {
+                Ok(_) => Event::Come,
                 Err(_) => Event::Leave(End::Idle),
             },
         }
     }
 
-    /// Takes note of what a read came to.
-    async fn take_read(&mut self, read: io::Result<usize>) -> ControlFlow<End> {
-        match read {
-            Ok(0) => return Break(End::Client),
-            Err(error) => return broken(error),
-            // The client sends as fast as we read; the worker's other sockets come first now.
-            Ok(octets) if octets >= self.worker.scratch.borrow().len() => tokio::task::yield_now().await,
-            Ok(_) => {}
+    /// Reads once without waiting.
+    async fn read_what_came(&mut self) -> ControlFlow<End> {
+        let Self { worker, stream, input, .. } = self;
+        let mut reading = pin!(read(worker, stream, input));
+        match poll_fn(|context| Poll::Ready(reading.as_mut().poll(context))).await {
+            Poll::Ready(Ok(0)) => Break(End::Client),
+            Poll::Ready(Err(error)) => broken(error),
+            Poll::Ready(Ok(_)) | Poll::Pending => Continue(()),
         }
-        Continue(())
-    }
-
-    /// Reads once more, without waiting: a message that has come may have been sent before the client could know.
-    fn read_what_came(&mut self) -> ControlFlow<End> {
-        let mut scratch = self.worker.scratch.borrow_mut();
-        match self.stream.try_read(&mut scratch) {
-            Ok(octets) => self.input.extend_from_slice(&scratch[..octets]),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => return broken(error),
-        }
-        Continue(())
     }
 
     /// Answers the whole messages of the input, in order, until enough replies have gathered.
@@ -303,7 +310,19 @@ impl<'w> Connection<'w> {
         }
     }
 
-    /// Writes the replies that have gathered, which are so many; each goes out with its length (RFC 7766 section 8).
+    /// Writes as much of the replies that have gathered as the system takes at once.
+    ///
+    /// Each goes out together with its length (RFC 7766 section 8).
+    fn write_at_once(&mut self) {
+        // An error shows again when the rest is written.
+        if !self.output.is_empty()
+            && let Ok(octets) = self.stream.try_write(&self.output)
+        {
+            self.output.drain(..octets);
+        }
+    }
+
+    /// Writes what is left of the replies that have gathered, which are so many.
     async fn write(&mut self, replies: u64) -> ControlFlow<End> {
         let counters = &self.worker.counters().tcp;
         let outcome = match timeout(self.worker.settings.tcp_write_timeout, self.stream.write_all(&self.output)).await {
@@ -314,7 +333,9 @@ impl<'w> Connection<'w> {
         let counter = if outcome.is_continue() { &counters.replies } else { &counters.send_failures };
         counter.add(replies);
         self.output.clear();
-        self.replied_at = Some(Instant::now());
+        if replies > 0 {
+            self.replied_at = Some(Instant::now());
+        }
         outcome
     }
 

@@ -43,7 +43,11 @@ pub(super) async fn serve(worker: Rc<Worker>, listener: TcpListener, leaving: Rc
             () = leaving.requested() => {}
             Some(ended) = connections.join_next() => pass_on_panic(ended),
             accepted = listener.accept() => match accepted {
-                Ok((stream, address)) => take(&worker, &mut connections, stream, address),
+                Ok((stream, address)) => {
+                    take(&worker, &mut connections, stream, address);
+                    // However many come at once, the worker's other sockets are looked at between two of them.
+                    tokio::task::yield_now().await;
+                }
                 Err(error) => rest_after(&worker, &error).await,
             },
         }
