@@ -8,8 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use divan::Bencher;
+use ipnet::{IpNet, Ipv4Net};
 use perigee::answer::{Client, Now, Patience, Responder, Transport, World};
-use perigee::config::{Config, Zone};
+use perigee::config::{Access, Action, Config, Zone};
 use perigee::daemon::{candidate, settings};
 use perigee::dns::{Name, Rtype, probe};
 use perigee::health::table::Table;
@@ -22,12 +23,12 @@ fn main() {
     divan::main();
 }
 
-/// A responder for one of the zones in `zones/`.
-fn responder(apex: &str) -> Responder {
+/// A responder for one of the zones in `zones/`, under a configuration.
+fn responder(apex: &str, config: Config) -> Responder {
     let name: Name = apex.parse().expect("a name");
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("zones/{apex}.zone"));
     let zone = Zone { file: Some(file), ..Zone::new(name) };
-    let config = Arc::new(Config::default());
+    let config = Arc::new(config);
     let of_zones = config.clone();
     let load = move |apex: &Name, text: &_, reader: &mut _| {
         candidate::load(&of_zones, &Arc::default(), &Surroundings::default(), apex, text, reader)
@@ -57,16 +58,39 @@ fn answer_by_vm(bencher: Bencher<'_, '_>, owner: &str) {
     ask(bencher, "tour.example", owner, Rtype::TXT);
 }
 
+/// A record as it stands in the zone, while its clients are looked up among networks or have a limit far away.
+#[divan::bench(args = ["nothing", "access", "limit"])]
+fn answer_guarded(bencher: Bencher<'_, '_>, by: &str) {
+    let mut config = Config::default();
+    match by {
+        "access" => {
+            let network = |number: u32| IpNet::V4(Ipv4Net::new_assert((0x0a00_0000 + (number << 8)).into(), 24));
+            let networks = Some((0..1000).map(network).collect());
+            config.access.push(Access { networks, ..Access::new(Action::Refuse) });
+            config.access.push(Access { types: Some(vec![Rtype::ANY]), ..Access::new(Action::Refuse) });
+        }
+        "limit" => config.rate_limit.responses_per_second = 10_000,
+        _ => {}
+    }
+    ask_under(config, bencher, "example.com", "ns", Rtype::A);
+}
+
 fn ask(bencher: Bencher<'_, '_>, apex: &str, owner: &str, rtype: Rtype) {
-    let mut responder = responder(apex);
+    ask_under(Config::default(), bencher, apex, owner, rtype);
+}
+
+fn ask_under(config: Config, bencher: Bencher<'_, '_>, apex: &str, owner: &str, rtype: Rtype) {
+    let mut responder = responder(apex, config);
     let name: Name = format!("{owner}.{apex}").parse().expect("a name");
     let request = probe::question(1, name.as_ref(), rtype);
     let address = SocketAddr::from(([127, 0, 0, 1], 5353));
     let client = Client { address, local: address, transport: Transport::Udp };
-    let now = Now { unix_secs: 0, monotonic: Duration::ZERO };
+    let mut now = Now { unix_secs: 0, monotonic: Duration::ZERO };
     let mut reply = Vec::with_capacity(4096);
     bencher.bench_local(|| {
         reply.clear();
+        // A thousand answers a second: less than what any limit here allows.
+        now.monotonic += Duration::from_millis(1);
         responder.respond(now, &client, &request, Patience::Left, &mut reply)
     });
     assert!(reply.len() > request.len());

@@ -58,6 +58,16 @@ impl Deref for Share {
 pub struct Answers {
     /// Messages that are no query that can be answered.
     pub refusals: Counter,
+    /// Queries that a rule of access had refused.
+    pub access_refused: Counter,
+    /// Queries that a rule of access left without an answer.
+    pub access_dropped: Counter,
+    /// Responses that were not sent, as too many of their like were.
+    pub rate_dropped: Counter,
+    /// Responses that were truncated for the same reason.
+    pub rate_slipped: Counter,
+    /// Responses that would have been one or the other, if limits were more than a trial.
+    pub rate_would_drop: Counter,
 }
 
 /// What is counted of datagrams.
@@ -253,6 +263,11 @@ impl Worker {
             ("waits_refused", waits_refused),
             ("waits_expired", waits_expired),
             ("refusals", &answers.refusals),
+            ("access_refused", &answers.access_refused),
+            ("access_dropped", &answers.access_dropped),
+            ("rate_dropped", &answers.rate_dropped),
+            ("rate_slipped", &answers.rate_slipped),
+            ("rate_would_drop", &answers.rate_would_drop),
         ]
     }
 }
@@ -305,7 +320,8 @@ mod tests {
             snapshot.to_string(),
             "udp_requests=7 udp_replies=0 udp_dropped=0 udp_truncated=0 udp_receive_failures=0 udp_send_failures=0 \
              tcp_requests=0 tcp_replies=0 tcp_dropped=0 tcp_send_failures=0 tcp_opened=0 tcp_closed=0 tcp_refused=1 \
-             waits=0 waits_refused=0 waits_expired=0 refusals=0"
+             waits=0 waits_refused=0 waits_expired=0 refusals=0 access_refused=0 access_dropped=0 rate_dropped=0 \
+             rate_slipped=0 rate_would_drop=0"
         );
     }
 

@@ -47,8 +47,8 @@ const ROOMS: &[Room] = &[
     },
     Room {
         name: "answer",
-        rooms: &["answer::synthesize", "dns", "metrics", "resolve", "script", "zone"],
-        crates: &["bumpalo"],
+        rooms: &["answer::synthesize", "dns", "metrics", "networks", "resolve", "script", "zone"],
+        crates: &["bumpalo", "ipnet"],
     },
     Room {
         name: "answer::synthesize",

@@ -35,6 +35,12 @@ pub(super) fn admit<'w>(world: &'w World, request: &Request<'_>) -> Result<&'w Z
 }
 
 impl Refused {
+    /// Refuses what a rule of access says to refuse.
+    pub(super) fn by_access() -> Self {
+        let extended_error = ExtendedError { code: ExtendedError::PROHIBITED, text: "not for this client" };
+        Self { rcode: Rcode::REFUSED, extended_error: Some(extended_error) }
+    }
+
     /// The response that says so.
     pub(super) fn response<'z>(self) -> Response<'z> {
         Response { extended_error: self.extended_error, ..Response::new(self.rcode) }

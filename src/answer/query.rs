@@ -127,7 +127,14 @@ fn look<'z>(
     response: &mut Response<'z>,
 ) -> Result<Step<'z>, Refrain> {
     match lookup::find(zone, sought.folded, request.qtype) {
-        Place::Exact(node) | Place::Wildcard(node) => at_node(zone, node, sought, request.qtype, synthesizer, response),
+        Place::Exact(node) => at_node(zone, node, sought, request.qtype, synthesizer, response),
+        Place::Wildcard(node) => {
+            if step == 0 {
+                let above = node.owner().as_ref().label_count() - 1;
+                response.wildcard = Some(sought.folded.label_count() - above);
+            }
+            at_node(zone, node, sought, request.qtype, synthesizer, response)
+        }
         Place::Referral { name_servers, cut, skipped } => {
             // A referral is no authority's answer; after a CNAME of ours the AA bit still speaks of that.
             response.authoritative &= step > 0;

@@ -70,13 +70,14 @@ fn typed<'v>(text: &'v str, field: &Field<'_>) -> Value<'v> {
     let float = || text.parse().map(Shape::Float).ok();
     let shape = match field {
         Field::Bool(_) | Field::OptionalBool(_) => text.parse().map(Shape::Bool).ok(),
-        Field::Number(..) | Field::Octets16(..) | Field::Size(..) => integer(),
+        Field::Number(..) | Field::Rate(..) | Field::Octets16(..) | Field::Size(..) => integer(),
         Field::Duration(..) => integer().or_else(float),
         Field::Addresses(..)
         | Field::Paths(_)
         | Field::Programs(_)
         | Field::Words(_)
         | Field::Names(_)
+        | Field::Types(_)
         | Field::Networks(_)
         | Field::SomeNetworks(_) => {
             let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());

@@ -17,6 +17,7 @@ mod health;
 pub mod hook;
 pub mod keeper;
 pub mod library;
+mod limited; // who tells which networks are limited
 pub mod overrides;
 pub mod places;
 pub mod replace; // a file that is replaced whole
@@ -200,6 +201,9 @@ async fn keep_up(
     watching.spawn(zones.watch(events_in, reload.clone()));
     watching.spawn(maps.watch(stage.config.zones.reload_interval, maps_in, reread.clone()));
     watching.spawn(places.keep_up(renewed_in, reopen.clone()));
+    if let Some(limiter) = &stage.settings.limiter {
+        watching.spawn(limited::follow(limiter.clone(), stage.clock));
+    }
     let stop = workers.stop();
     let mut retired = Retired::default();
     loop {

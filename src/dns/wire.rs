@@ -99,6 +99,8 @@ pub struct Response<'z> {
     pub truncated: bool,
     /// The RRsets, answer before authority before additional.
     pub entries: SmallVec<[Entry<'z>; 6]>,
+    /// If a wildcard stood in for the QNAME, how many of its labels stand before the name that the wildcard is below.
+    pub wildcard: Option<usize>,
     /// How many bits of the client subnet decided the answer.
     pub scope: u8,
     /// Why it is what it is.
@@ -108,7 +110,15 @@ pub struct Response<'z> {
 impl<'z> Response<'z> {
     /// A response without records.
     pub fn new(rcode: Rcode) -> Self {
-        Self { rcode, authoritative: false, truncated: false, entries: SmallVec::new(), scope: 0, extended_error: None }
+        Self {
+            rcode,
+            authoritative: false,
+            truncated: false,
+            entries: SmallVec::new(),
+            wildcard: None,
+            scope: 0,
+            extended_error: None,
+        }
     }
 
     /// Adds an RRset; sections must be filled in their order.

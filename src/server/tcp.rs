@@ -149,7 +149,7 @@ enum Next {
     Read,
     /// As many messages wait to be answered as may.
     Wait,
-    /// A message without octets was met: nothing after it makes sense.
+    /// A message without octets was met, after which nothing makes sense; or whoever asks is to get no answer.
     Close,
 }
 
@@ -185,6 +185,11 @@ fn answer_turn(
         turn.requests += 1;
         match waiting::attempt(worker, now, client, message, &mut reply) {
             Attempt::Silence => counters.dropped.add(1),
+            Attempt::Close => {
+                counters.dropped.add(1);
+                turn.next = Next::Close;
+                break;
+            }
             Attempt::Reply => turn.replies += put(worker, &reply, output),
             Attempt::Wait(wait) => {
                 late.spawn_local(answer_late(wait, *client, message.to_vec()));
