@@ -32,7 +32,7 @@ fn no_file_and_no_environment_give_the_defaults() {
 fn what_powerdns_has_a_setting_for_has_its_default() {
     let config = Config::default();
     assert_eq!((config.health.interval, config.health.forget), (Duration::from_secs(5), Duration::from_secs(3600)));
-    assert!(config.server.any_to_tcp && !config.lua.insert_whitespace && !config.lua.shared_state);
+    assert!(config.server.rotate_rrsets && !config.lua.insert_whitespace && !config.lua.shared_state);
     assert!(config.geoip.databases.is_empty() && config.resolver.servers.is_empty());
 }
 
@@ -55,7 +55,11 @@ fn every_key_is_set_by_its_file_and_by_its_variable() {
     let rows = [
         ("server.listen", r#"["0.0.0.0:53", "[::]:53"]"#, "0.0.0.0:53, [::]:53"),
         ("server.workers", "3", "3"),
-        ("server.any-to-tcp", "false", "false"),
+        ("server.any", r#""truncate""#, "truncate"),
+        ("server.minimal-responses", "true", "true"),
+        ("server.rotate-rrsets", "false", "false"),
+        ("server.version-text", r#""a server""#, "a server"),
+        ("server.identity", r#""ams1""#, "ams1"),
         ("server.udp-payload-max", "1400", "1400"),
         ("server.udp-batch", "8", "8"),
         ("server.tcp-connections-max", "77", "77"),
@@ -183,6 +187,14 @@ fn relative_paths_start_at_the_directory_of_the_file() {
 }
 
 #[test]
+fn texts_for_a_txt_record_have_255_octets_at_the_most() {
+    let text = |octets: usize| format!("[server]\nidentity = \"{}\"\n", "x".repeat(octets));
+    assert_eq!(parse(&text(255)).expect("it fits").0.server.identity.len(), 255);
+    let faults = render(&parse(&text(256)).expect_err("it is too long"));
+    assert!(faults.ends_with("out of bounds\n  help: choose 0 to 255 octets\n"), "{faults}");
+}
+
+#[test]
 fn all_faults_of_a_file_are_told_with_their_places() {
     let faults = parse(
         r#"
@@ -192,7 +204,7 @@ x = 1
 [server]
 listen = ["53", "0.0.0.0", "localhost:53", "127.0.0.1:53", "127.0.0.1:53", 53, "::1"]
 workers = "two"
-any_to_tcp = true
+rotate_rrsets = true
 udp-payload-max = 100
 interval = "5s"
 [health]
@@ -247,8 +259,8 @@ lua = 1
       help: add the port: `[::1]:53`
     etc/perigee.toml:7:11: error: `server.workers` cannot be the text `two`
       help: write a whole number without quotes
-    etc/perigee.toml:8:1: error: `server` has no key `any_to_tcp`
-      help: did you mean `any-to-tcp`?
+    etc/perigee.toml:8:1: error: `server` has no key `rotate_rrsets`
+      help: did you mean `rotate-rrsets`?
     etc/perigee.toml:9:19: error: `server.udp-payload-max` cannot be `100`: out of bounds
       help: choose 512 to 4096
     etc/perigee.toml:10:1: error: `server` has no key `interval`

@@ -83,7 +83,13 @@ fn typed<'v>(text: &'v str, field: &Field<'_>) -> Value<'v> {
             let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
             Some(Shape::List(entries.map(|entry| Value { shape: Shape::Text(entry), span: 0..0 }).collect()))
         }
-        Field::Name(_) | Field::Path(_) | Field::Text(_) | Field::Place(_) | Field::Share(..) | Field::Word(_) => None,
+        Field::Name(_)
+        | Field::Path(_)
+        | Field::Text(_)
+        | Field::ShortText(..)
+        | Field::Place(_)
+        | Field::Share(..)
+        | Field::Word(_) => None,
     };
     Value { shape: shape.unwrap_or(Shape::Text(text)), span: 0..0 }
 }

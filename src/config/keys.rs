@@ -11,7 +11,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::units::{render_duration, render_share, render_size};
-use super::{Access, Action, Config, Format, Level, RECORDS_MAX, Scope, Zone};
+use super::{Access, Action, Any, Config, Format, Level, RECORDS_MAX, Scope, Zone};
 use crate::dns::{Name, Rtype};
 use crate::geo::Place;
 
@@ -20,7 +20,11 @@ pub const KEYS: &[Key<Config>] = &[
     Key::new("server", "listen", |c| Field::Addresses(&mut c.server.listen, 1..=256)),
     // More threads than any machine has cores only cost memory.
     Key::new("server", "workers", |c| Field::Number(&mut c.server.workers, 0..=1024)),
-    Key::new("server", "any-to-tcp", |c| Field::Bool(&mut c.server.any_to_tcp)),
+    Key::new("server", "any", |c| Field::Word(&mut c.server.any)),
+    Key::new("server", "minimal-responses", |c| Field::Bool(&mut c.server.minimal_responses)),
+    Key::new("server", "rotate-rrsets", |c| Field::Bool(&mut c.server.rotate_rrsets)),
+    Key::new("server", "version-text", |c| Field::ShortText(&mut c.server.version_text, CHARACTER_STRING)),
+    Key::new("server", "identity", |c| Field::ShortText(&mut c.server.identity, CHARACTER_STRING)),
     // RFC 6891 section 6.2.5 sets 512 as the least and suggests 4096 as the most.
     Key::new("server", "udp-payload-max", |c| Field::Octets16(&mut c.server.udp_payload_max, 512..=4096)),
     // The kernel takes at most 1024 messages a call.
@@ -110,6 +114,9 @@ const TIMES: RangeInclusive<Duration> = millis(1)..=secs(1);
 const MEMORY: RangeInclusive<usize> = (64 << 10)..=GIB;
 /// How many records.
 const RESULTS: RangeInclusive<usize> = 1..=RECORDS_MAX;
+
+/// How many octets of text. One character-string of a TXT record holds no more (RFC 1035 section 3.3).
+const CHARACTER_STRING: RangeInclusive<usize> = 0..=255;
 
 /// Every key of a `[[zone]]`; the first must be given.
 pub const ZONE_KEYS: &[Key<Zone>] = &[
@@ -223,6 +230,8 @@ pub(super) enum Field<'c> {
     SomeNetworks(&'c mut Vec<IpNet>),
     /// A text that may be anything.
     Text(&'c mut String),
+    /// A text of so many octets.
+    ShortText(&'c mut String, RangeInclusive<usize>),
     /// A latitude and a longitude; an empty text for nowhere.
     Place(&'c mut Option<Place>),
     /// One word of a few.
@@ -248,7 +257,7 @@ impl Field<'_> {
             Self::Names(_) => "list of domain names".into(),
             Self::Types(_) => "list of types".into(),
             Self::Networks(_) | Self::SomeNetworks(_) => "list of networks".into(),
-            Self::Text(_) => "text".into(),
+            Self::Text(_) | Self::ShortText(..) => "text".into(),
             Self::Place(_) => "latitude and longitude".into(),
             Self::Word(word) => {
                 let words: Vec<_> = word.words().iter().map(|word| format!("`\"{word}\"`")).collect();
@@ -270,7 +279,7 @@ impl Field<'_> {
             Self::Addresses(values, _) => list(values.iter().map(ToString::to_string)),
             Self::Name(name) => quote(name.to_string()),
             Self::Path(path) => quote(path.display().to_string()),
-            Self::Text(text) => quote((*text).clone()),
+            Self::Text(text) | Self::ShortText(text, _) => quote((*text).clone()),
             Self::Place(place) => quote(place.map(|place| place.to_string()).unwrap_or_default()),
             Self::Paths(paths) => list(paths.iter().map(|path| path.display().to_string())),
             Self::Share(share, _) => quote(render_share(**share)),
@@ -291,6 +300,7 @@ impl Field<'_> {
             Self::Size(_, range) => between(&render_size(*range.start()), &render_size(*range.end())),
             Self::Duration(_, range) => between(&render_duration(*range.start()), &render_duration(*range.end())),
             Self::Addresses(_, range) => format!("{} entries", between(range.start(), range.end())),
+            Self::ShortText(_, range) => format!("{} octets", between(range.start(), range.end())),
             Self::Share(_, range) => between(&render_share(*range.start()), &render_share(*range.end())),
             Self::Bool(_)
             | Self::OptionalBool(_)
@@ -373,6 +383,7 @@ macro_rules! words {
 }
 
 words!(Action, Action::Allow => "allow", Action::Refuse => "refuse", Action::Drop => "drop");
+words!(Any, Any::Minimal => "minimal", Any::Truncate => "truncate", Any::Full => "full");
 words!(Scope, Scope::Derived => "derived", Scope::Source => "source");
 words!(
     Level,

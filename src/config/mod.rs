@@ -63,6 +63,9 @@ pub const ZONE_SETTLE_MAX: Duration = Duration::from_millis(500);
 /// The coarsest file system in use (FAT) counts in two seconds. Until then, contents are compared too.
 pub const ZONE_STAMP_COARSENESS: Duration = Duration::from_secs(2);
 
+/// What stands in `server.version-text` for the version of this program.
+pub const VERSION_PLACEHOLDER: &str = "{version}";
+
 /// The most records one run of a script may ever make.
 pub const RECORDS_MAX: usize = 1024;
 /// How many files a library of Lua may have; each is run in every VM.
@@ -210,8 +213,16 @@ pub struct Server {
     pub listen: Vec<SocketAddr>,
     /// How many worker threads answer; 0 stands for one per core.
     pub workers: usize,
-    /// Whether a query for type ANY by UDP is answered with TC, so that it comes again by TCP.
-    pub any_to_tcp: bool,
+    /// How much a query for type ANY by UDP is answered with.
+    pub any: Any,
+    /// Whether addresses that a client would ask for next are left out of the additional section.
+    pub minimal_responses: bool,
+    /// Whether the records of an RRset begin with another one in each answer.
+    pub rotate_rrsets: bool,
+    /// What `version.bind` and `version.server` are answered with; empty for nothing.
+    pub version_text: String,
+    /// Which server of many this is, for those who ask; empty if it is not told.
+    pub identity: String,
     /// The largest UDP response in octets, whatever a resolver says it could take.
     pub udp_payload_max: u16,
     /// How many datagrams a worker takes from a socket at a time.
@@ -229,7 +240,13 @@ impl Default for Server {
         Self {
             listen: vec![(Ipv4Addr::LOCALHOST, PORT).into(), (Ipv6Addr::LOCALHOST, PORT).into()],
             workers: 0,
-            any_to_tcp: true,
+            any: Any::Minimal,
+            // As BIND, NSD and Knot have it: the addresses save most clients a query.
+            minimal_responses: false,
+            rotate_rrsets: true,
+            // As they have it, too; who looks for a weakness tries it whatever this says.
+            version_text: format!("perigee {VERSION_PLACEHOLDER}"),
+            identity: String::new(),
             // Fits every path without fragments: the smallest IPv6 MTU less headers (DNS flag day 2020).
             udp_payload_max: 1232,
             // Past this, a larger batch no longer lowers the cost of an answer.
@@ -239,6 +256,17 @@ impl Default for Server {
             tcp_idle_timeout: Duration::from_secs(10),
         }
     }
+}
+
+/// How much a query for type ANY by UDP is answered with (RFC 8482); by TCP, it is everything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Any {
+    /// One RRset of the name; TC where scripts would have to run.
+    Minimal,
+    /// TC and no records, so that the query comes again by TCP.
+    Truncate,
+    /// Everything, whatever runs for it.
+    Full,
 }
 
 /// `[zones]`: the directory of zone files.

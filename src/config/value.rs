@@ -78,6 +78,7 @@ impl Field<'_> {
             Self::Networks(field) => *field = reader.all_or_list(value, |value| reader.network(value))?,
             Self::SomeNetworks(field) => *field = reader.list(value, |value| reader.network(value))?,
             Self::Text(field) => *field = reader.text(value).map_err(one)?,
+            Self::ShortText(field, range) => *field = reader.short_text(value, &range).map_err(one)?,
             Self::Place(field) => *field = reader.place(value).map_err(one)?,
             Self::Word(field) => field.choose(reader.word(value, field.words()).map_err(one)?),
         }
@@ -220,6 +221,11 @@ impl Reader<'_> {
             return Err(self.mismatch(value, "write a text in quotes"));
         };
         Ok(text.to_owned())
+    }
+
+    fn short_text(&self, value: &Value<'_>, range: &RangeInclusive<usize>) -> Result<String, Fault> {
+        let text = self.text(value)?;
+        if range.contains(&text.len()) { Ok(text) } else { Err(self.out_of_bounds(value, &text)) }
     }
 
     fn place(&self, value: &Value<'_>) -> Result<Option<Place>, Fault> {

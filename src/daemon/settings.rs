@@ -6,14 +6,14 @@ use std::sync::Arc;
 use crate::answer::Settings;
 use crate::answer::access::{self, Access, Rule};
 use crate::answer::limit::{Limiter, Rates};
-use crate::config::{self, Config};
+use crate::config::{self, Any, Config};
 use crate::dns::wire::Limits;
 
 /// Gathers what answers go by; made once, as a configuration holds until the process ends.
 pub fn of(config: &Config) -> Settings {
     Settings {
         limits: Limits { udp_payload_max: config.server.udp_payload_max, client_subnet: config.edns.client_subnet },
-        any_to_tcp: config.server.any_to_tcp,
+        any_to_tcp: config.server.any != Any::Full,
         ttl_min_of_state: config.health.ttl_from_state.then_some(config.health.ttl_min),
         access: Access::new(config.access.iter().map(rule).collect()).map(Arc::new),
         limiter: Limiter::new(rates(&config.rate_limit), RandomState::new()).map(Arc::new),
