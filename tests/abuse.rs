@@ -1,7 +1,7 @@
 //! What keeps abuse out, over real sockets: limits over several workers, rules that end connections, and the manual.
 
 use std::io::{Read, Write};
-use std::net::{TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, TcpStream, UdpSocket};
 use std::path::Path;
 use std::time::Instant;
 
@@ -78,6 +78,22 @@ fn a_trial_says_who_would_be_limited() {
     let counted = perigee.wait_for_log("counted so far");
     assert!(counted.contains(" rate_dropped=0 rate_slipped=0 rate_would_drop="), "{counted}");
     assert!(!counted.contains("rate_would_drop=0"), "{counted}");
+}
+
+#[test]
+fn a_flood_from_many_networks_is_not_told_one_by_one() {
+    let mut perigee =
+        start("server.workers = 2\n[rate-limit]\nresponses-per-second = 1\nslip = 0\nipv4-prefix-length = 32\n");
+    let question = Question::a("www.example.com").octets();
+    // Of so many there are more than are told within one second, however many seconds they take.
+    for number in 1..=250 {
+        let socket = UdpSocket::bind((Ipv4Addr::new(127, 0, 53, number), 0)).unwrap();
+        for _ in 0..3 {
+            socket.send_to(&question, perigee.address).unwrap();
+        }
+    }
+    let told = perigee.wait_for_log("more streams of responses are limited than are told one by one");
+    assert!(told.contains("streams="), "{told}");
 }
 
 /// What comes of queries that are sent one behind the other by TCP, until the server closes the connection.
