@@ -23,7 +23,11 @@ const ROOMS: &[Room] = &[
     // Beside all others.
     Room { name: "diagnostic", rooms: &[], crates: &[] },
     Room { name: "metrics", rooms: &[], crates: &[] },
-    Room { name: "config", rooms: &["diagnostic", "dns", "geo"], crates: &["ipnet", "jiff", "strsim", "toml"] },
+    Room {
+        name: "config",
+        rooms: &["diagnostic", "dns", "geo"],
+        crates: &["data_encoding", "ipnet", "jiff", "strsim", "toml"],
+    },
     // The core.
     Room { name: "dns", rooms: &[], crates: &["data_encoding", "jiff", "smallvec", "thiserror"] },
     Room { name: "dns::probe", rooms: &["dns"], crates: &["hickory_proto", "thiserror"] },
@@ -47,8 +51,8 @@ const ROOMS: &[Room] = &[
     },
     Room {
         name: "answer",
-        rooms: &["answer::synthesize", "dns", "metrics", "networks", "resolve", "script", "zone"],
-        crates: &["bumpalo", "ipnet"],
+        rooms: &["answer::synthesize", "config", "dns", "metrics", "networks", "resolve", "script", "zone"],
+        crates: &["bumpalo", "ipnet", "siphasher"],
     },
     Room {
         name: "answer::synthesize",

@@ -63,7 +63,13 @@ fn every_key_is_set_by_its_file_and_by_its_variable() {
         ("server.udp-payload-max", "1400", "1400"),
         ("server.udp-batch", "8", "8"),
         ("server.tcp-connections-max", "77", "77"),
+        ("server.tcp-connections-per-network-max", "0", "0"),
+        ("server.tcp-ipv4-prefix", "24", "24"),
+        ("server.tcp-ipv6-prefix", "64", "64"),
         ("server.tcp-idle-timeout", r#""1m30s""#, "90"),
+        ("server.tcp-total-timeout", "0", "0"),
+        ("server.tcp-write-timeout", r#""2s""#, "2"),
+        ("server.tcp-fast-open", "0", "0"),
         ("zones.directory", r#""/srv/zones""#, "/srv/zones"),
         ("zones.watch", "false", "false"),
         ("zones.reload-interval", r#""250ms""#, "0.25"),
@@ -104,6 +110,12 @@ fn every_key_is_set_by_its_file_and_by_its_variable() {
         ("health.webhook-timeout", r#""250ms""#, "0.25"),
         ("health.webhook-queue-max", "9", "9"),
         ("edns.client-subnet", "false", "false"),
+        ("edns.cookies", "false", "false"),
+        ("edns.cookie-secrets", r#"["000102030405060708090a0b0c0d0e0f"]"#, "000102030405060708090A0B0C0D0E0F"),
+        ("edns.cookie-secrets-file", r#""/etc/secrets""#, "/etc/secrets"),
+        ("edns.cookie-policy", r#""require""#, "require"),
+        ("edns.nocookie-udp-payload-max", "512", "512"),
+        ("edns.nsid", r#""fra-1""#, "0x6672612d31"),
         ("geoip.databases", r#"["/srv/city.mmdb", "/srv/asn.mmdb"]"#, "/srv/city.mmdb,/srv/asn.mmdb"),
         ("geoip.language", r#""de""#, "de"),
         ("geoip.unknown-location", r#""48.137 11.576""#, " 48.137  11.576"),
@@ -222,6 +234,9 @@ overrun-share = 0.5
 deny = [1]
 [edns]
 client-subnet = "yes"
+cookie-secrets = ["000102030405060708090a0b0c0d0e", 7]
+cookie-policy = "badcookies"
+nsid = "0x123"
 [geoip]
 databases = "x.mmdb"
 language = 1
@@ -289,37 +304,45 @@ lua = 1
       help: write a text in quotes
     etc/perigee.toml:25:17: error: `edns.client-subnet` cannot be the text `yes`
       help: write `true` or `false`
-    etc/perigee.toml:27:13: error: `geoip.databases` cannot be the text `x.mmdb`
+    etc/perigee.toml:26:19: error: an entry of `edns.cookie-secrets` is no secret
+      help: write 32 hexadecimal digits in quotes; `openssl rand -hex 16` makes some
+    etc/perigee.toml:26:53: error: an entry of `edns.cookie-secrets` is no secret
+      help: write 32 hexadecimal digits in quotes; `openssl rand -hex 16` makes some
+    etc/perigee.toml:27:17: error: `edns.cookie-policy` cannot be `badcookies`
+      help: write one of `"answer"`, `"badcookie"`, `"require"`
+    etc/perigee.toml:28:8: error: `edns.nsid` cannot be `0x123`
+      help: write two hexadecimal digits for each octet behind `0x`
+    etc/perigee.toml:30:13: error: `geoip.databases` cannot be the text `x.mmdb`
       help: write a list in brackets: `["…", "…"]`
-    etc/perigee.toml:28:12: error: `geoip.language` cannot be the number `1`
+    etc/perigee.toml:31:12: error: `geoip.language` cannot be the number `1`
       help: write a text in quotes
-    etc/perigee.toml:29:20: error: `geoip.unknown-location` cannot be `48.137`
+    etc/perigee.toml:32:20: error: `geoip.unknown-location` cannot be `48.137`
       help: write a latitude and a longitude in degrees, as in `"48.137 11.576"`, or `""` for nowhere
-    etc/perigee.toml:30:1: error: this `[[zone]]` has an empty `file`
+    etc/perigee.toml:33:1: error: this `[[zone]]` has an empty `file`
       help: write `[[zone]]`, then `name = "example.org"` below, and `file = "example.org.zone"` if the zone is not in `zones.directory`
-    etc/perigee.toml:31:8: error: `zone.name` cannot be `a..b`
+    etc/perigee.toml:34:8: error: `zone.name` cannot be `a..b`
       help: the name has an empty label; write a name as `example.org`
-    etc/perigee.toml:33:14: error: `zone.exec-limit` cannot be `-1`: out of bounds
+    etc/perigee.toml:36:14: error: `zone.exec-limit` cannot be `-1`: out of bounds
       help: choose 0 to 1000000000
-    etc/perigee.toml:34:14: error: `zone.time-limit` cannot be `2s`: out of bounds
+    etc/perigee.toml:37:14: error: `zone.time-limit` cannot be `2s`: out of bounds
       help: choose 1ms to 1s
-    etc/perigee.toml:35:13: error: `zone.lua-allow` cannot be the text `pick`
+    etc/perigee.toml:38:13: error: `zone.lua-allow` cannot be the text `pick`
       help: write a list in brackets: `["…", "…"]`
-    etc/perigee.toml:36:17: error: `zone.lookup-names` cannot be `a..b`
+    etc/perigee.toml:39:17: error: `zone.lookup-names` cannot be `a..b`
       help: the name has an empty label; write a name as `example.org`
-    etc/perigee.toml:37:19: error: `zone.probe-networks` cannot be `10.0.0.0/33`
+    etc/perigee.toml:40:19: error: `zone.probe-networks` cannot be `10.0.0.0/33`
       help: write a network as `192.0.2.0/24` or `2001:db8::/32`
-    etc/perigee.toml:37:34: error: `zone.probe-networks` cannot be `here`
+    etc/perigee.toml:40:34: error: `zone.probe-networks` cannot be `here`
       help: write a network as `192.0.2.0/24` or `2001:db8::/32`
-    etc/perigee.toml:37:42: error: `zone.probe-networks` cannot be the number `4`
+    etc/perigee.toml:40:42: error: `zone.probe-networks` cannot be the number `4`
       help: write a network as `192.0.2.0/24` or `2001:db8::/32`
-    etc/perigee.toml:38:18: error: `zone.exec-programs` cannot be `is-up`
+    etc/perigee.toml:41:18: error: `zone.exec-programs` cannot be `is-up`
       help: write the whole path of a program, as `/usr/local/bin/is-up`
-    etc/perigee.toml:38:27: error: `zone.exec-programs` cannot be the number `4`
+    etc/perigee.toml:41:27: error: `zone.exec-programs` cannot be the number `4`
       help: write a text in quotes
-    etc/perigee.toml:39:1: error: this `[[zone]]` has no `name`
+    etc/perigee.toml:42:1: error: this `[[zone]]` has no `name`
       help: write `[[zone]]`, then `name = "example.org"` below, and `file = "example.org.zone"` if the zone is not in `zones.directory`
-    etc/perigee.toml:40:7: error: `zone.lua` cannot be the number `1`
+    etc/perigee.toml:43:7: error: `zone.lua` cannot be the number `1`
       help: write `true` or `false`
     "#);
 }
@@ -560,6 +583,11 @@ fn what_is_odd_but_usable_is_a_warning() {
     insta::assert_snapshot!(render(&diagnostics), @r#"
     warning: `health.forget` is shorter than `health.interval`
       help: checks would be forgotten before their second probe; make it several intervals long
+    "#);
+    let (_, diagnostics) = parse("edns = { cookies = false, cookie-policy = \"require\" }\n").expect("usable");
+    insta::assert_snapshot!(render(&diagnostics), @r#"
+    warning: `edns.cookie-policy` means nothing without `edns.cookies`
+      help: switch cookies on, or leave the policy at `answer`
     "#);
     let (_, diagnostics) = parse_variables(&[("PERIGEE_HEALTH_INTERVALL", "2s"), ("PERIGEE_X", "1")]).expect("usable");
     insta::assert_snapshot!(render(&diagnostics), @r#"

@@ -8,7 +8,7 @@ use bumpalo::collections::Vec as ArenaVec;
 use smallvec::SmallVec;
 
 use super::World;
-use crate::dns::edns::{ClientSubnet, Edns};
+use crate::dns::edns::{ClientSubnet, Edns, ExtendedError};
 use crate::dns::rrset::{RECORD_HEADER, header};
 use crate::dns::wire::Header;
 use crate::dns::{Client, NameRef, Now, Rcode, Request, RrsetRef, Rtype};
@@ -189,7 +189,7 @@ impl<'s, 'z> Synthesizer<'s, 'z> {
     }
 
     /// Logs a script's failure, once a second for each script, and says it in a few words for the client.
-    pub(super) fn report(&self, request: &Request<'_>, failure: &Failure) -> &'static str {
+    pub(super) fn report(&self, request: &Request<'_>, failure: &Failure) -> ExtendedError {
         // That it rests was told when it began to, and to wait is no failure.
         let is_news = !matches!(failure.kind, FailureKind::Await | FailureKind::Resting);
         if is_news && failure.program.may_log(self.now.unix_secs) {
@@ -202,14 +202,17 @@ impl<'s, 'z> Synthesizer<'s, 'z> {
                 "script failed, answered SERVFAIL"
             );
         }
-        match failure.kind {
+        let text = match failure.kind {
             FailureKind::Budget => "the record's script used up its budget",
             FailureKind::Error => "the record's script failed",
             FailureKind::Await => "the record's script waits for a look-up",
             FailureKind::Value => "the record's script returned no usable value",
             FailureKind::Denied => "the record's script asked for what its zone may not do",
             FailureKind::Resting => "the record's script rests after it used up its budget",
-        }
+        };
+        // Whose answer is missing did not give it in time.
+        let is_late = matches!(failure.kind, FailureKind::Await);
+        ExtendedError::new(if is_late { ExtendedError::NETWORK_ERROR } else { ExtendedError::OTHER }, text)
     }
 }
 

@@ -79,7 +79,8 @@ fn typed<'v>(text: &'v str, field: &Field<'_>) -> Value<'v> {
         | Field::Names(_)
         | Field::Types(_)
         | Field::Networks(_)
-        | Field::SomeNetworks(_) => {
+        | Field::SomeNetworks(_)
+        | Field::Secrets(..) => {
             let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
             Some(Shape::List(entries.map(|entry| Value { shape: Shape::Text(entry), span: 0..0 }).collect()))
         }
@@ -87,6 +88,7 @@ fn typed<'v>(text: &'v str, field: &Field<'_>) -> Value<'v> {
         | Field::Path(_)
         | Field::Text(_)
         | Field::ShortText(..)
+        | Field::Octets(..)
         | Field::Place(_)
         | Field::Share(..)
         | Field::Word(_) => None,

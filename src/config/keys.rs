@@ -11,7 +11,9 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::units::{render_duration, render_share, render_size};
-use super::{Access, Action, Any, Config, Format, Level, RECORDS_MAX, Scope, Zone};
+use super::{Access, Action, Any, COOKIE_SECRETS_MAX, Config, CookiePolicy, Format, Level, RECORDS_MAX, Scope, Zone};
+use crate::dns::edns::cookie::Secret;
+use crate::dns::wire::NSID_OCTETS_MAX;
 use crate::dns::{Name, Rtype};
 use crate::geo::Place;
 
@@ -24,15 +26,28 @@ pub const KEYS: &[Key<Config>] = &[
     Key::new("server", "minimal-responses", |c| Field::Bool(&mut c.server.minimal_responses)),
     Key::new("server", "rotate-rrsets", |c| Field::Bool(&mut c.server.rotate_rrsets)),
     Key::new("server", "version-text", |c| Field::ShortText(&mut c.server.version_text, CHARACTER_STRING)),
-    Key::new("server", "identity", |c| Field::ShortText(&mut c.server.identity, CHARACTER_STRING)),
+    Key::new("server", "identity", |c| Field::ShortText(&mut c.server.identity, 0..=NSID_OCTETS_MAX)),
     // RFC 6891 section 6.2.5 sets 512 as the least and suggests 4096 as the most.
     Key::new("server", "udp-payload-max", |c| Field::Octets16(&mut c.server.udp_payload_max, 512..=4096)),
     // The kernel takes at most 1024 messages a call.
     Key::new("server", "udp-batch", |c| Field::Number(&mut c.server.udp_batch, 1..=1024)),
     Key::new("server", "tcp-connections-max", |c| Field::Number(&mut c.server.tcp_connections_max, 1..=1_000_000)),
+    Key::new("server", "tcp-connections-per-network-max", |c| {
+        Field::Number(&mut c.server.tcp_connections_per_network_max, 0..=1_000_000)
+    }),
+    Key::new("server", "tcp-ipv4-prefix", |c| Field::Number(&mut c.server.tcp_ipv4_prefix, 1..=32)),
+    Key::new("server", "tcp-ipv6-prefix", |c| Field::Number(&mut c.server.tcp_ipv6_prefix, 1..=128)),
     Key::new("server", "tcp-idle-timeout", |c| {
         Field::Duration(&mut c.server.tcp_idle_timeout, secs(1)..=secs(10 * MINUTE))
     }),
+    Key::new("server", "tcp-total-timeout", |c| {
+        Field::Duration(&mut c.server.tcp_total_timeout, secs(0)..=secs(24 * HOUR))
+    }),
+    Key::new("server", "tcp-write-timeout", |c| {
+        Field::Duration(&mut c.server.tcp_write_timeout, millis(100)..=secs(10 * MINUTE))
+    }),
+    // The kernel takes no more than `net.core.somaxconn`.
+    Key::new("server", "tcp-fast-open", |c| Field::Number(&mut c.server.tcp_fast_open, 0..=65_535)),
     Key::new("zones", "directory", |c| Field::Path(&mut c.zones.directory)),
     Key::new("zones", "watch", |c| Field::Bool(&mut c.zones.watch)),
     Key::new("zones", "reload-interval", |c| Field::Duration(&mut c.zones.reload_interval, millis(50)..=secs(HOUR))),
@@ -76,6 +91,13 @@ pub const KEYS: &[Key<Config>] = &[
     }),
     Key::new("health", "webhook-queue-max", |c| Field::Number(&mut c.health.webhook_queue_max, 1..=100_000)),
     Key::new("edns", "client-subnet", |c| Field::Bool(&mut c.edns.client_subnet)),
+    Key::new("edns", "cookies", |c| Field::Bool(&mut c.edns.cookies)),
+    Key::new("edns", "cookie-secrets", |c| Field::Secrets(&mut c.edns.cookie_secrets, 0..=COOKIE_SECRETS_MAX)),
+    Key::new("edns", "cookie-secrets-file", |c| Field::Path(&mut c.edns.cookie_secrets_file)),
+    Key::new("edns", "cookie-policy", |c| Field::Word(&mut c.edns.cookie_policy)),
+    // Below the least, hardly a question fits.
+    Key::new("edns", "nocookie-udp-payload-max", |c| Field::Octets16(&mut c.edns.nocookie_udp_payload_max, 128..=4096)),
+    Key::new("edns", "nsid", |c| Field::Octets(&mut c.edns.nsid, 0..=NSID_OCTETS_MAX)),
     Key::new("geoip", "databases", |c| Field::Paths(&mut c.geoip.databases)),
     Key::new("geoip", "language", |c| Field::Text(&mut c.geoip.language)),
     Key::new("geoip", "unknown-location", |c| Field::Place(&mut c.geoip.unknown_location)),
@@ -232,6 +254,10 @@ pub(super) enum Field<'c> {
     Text(&'c mut String),
     /// A text of so many octets.
     ShortText(&'c mut String, RangeInclusive<usize>),
+    /// Any octets, as text or in hexadecimal behind `0x`; the bounds are for how many.
+    Octets(&'c mut Vec<u8>, RangeInclusive<usize>),
+    /// Keys that no message may show; the bounds are for how many.
+    Secrets(&'c mut Vec<Secret>, RangeInclusive<usize>),
     /// A latitude and a longitude; an empty text for nowhere.
     Place(&'c mut Option<Place>),
     /// One word of a few.
@@ -258,6 +284,8 @@ impl Field<'_> {
             Self::Types(_) => "list of types".into(),
             Self::Networks(_) | Self::SomeNetworks(_) => "list of networks".into(),
             Self::Text(_) | Self::ShortText(..) => "text".into(),
+            Self::Octets(..) => "text or octets".into(),
+            Self::Secrets(..) => "list of secrets".into(),
             Self::Place(_) => "latitude and longitude".into(),
             Self::Word(word) => {
                 let words: Vec<_> = word.words().iter().map(|word| format!("`\"{word}\"`")).collect();
@@ -280,6 +308,8 @@ impl Field<'_> {
             Self::Name(name) => quote(name.to_string()),
             Self::Path(path) => quote(path.display().to_string()),
             Self::Text(text) | Self::ShortText(text, _) => quote((*text).clone()),
+            Self::Octets(octets, _) => quote(String::from_utf8_lossy(octets).into_owned()),
+            Self::Secrets(secrets, _) => list(secrets.iter().map(|_| "…".to_owned())),
             Self::Place(place) => quote(place.map(|place| place.to_string()).unwrap_or_default()),
             Self::Paths(paths) => list(paths.iter().map(|path| path.display().to_string())),
             Self::Share(share, _) => quote(render_share(**share)),
@@ -299,6 +329,8 @@ impl Field<'_> {
             Self::Octets16(_, range) => between(range.start(), range.end()),
             Self::Size(_, range) => between(&render_size(*range.start()), &render_size(*range.end())),
             Self::Duration(_, range) => between(&render_duration(*range.start()), &render_duration(*range.end())),
+            Self::Octets(_, range) => format!("{} octets", between(range.start(), range.end())),
+            Self::Secrets(_, range) => format!("{} entries", between(range.start(), range.end())),
             Self::Addresses(_, range) => format!("{} entries", between(range.start(), range.end())),
             Self::ShortText(_, range) => format!("{} octets", between(range.start(), range.end())),
             Self::Share(_, range) => between(&render_share(*range.start()), &render_share(*range.end())),
@@ -384,6 +416,12 @@ macro_rules! words {
 
 words!(Action, Action::Allow => "allow", Action::Refuse => "refuse", Action::Drop => "drop");
 words!(Any, Any::Minimal => "minimal", Any::Truncate => "truncate", Any::Full => "full");
+words!(
+    CookiePolicy,
+    CookiePolicy::Answer => "answer",
+    CookiePolicy::Badcookie => "badcookie",
+    CookiePolicy::Require => "require"
+);
 words!(Scope, Scope::Derived => "derived", Scope::Source => "source");
 words!(
     Level,

@@ -31,6 +31,7 @@ use ipnet::IpNet;
 
 use crate::diagnostic::{Diagnostic, Position};
 use crate::dns::Name;
+use crate::dns::edns::cookie::Secret;
 use crate::geo::Place;
 
 /// The configuration file that is read when none is named, if it exists.
@@ -85,6 +86,15 @@ pub const STATES_MAX: usize = 1024;
 /// The most octets a file of states may have: a line for each of the most checks there can be by default.
 pub const STATES_OCTETS_MAX: usize = 16 << 20;
 
+/// How many secrets of cookies there may be: each bad cookie costs a hash with every one of them.
+pub const COOKIE_SECRETS_MAX: usize = 8;
+/// The most octets a file of them may have, remarks included.
+pub const COOKIE_SECRETS_OCTETS_MAX: usize = 64 << 10;
+
+/// How long a stream may take to its first query while few more connections may be opened.
+///
+/// A segment that is lost is sent again after a second.
+pub const TCP_FIRST_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long streams may go on after a stop to get what is being answered.
 ///
 /// Service managers kill what takes much longer.
@@ -182,6 +192,12 @@ impl Config {
                     .help("give `health.webhook` an https URL"),
             );
         }
+        if !self.edns.cookies && self.edns.cookie_policy != CookiePolicy::Answer {
+            diagnostics.push(
+                Diagnostic::warning(None, "`edns.cookie-policy` means nothing without `edns.cookies`")
+                    .help("switch cookies on, or leave the policy at `answer`"),
+            );
+        }
         if self.health.forget < self.health.interval {
             diagnostics.push(
                 Diagnostic::warning(None, "`health.forget` is shorter than `health.interval`")
@@ -229,8 +245,20 @@ pub struct Server {
     pub udp_batch: usize,
     /// How many TCP connections may be open, over all workers.
     pub tcp_connections_max: usize,
+    /// How many of them the clients of one network may have; 0 for as many as there are.
+    pub tcp_connections_per_network_max: usize,
+    /// How many bits of an IPv4 address name its network, for that limit.
+    pub tcp_ipv4_prefix: usize,
+    /// How many bits of an IPv6 address name its network, for that limit.
+    pub tcp_ipv6_prefix: usize,
     /// How long a TCP connection may be without a query.
     pub tcp_idle_timeout: Duration,
+    /// How long a TCP connection may last; 0 for ever.
+    pub tcp_total_timeout: Duration,
+    /// How long a TCP client may take to read the replies that are written at once.
+    pub tcp_write_timeout: Duration,
+    /// How many connections with a query in their first segment may be half open; 0 for no Fast Open.
+    pub tcp_fast_open: usize,
 }
 
 impl Default for Server {
@@ -252,8 +280,20 @@ impl Default for Server {
             // Past this, a larger batch no longer lowers the cost of an answer.
             udp_batch: 64,
             tcp_connections_max: 1024,
+            // No resolver needs as many, also behind a translator, and four of them are to be stopped by one client.
+            tcp_connections_per_network_max: 256,
+            // A TCP client cannot lie about its address, so a neighbour need not answer for it. Of IPv6 one subscriber
+            // has a /56, as a rule.
+            tcp_ipv4_prefix: 32,
+            tcp_ipv6_prefix: 56,
             // RFC 7766 section 6.2.3 asks for "a few seconds".
             tcp_idle_timeout: Duration::from_secs(10),
+            // A resolver that asks all the time is welcome to stay; now and then it may come to another worker.
+            tcp_total_timeout: Duration::from_secs(3600),
+            // The longest answer arrives in time at 13 kB/s.
+            tcp_write_timeout: Duration::from_secs(5),
+            // Half-open connections that ask cost an answer each, so that there is an end to them.
+            tcp_fast_open: 256,
         }
     }
 }
@@ -525,12 +565,45 @@ impl Default for Health {
 pub struct Edns {
     /// Whether a client subnet is believed and answered (RFC 7871).
     pub client_subnet: bool,
+    /// Whether cookies are given and looked at (RFC 7873).
+    pub cookies: bool,
+    /// What they are signed with, behind what is in the file; at random if there is neither.
+    pub cookie_secrets: Vec<Secret>,
+    /// A file of secrets, one a line: the first signs, all verify. An empty path for none.
+    pub cookie_secrets_file: PathBuf,
+    /// What clients get by UDP that bring no valid cookie.
+    pub cookie_policy: CookiePolicy,
+    /// The largest UDP response to them, in octets.
+    pub nocookie_udp_payload_max: u16,
+    /// Who the server says it is (RFC 5001); empty for nobody.
+    pub nsid: Vec<u8>,
 }
 
 impl Default for Edns {
     fn default() -> Self {
-        Self { client_subnet: true }
+        Self {
+            client_subnet: true,
+            cookies: true,
+            cookie_secrets: Vec::new(),
+            cookie_secrets_file: PathBuf::new(),
+            // Most clients bring no cookie yet, and whoever asks first has none.
+            cookie_policy: CookiePolicy::Answer,
+            // As much as anyone may get.
+            nocookie_udp_payload_max: 4096,
+            nsid: Vec::new(),
+        }
     }
+}
+
+/// What clients get by UDP that bring no valid server cookie.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CookiePolicy {
+    /// Their answer, and a cookie if they know of cookies.
+    Answer,
+    /// Those that know of cookies get BADCOOKIE with one, the others their answer.
+    Badcookie,
+    /// Those that know of cookies get BADCOOKIE with one, the others TC.
+    Require,
 }
 
 /// `[geoip]`: where clients are.

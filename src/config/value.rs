@@ -10,6 +10,7 @@ use ipnet::IpNet;
 
 use super::keys::{ALL, Field, SAME};
 use super::units::{parse_duration, parse_share, parse_size};
+use crate::dns::edns::cookie::Secret;
 use crate::dns::{Name, Rtype};
 use crate::geo::Place;
 
@@ -79,6 +80,8 @@ impl Field<'_> {
             Self::SomeNetworks(field) => *field = reader.list(value, |value| reader.network(value))?,
             Self::Text(field) => *field = reader.text(value).map_err(one)?,
             Self::ShortText(field, range) => *field = reader.short_text(value, &range).map_err(one)?,
+            Self::Octets(field, range) => *field = reader.octets(value, &range).map_err(one)?,
+            Self::Secrets(field, range) => *field = reader.secrets(value, &range)?,
             Self::Place(field) => *field = reader.place(value).map_err(one)?,
             Self::Word(field) => field.choose(reader.word(value, field.words()).map_err(one)?),
         }
@@ -226,6 +229,37 @@ impl Reader<'_> {
     fn short_text(&self, value: &Value<'_>, range: &RangeInclusive<usize>) -> Result<String, Fault> {
         let text = self.text(value)?;
         if range.contains(&text.len()) { Ok(text) } else { Err(self.out_of_bounds(value, &text)) }
+    }
+
+    fn octets(&self, value: &Value<'_>, range: &RangeInclusive<usize>) -> Result<Vec<u8>, Fault> {
+        let text = self.text(value)?;
+        let octets = match text.strip_prefix("0x") {
+            Some(digits) => data_encoding::HEXLOWER_PERMISSIVE
+                .decode(digits.as_bytes())
+                .map_err(|_| self.malformed(value, &text, "write two hexadecimal digits for each octet behind `0x`"))?,
+            None => text.clone().into_bytes(),
+        };
+        if range.contains(&octets.len()) { Ok(octets) } else { Err(self.out_of_bounds(value, &text)) }
+    }
+
+    /// Reads secrets, and repeats none of them: messages end up in logs.
+    fn secrets(&self, value: &Value<'_>, counts: &RangeInclusive<usize>) -> Result<Vec<Secret>, Vec<Fault>> {
+        let secrets = self.list(value, |value| {
+            let secret = match value.shape {
+                Shape::Text(text) => Secret::parse(text),
+                _ => None,
+            };
+            secret.ok_or_else(|| Fault {
+                span: value.span.clone(),
+                message: format!("an entry of `{}` is no secret", self.key),
+                help: "write 32 hexadecimal digits in quotes; `openssl rand -hex 16` makes some".into(),
+            })
+        })?;
+        if counts.contains(&secrets.len()) {
+            Ok(secrets)
+        } else {
+            Err(vec![self.out_of_bounds(value, &format!("{} entries", secrets.len()))])
+        }
     }
 
     fn place(&self, value: &Value<'_>) -> Result<Option<Place>, Fault> {

@@ -2,8 +2,8 @@
 //!
 //! Read [`run`] for the life of the process and `Stage` for the way of a zone from its file to the workers:
 //! `candidate.rs` makes it of its text, its checks are claimed and probed, and only then it goes live. `library.rs`
-//! reads the Lua that all records share, `places.rs` the databases of places, `roots.rs` the certificates that checks verify
-//! by, and `capability.rs` checks what their zones may call.
+//! reads the Lua that all records share, `places.rs` the databases of places, `cookies.rs` the secrets of cookies, `roots.rs`
+//! the certificates that checks verify by, and `capability.rs` checks what their zones may call.
 //!
 //! `health.rs` has the checker and what stands beside it: `extfile.rs` reads the files of states, `hook.rs` tells of flips,
 //! `desk.rs` has in force what operators say, whose file `overrides.rs` reads and changes, and `keeper.rs` keeps states over
@@ -11,8 +11,10 @@
 
 pub mod candidate;
 pub mod capability;
+pub mod cookies;
 pub mod desk;
 mod extfile;
+mod files; // how many may be open
 mod health;
 pub mod hook;
 pub mod keeper;
@@ -36,10 +38,12 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 
+use crate::answer::cookie::Cookies;
 use crate::answer::{self, Awaited, Client, Now, Outcome as Answered, Patience, Responder, World};
 use crate::config::{Config, SOURCE_EVENTS_MAX};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::dns::Name;
+use crate::dns::edns::cookie::Secret;
 use crate::geo::Databases;
 use crate::health::checker::Checker;
 use crate::health::probe;
@@ -53,6 +57,7 @@ use crate::server::{self, Clock, Workers};
 use crate::source::{Event, FileSource, MapSource};
 use crate::zone::{Zone, ZoneSet};
 use candidate::Candidate;
+use cookies::Secrets;
 use health::Health;
 use places::{Places, Renewed};
 
@@ -75,17 +80,20 @@ pub fn run(config: &Config) -> Result<(), Vec<Diagnostic>> {
     }
     let library = library::load(config)?;
     let places = Places::open(config)?;
+    let (secrets, warnings) = Secrets::open(config)?;
+    log_diagnostics(&warnings);
     let probes = probe::Settings { roots: roots::read(config)?, servers: config.resolver.servers.clone() };
+    log_diagnostics(files::allow(config).as_slice());
     let listeners = server::bind(&config.server.listen, workers)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(system("cannot start"))?;
-    runtime.block_on(serve(config, library, places, probes, listeners))
+    runtime.block_on(serve(config, library, (places, secrets), probes, listeners))
 }
 
 /// The life of a server: read, probe, serve and keep up with changes, stop.
 async fn serve(
     config: &Config,
     library: Arc<Library>,
-    places: Places,
+    (places, secrets): (Places, Secrets),
     probes: probe::Settings,
     listeners: server::Listeners,
 ) -> Result<(), Vec<Diagnostic>> {
@@ -95,7 +103,7 @@ async fn serve(
     let clock = Clock::start();
     let mut health = Health::open(config, probes, clock, &stopping).await?;
     let names = start_asker(config, clock, &stopping);
-    let (sources, mut stage) = read_all(config, &library, (places, names), health.table(), clock).await;
+    let (sources, mut stage) = read_all(config, &library, (places, secrets, names), health.table(), clock).await;
     tokio::select! {
         () = warm_all(&mut stage, health.checker()) => {}
         () = signals.stop() => return Ok(()),
@@ -125,6 +133,7 @@ async fn serve(
 struct Sources {
     zones: FileSource<Candidate>,
     places: Places,
+    secrets: Secrets,
     maps: MapSource,
 }
 
@@ -132,13 +141,14 @@ struct Sources {
 async fn read_all<'c>(
     config: &'c Config,
     library: &Arc<Library>,
-    (places, names): (Places, Arc<names::Table>),
+    (places, secrets, names): (Places, Secrets, Arc<names::Table>),
     table: &Arc<Table>,
     clock: Clock,
 ) -> (Sources, Stage<'c>) {
     let beside = Surroundings { names, ..places.surroundings() };
     let (shared, library) = (Arc::new(config.clone()), library.clone());
     let mut stage = Stage::new(config, table.clone(), beside, clock);
+    stage.renew_secrets(secrets.held());
     let beside = stage.beside.subscribe();
     let mut zones = FileSource::new(&config.zones, &config.zone, move |name, text, reader| {
         let beside = Arc::clone(&beside.borrow());
@@ -163,7 +173,7 @@ async fn read_all<'c>(
             stage.accept(claimed);
         }
     }
-    (Sources { zones, places, maps }, stage)
+    (Sources { zones, places, secrets, maps }, stage)
 }
 
 /// Reads files on a thread made for blocking.
@@ -186,7 +196,7 @@ async fn warm_all(stage: &mut Stage<'_>, checker: &Checker) {
 /// Publishes what changes, until a signal or a worker's failure says stop.
 async fn keep_up(
     mut stage: Stage<'_>,
-    Sources { zones, places, maps }: Sources,
+    Sources { zones, places, secrets, maps }: Sources,
     publish: &watch::Sender<Arc<World>>,
     health: &Health,
     workers: &Workers,
@@ -196,11 +206,13 @@ async fn keep_up(
     let (ready_in, mut ready) = mpsc::channel(SOURCE_EVENTS_MAX);
     let (maps_in, mut maps_changed) = mpsc::channel(1);
     let (renewed_in, mut renewed) = mpsc::channel(1);
-    let [reload, reread, reopen] = std::array::from_fn(|_| Arc::new(Notify::new()));
+    let (secrets_in, mut secrets_renewed) = mpsc::channel(1);
+    let [reload, reread, reopen, resign] = std::array::from_fn(|_| Arc::new(Notify::new()));
     let mut watching = JoinSet::new();
     watching.spawn(zones.watch(events_in, reload.clone()));
     watching.spawn(maps.watch(stage.config.zones.reload_interval, maps_in, reread.clone()));
     watching.spawn(places.keep_up(renewed_in, reopen.clone()));
+    watching.spawn(secrets.keep_up(secrets_in, resign.clone()));
     if let Some(limiter) = &stage.settings.limiter {
         watching.spawn(limited::follow(limiter.clone(), stage.clock));
     }
@@ -241,6 +253,12 @@ async fn keep_up(
                     tracing::info!(%file, kind, built, "database replaced");
                 }
             }
+            Some(secrets) = secrets_renewed.recv() => {
+                let count = secrets.len();
+                stage.renew_secrets(secrets);
+                retired.add(publish.send_replace(stage.world()));
+                tracing::info!(secrets = count, "secrets of cookies replaced");
+            }
             () = retired.wait() => retired.drop_unused(),
             order = signals.next() => match order {
                 Order::Stop => return,
@@ -249,6 +267,7 @@ async fn keep_up(
                     reread.notify_one();
                     reload.notify_one();
                     reopen.notify_one();
+                    resign.notify_one();
                     health.reload();
                 }
                 Order::Count => tracing::info!(counters = %counted(workers, health), "counted so far"),
@@ -373,6 +392,12 @@ impl<'c> Stage<'c> {
         self.beside.send_replace(Arc::new(renewed));
     }
 
+    /// Takes secrets of cookies in the place of those there were.
+    fn renew_secrets(&mut self, secrets: Arc<[Secret]>) {
+        let cookies = Cookies { secrets, ..self.settings.cookies.clone() };
+        self.settings = Arc::new(answer::Settings { cookies, ..(*self.settings).clone() });
+    }
+
     /// What answers are made from, with the zones as they are now.
     fn world(&self) -> Arc<World> {
         let zones = self.live.values().map(|hosted| (hosted.zone.clone(), hosted.programs.clone()));
@@ -461,11 +486,18 @@ fn start_asker(config: &Config, clock: Clock, stopping: &Arc<Notify>) -> Arc<nam
 
 /// What the configuration says of transports.
 fn transports(config: &Config) -> server::Settings {
+    let bits = |prefix: usize| u8::try_from(prefix).expect("the bounds of its key are within it");
     server::Settings {
         udp_batch: config.server.udp_batch,
         tcp_connections_max: config.server.tcp_connections_max,
+        tcp_connections_per_network_max: config.server.tcp_connections_per_network_max,
+        tcp_ipv4_prefix: bits(config.server.tcp_ipv4_prefix),
+        tcp_ipv6_prefix: bits(config.server.tcp_ipv6_prefix),
         tcp_idle_timeout: config.server.tcp_idle_timeout,
-        tcp_write_timeout: config.server.tcp_idle_timeout,
+        tcp_first_timeout: crate::config::TCP_FIRST_TIMEOUT,
+        tcp_total_timeout: Some(config.server.tcp_total_timeout).filter(|total| !total.is_zero()),
+        tcp_write_timeout: config.server.tcp_write_timeout,
+        tcp_fast_open: config.server.tcp_fast_open,
         stop_timeout: crate::config::STOP_TIMEOUT,
         waits_max: config.resolver.waiting_max,
         wait_timeout: config.resolver.timeout,

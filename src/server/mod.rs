@@ -1,6 +1,6 @@
 //! Transports; octets only.
 //!
-//! Read `listen.rs` for how a port is taken, then `udp.rs` and `tcp.rs` for how requests come and replies go, and
+//! Read `listen.rs` for how a port is taken, then `udp.rs` and `tcp/` for how requests come and replies go, and
 //! `waiting.rs` for those whose reply takes a while.
 //! `linux.rs` holds the system calls that only Linux has, `portable.rs` does without them; both offer the same
 //! names, and the one that fits is `system` to the rest. There is no DNS here: a message is octets that
@@ -38,19 +38,34 @@ use tokio::task::{JoinError, JoinSet, LocalSet};
 use crate::answer::{Client, Now, Outcome, Patience};
 use crate::metrics;
 
+/// How many octets of a stream are read at once: some hundred pipelined queries.
+const STREAM_READ_OCTETS: usize = 16 * 1024;
+
 /// How the transports behave.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
     /// How many datagrams are taken from the system at once; at least 1.
     pub udp_batch: usize,
-    /// How many TCP connections may be open, over all workers; each worker may have its share, at least 1.
+    /// How many TCP connections may be open, over all workers; each worker may have one at least.
     pub tcp_connections_max: usize,
-    /// How long a TCP connection may be without a whole request.
+    /// How many of them the clients of one network may have; 0 for as many as there are.
+    pub tcp_connections_per_network_max: usize,
+    /// How many bits of an IPv4 address name its network; at most 32.
+    pub tcp_ipv4_prefix: u8,
+    /// How many bits of an IPv6 address name its network; at most 128.
+    pub tcp_ipv6_prefix: u8,
+    /// How long a TCP connection may be without a whole request that is answered.
     ///
     /// It also bounds how long a request may take to arrive, however many pieces it comes in.
     pub tcp_idle_timeout: Duration,
+    /// The same for the first request of a connection that comes while few more may.
+    pub tcp_first_timeout: Duration,
+    /// How long a TCP connection may last, as soon as nothing is being answered; `None` for ever.
+    pub tcp_total_timeout: Option<Duration>,
     /// How long a TCP client may take to read the replies that are written at once.
     pub tcp_write_timeout: Duration,
+    /// How many connections that Fast Open lets ask with their first segment may be half open; 0 for no Fast Open.
+    pub tcp_fast_open: usize,
     /// How long connections may go on after a stop to get what is being answered.
     pub stop_timeout: Duration,
     /// How many requests may wait for something their answer lacks, over all workers; each worker may have its share,
@@ -119,13 +134,13 @@ where
     R: FnMut(Now, &Client, &[u8], Patience, &mut Vec<u8>) -> Outcome + 'static,
 {
     let shares = listeners.into_shares();
-    let seats = (settings.tcp_connections_max / shares.len().max(1)).max(1);
+    let hall = Arc::new(tcp::Hall::new(&settings, shares.len()));
     let places = (settings.waits_max / shares.len().max(1)).max(1);
     let stop = Stop(watch::Sender::new(false));
     let factory = Arc::new(factory);
     let mut threads = Vec::with_capacity(shares.len());
     for (index, sockets) in shares.into_iter().enumerate() {
-        let (counters, stop, factory) = (counters.share(index), stop.clone(), factory.clone());
+        let (counters, stop, factory, hall) = (counters.share(index), stop.clone(), factory.clone(), hall.clone());
         // Linux keeps 15 octets of a thread's name, so a longer one would lose the number.
         let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
             let _ending_stops_all = StopOnDrop(stop.clone());
@@ -133,9 +148,10 @@ where
             let worker = Rc::new(Worker {
                 respond: RefCell::new(Box::new(factory(index))),
                 reply: RefCell::default(),
+                scratch: RefCell::new(vec![0; STREAM_READ_OCTETS].into_boxed_slice()),
                 settings,
                 clock,
-                seats: tcp::Seats::new(seats),
+                seats: tcp::Seats::new(hall),
                 places: waiting::Places::new(places),
                 stopping: Stopping::default(),
                 counters,
@@ -160,7 +176,6 @@ async fn run(worker: Rc<Worker>, sockets: Vec<listen::Sockets>, stop: Stop) -> i
         Some(ended) = tasks.join_next() => pass_on_panic(ended),
     }
     worker.stopping.set();
-    worker.seats.empty();
     let all_ended = async {
         while let Some(ended) = tasks.join_next().await {
             pass_on_panic(ended);
@@ -240,6 +255,8 @@ struct Worker {
     respond: RefCell<Box<Respond>>,
     /// Where a stream's reply is built before its length is known.
     reply: RefCell<Vec<u8>>,
+    /// Where a stream is read to, for the moment until its connection has taken what came.
+    scratch: RefCell<Box<[u8]>>,
     settings: Settings,
     clock: Clock,
     seats: tcp::Seats,

@@ -31,6 +31,11 @@ pub(super) fn prepare_udp(_socket: &Socket, _address: SocketAddr) -> io::Result<
     Ok(())
 }
 
+/// Lets clients ask with their first segment: here they may not, as each system has its own way.
+pub(super) fn offer_fast_open(_listener: &Socket, _queue: usize) -> io::Result<()> {
+    Ok(())
+}
+
 /// Room for one datagram and its reply.
 pub(super) struct Batch {
     bound: SocketAddr,

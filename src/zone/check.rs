@@ -18,6 +18,7 @@ pub fn check(apex: &Name, records: &[Record]) -> Vec<Diagnostic> {
     for node in &nodes.list {
         check_alias(&nodes, node, &mut findings);
         check_rrsets(&nodes, node, &mut findings);
+        check_sizes(&nodes, node, &mut findings);
         check_wildcard(&nodes, node, &mut findings);
         check_visible(&nodes, node, &mut findings);
         check_targets(&nodes, node, &mut findings);
@@ -371,6 +372,48 @@ fn check_rrsets(nodes: &Nodes<'_>, node: &Node<'_>, findings: &mut Findings) {
                 let message =
                     format!("the {shown} records of `{owner}` have different TTLs, {ttl} here and {lowest} elsewhere");
                 warning(higher, message, format!("write one TTL for all; {lowest} is used (RFC 2181 section 5.2)"))
+            });
+        }
+    }
+}
+
+/// No RRset that is too large for any message: TC is all the answer it could have.
+fn check_sizes(nodes: &Nodes<'_>, node: &Node<'_>, findings: &mut Findings) {
+    // Type, class, TTL, length, and a pointer to the owner.
+    const RECORD_OCTETS_MIN: usize = 12;
+    const POINTER_OCTETS: usize = 2;
+    const MESSAGE_OCTETS_MAX: usize = 65_535;
+    let octets = |record: &Record| match &record.data {
+        Data::Wire(wire) => RECORD_OCTETS_MIN + wire.len(),
+        Data::Lua(_) => 0,
+    };
+    if nodes.records_of(node).map(octets).sum::<usize>() <= MESSAGE_OCTETS_MAX {
+        return;
+    }
+    // Names may become pointers; what is left is the least that the record takes.
+    let saved = |record: &Record| match &record.data {
+        Data::Wire(wire) => {
+            rdata::names_in(record.rtype, wire).map(|name| name.len().saturating_sub(POINTER_OCTETS)).sum()
+        }
+        Data::Lua(_) => 0,
+    };
+    let mut rtypes: Vec<Rtype> = nodes.records_of(node).map(|record| record.rtype).collect();
+    rtypes.sort_unstable();
+    rtypes.dedup();
+    for rtype in rtypes {
+        let of_type = nodes.records_of(node).filter(|record| record.rtype == rtype);
+        let least: usize = of_type.map(|record| octets(record) - saved(record)).sum();
+        if least > MESSAGE_OCTETS_MAX {
+            findings.push_with(Severity::Warning, || {
+                let owner = node.owner;
+                let message = format!(
+                    "the {rtype} records of `{owner}` take {least} octets, and a message holds {MESSAGE_OCTETS_MAX}"
+                );
+                warning(
+                    first_of(nodes, node, rtype),
+                    message,
+                    "spread them over several names; they cannot be answered",
+                )
             });
         }
     }

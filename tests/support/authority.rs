@@ -10,6 +10,7 @@ use perigee::config::Config;
 use perigee::daemon::{candidate, settings};
 use perigee::diagnostic::Diagnostic;
 use perigee::dns::Name;
+use perigee::dns::edns::cookie::Secret;
 use perigee::geo::{Database, Databases};
 use perigee::health::table::Table;
 use perigee::metrics;
@@ -21,6 +22,10 @@ use super::mmdb::Mmdb;
 
 /// When every question is asked.
 const NOW: Now = Now { unix_secs: 1_700_000_000, monotonic: Duration::ZERO };
+
+/// What signs cookies where a test names no secrets: that of the examples of RFC 9018.
+const SECRET: [u8; 16] =
+    [0xe5, 0xe9, 0x73, 0xe5, 0xa6, 0xb2, 0xa4, 0x3f, 0x48, 0xe7, 0xdc, 0x84, 0x9e, 0x37, 0xbf, 0xcf];
 
 /// A responder whose clock stands still and whose random source starts from a fixed seed.
 pub(crate) struct Authority {
@@ -79,15 +84,21 @@ impl Authority {
         probed: Probed,
         zones: impl IntoIterator<Item = (&'t str, &'t str)>,
     ) -> Self {
-        let config = match Config::parse(Some((Path::new("perigee.toml"), config)), []) {
+        let text = config;
+        let config = match Config::parse(Some((Path::new("perigee.toml"), text)), []) {
             Ok((config, _)) => config,
             Err(diagnostics) => panic!("{}", told(&diagnostics)),
         };
         let zones: Vec<_> = zones.into_iter().map(|(apex, text)| load(&config, apex, text)).collect();
         let mut settings = settings::of(&config);
+        if settings.cookies.secrets.is_empty() && config.edns.cookies {
+            settings.cookies.secrets = Arc::new([Secret::new(SECRET)]);
+        }
         if let Probed::Never = probed {
             settings.ttl_min_of_state = None;
         }
+        // Where a test does not say so itself, an answer's order is not to depend on how many there were before.
+        settings.rotate &= text.contains("rotate-rrsets");
         let world = World {
             surroundings: Arc::new(Surroundings {
                 zones: ZoneSet::new(zones),

@@ -165,6 +165,8 @@ fn read_places(file: &str, lines: &str) -> Mmdb {
 /// edns  edns=512            an OPT record that says this payload size; 1232 without a size
 /// version=1  do             of this version, with the DO bit
 /// subnet=192.0.2.0/24       with this client subnet
+/// cookie  cookie=0123…      with a cookie: of a client alone, or these octets
+/// nsid  keepalive           with one of these options
 /// option=65001:c0ffee       with this option
 /// brief                     the answer is told as counts
 /// at=2.5s                   so long after the first moment; otherwise at it
@@ -185,6 +187,9 @@ struct Asked {
     at: Duration,
     times: usize,
 }
+
+/// The cookie of a client that was not given one.
+const CLIENT_COOKIE: [u8; 8] = [0x24, 0x64, 0xc4, 0xab, 0xcf, 0x10, 0xc9, 0x57];
 
 /// The id of every question.
 const ID: u16 = 0x0d05;
@@ -231,6 +236,10 @@ impl Asked {
                 let (address, length) = value.split_once('/')?;
                 self.option(8, &subnet_option(address.parse().ok()?, length.parse().ok()?));
             }
+            "cookie" if value.is_empty() => self.option(10, &CLIENT_COOKIE),
+            "cookie" => self.option(10, &data_encoding::HEXLOWER.decode(value.as_bytes()).ok()?),
+            "nsid" => self.option(3, &[]),
+            "keepalive" => self.option(11, &[]),
             "option" => {
                 let (code, data) = value.split_once(':')?;
                 self.option(code.parse().ok()?, &data_encoding::HEXLOWER.decode(data.as_bytes()).ok()?);
@@ -287,6 +296,7 @@ impl Asked {
         let message = decode(reply);
         assert_eq!(reply[..2], octets[..2], "the id is echoed");
         assert_eq!(message.metadata.message_type, MessageType::Response);
+        assert_eq!(reply[3] & 0x40, 0, "the reserved bit of the header is clear (RFC 1035 section 4.1.1)");
         if message.queries.len() == 1 {
             let question = octets.len().min(12 + message.queries[0].name().len() + 4);
             assert_eq!(reply.get(12..question), octets.get(12..question), "the question is echoed octet for octet");
@@ -388,6 +398,7 @@ fn rcode(rcode: u16) -> String {
     match (MNEMONICS.get(usize::from(rcode)), rcode) {
         (Some(mnemonic), _) => (*mnemonic).to_owned(),
         (None, 16) => "BADVERS".to_owned(),
+        (None, 23) => "BADCOOKIE".to_owned(),
         (None, _) => format!("RCODE{rcode}"),
     }
 }
@@ -397,9 +408,16 @@ fn option_text(option: &EdnsOption) -> String {
         EdnsOption::Subnet(subnet) => {
             format!("subnet {}/{} scope {}", subnet.addr(), subnet.source_prefix(), subnet.scope_prefix())
         }
+        EdnsOption::NSID(nsid) => format!("nsid {}", quoted(nsid.as_ref())),
+        EdnsOption::Unknown(10, data) => {
+            let (client, server) = data.split_at(8);
+            let [client, server] = [client, server].map(|octets| data_encoding::HEXLOWER.encode(octets));
+            format!("cookie {client} {server}")
+        }
+        EdnsOption::Unknown(11, data) => format!("keepalive {}", u16::from_be_bytes(data[..].try_into().unwrap())),
         EdnsOption::Unknown(15, data) => {
             let code = u16::from_be_bytes([data[0], data[1]]);
-            format!("error {code} {}", String::from_utf8_lossy(&data[2..]))
+            format!("error {code} {}", String::from_utf8_lossy(&data[2..])).trim_end().to_owned()
         }
         other => format!("option {other:?}"),
     }
