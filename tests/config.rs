@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::time::Duration;
 
-use perigee::config::{ACCESS_KEYS, Action, Config, Format, KEYS, Level, Scope, ZONE_KEYS};
+use perigee::config::{ACCESS_KEYS, Action, Config, Format, KEYS, Level, Listen, Scope, ZONE_KEYS};
 use perigee::diagnostic::Diagnostic;
 
 /// Parses `text` as the file `etc/perigee.toml`, without an environment.
@@ -54,6 +54,9 @@ fn every_key_is_set_by_its_file_and_by_its_variable() {
     // What differs from the default, as TOML and as a variable has it.
     let rows = [
         ("server.listen", r#"["0.0.0.0:53", "[::]:53"]"#, "0.0.0.0:53, [::]:53"),
+        ("server.freebind", "true", "true"),
+        ("server.user", r#""perigee""#, "perigee"),
+        ("server.group", r#""dns""#, "dns"),
         ("server.workers", "3", "3"),
         ("server.any", r#""truncate""#, "truncate"),
         ("server.minimal-responses", "true", "true"),
@@ -171,7 +174,7 @@ fn values_mean_what_they_say() {
         "#,
     )
     .unwrap_or_else(|faults| panic!("{}", render(&faults)));
-    assert_eq!(config.server.listen, ["[2001:db8::1]:53".parse().expect("an address")]);
+    assert_eq!(config.server.listen, [Listen::Address("[2001:db8::1]:53".parse().expect("an address"))]);
     assert_eq!((config.lua.scope, config.lua.memory_limit), (Scope::Source, 65_536));
     assert_eq!(config.lua.time_limit, Duration::from_millis(10));
     assert_eq!(config.health.interval, Duration::from_secs(5400));

@@ -32,6 +32,7 @@ mod query; // what holds for every message whatever
 mod readme; // the console examples of README.md and docs/, run
 mod reload; // zones swapped under load: wholly old or wholly new, none lost
 mod restart; // states and overrides over stops and kills at any moment
+mod running; // the process: rights, sockets, interfaces, signals, and the service manager
 mod samples; // zones/ and lua/ do what their headers promise
 mod sandbox; // scripts that would take everything
 mod scenarios; // stories of targets that rise, fall, wobble and come back

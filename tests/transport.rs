@@ -7,7 +7,7 @@ use std::sync::{Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use perigee::answer::{Outcome, Transport};
-use perigee::server::{self, Error, Settings};
+use perigee::server::{self, Error, Settings, Wanted};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
@@ -165,11 +165,72 @@ fn a_reply_leaves_from_the_address_asked() {
 #[test]
 fn a_port_that_is_served_cannot_be_taken_again() {
     let server = Server::echo(&LOOPBACK, SETTINGS);
-    let problems = server::bind(&server.addresses, 2).unwrap_err();
+    let problems = server::bind(&wanted(&server.addresses), 2).unwrap_err();
     assert_eq!(problems.len(), server.addresses.len());
     let everywhere = SocketAddr::new("0.0.0.0".parse().unwrap(), server.addresses[0].port());
-    assert_eq!(server::bind(&[everywhere], 2).unwrap_err().len(), 1);
+    assert_eq!(server::bind(&wanted(&[everywhere]), 2).unwrap_err().len(), 1);
     assert_eq!(ask_udp(server.addresses[0], b"still there").unwrap(), b"still there");
+}
+
+/// The addresses as those to be bound.
+fn wanted(addresses: &[SocketAddr]) -> Vec<Wanted> {
+    addresses.iter().map(|address| (*address).into()).collect()
+}
+
+#[test]
+fn addresses_come_and_go_while_others_are_served() {
+    let server = Server::echo(&LOOPBACK, SETTINGS);
+    let more = server::bind(&wanted(&["127.0.0.2:0".parse().unwrap()]), 2).unwrap();
+    let address = more.addresses()[0];
+    server.orders().serve(more);
+    // A roll call ends after all that was ordered before.
+    block_on(server.orders().roll_call());
+    let stream = tcp_to(address);
+    assert_eq!(ask_udp(address, b"new").unwrap(), b"new");
+    assert_eq!(ask_on(&stream, b"new").unwrap(), b"new");
+
+    server.orders().leave(&[address]);
+    block_on(server.orders().roll_call());
+    // Whoever is there goes on, and nobody else gets in.
+    assert_eq!(ask_on(&stream, b"still there").unwrap(), b"still there");
+    let refused = |outcome: io::Error| outcome.kind() == io::ErrorKind::ConnectionRefused;
+    let closed = (0..1000).any(|_| TcpStream::connect(address).is_err_and(refused));
+    assert!(closed, "the address is still served by TCP");
+    assert_eq!(ask_udp(server.addresses[0], b"still there").unwrap(), b"still there");
+    assert_eq!(server::bind(&wanted(&[address]), 2).map(|taken| taken.addresses().to_vec()).unwrap(), [address]);
+}
+
+#[test]
+fn a_worker_that_hangs_does_not_answer_a_roll_call() {
+    let (reached, is_reached) = mpsc::channel();
+    let (go_on, may_go_on) = mpsc::channel();
+    let parts = Mutex::new(Some((reached, may_go_on)));
+    let server = Server::start(&LOOPBACK, 1, SETTINGS, move |_| {
+        let (reached, may_go_on) = parts.lock().unwrap().take().unwrap();
+        move |_, _: &_, _: &[u8], _, _: &mut Vec<u8>| {
+            reached.send(()).unwrap();
+            may_go_on.recv().unwrap();
+            Outcome::Silence
+        }
+    });
+    block_on(server.orders().roll_call());
+    udp_to(server.addresses[0]).send(b"hang").unwrap();
+    is_reached.recv().unwrap();
+    let orders = server.orders();
+    let (answered, has_answered) = mpsc::channel();
+    let calling = std::thread::spawn(move || {
+        block_on(orders.roll_call());
+        answered.send(()).unwrap();
+    });
+    assert!(has_answered.recv_timeout(Duration::from_millis(100)).is_err());
+    go_on.send(()).unwrap();
+    has_answered.recv_timeout(PATIENCE).unwrap();
+    calling.join().unwrap();
+}
+
+/// Waits for what workers say.
+fn block_on<F: Future>(future: F) -> F::Output {
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
 }
 
 #[test]
@@ -183,7 +244,7 @@ fn a_port_is_free_again_after_a_stop() {
     server.join().unwrap();
     assert!(is_closed(&stream));
     drop(stream);
-    assert_eq!(server::bind(&addresses, 2).unwrap().addresses(), addresses);
+    assert_eq!(server::bind(&wanted(&addresses), 2).unwrap().addresses(), addresses);
 }
 
 #[test]

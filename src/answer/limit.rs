@@ -76,7 +76,7 @@ pub enum Verdict {
     Send,
     /// It is sent, and would not be if the limit were more than a trial.
     WouldDrop,
-    /// It is sent without records and truncated, so that a client that is no victim asks again by TCP.
+    /// It is sent without records, so that a client that is no victim asks again by TCP or with a cookie.
     Slip,
     /// It is not sent.
     Drop,

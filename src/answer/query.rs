@@ -186,7 +186,7 @@ fn look<'z>(
         Place::Dname { rrset, skipped } => {
             let (owner, _) = NameRef::split_from(&sought.name.wire()[sought.folded.offset(skipped)..])
                 .expect("a name cut at a label is a name");
-            // A chain may come by it twice.
+            // A chain may come by it twice, and a set is in an answer once (RFC 2181 section 5.5).
             let is_there = |entry: &Entry<'_>| std::ptr::eq(entry.rrset.records, rrset.as_ref().records);
             if !response.entries.iter().any(is_there) {
                 response.push(Section::Answer, above(sought, skipped, owner), rrset.as_ref());

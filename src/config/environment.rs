@@ -73,6 +73,7 @@ fn typed<'v>(text: &'v str, field: &Field<'_>) -> Value<'v> {
         Field::Number(..) | Field::Rate(..) | Field::Octets16(..) | Field::Size(..) => integer(),
         Field::Duration(..) => integer().or_else(float),
         Field::Addresses(..)
+        | Field::Listen(..)
         | Field::Paths(_)
         | Field::Programs(_)
         | Field::Words(_)

@@ -11,7 +11,9 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::units::{render_duration, render_share, render_size};
-use super::{Access, Action, Any, COOKIE_SECRETS_MAX, Config, CookiePolicy, Format, Level, RECORDS_MAX, Scope, Zone};
+use super::{
+    Access, Action, Any, COOKIE_SECRETS_MAX, Config, CookiePolicy, Format, Level, Listen, RECORDS_MAX, Scope, Zone,
+};
 use crate::dns::edns::cookie::Secret;
 use crate::dns::wire::NSID_OCTETS_MAX;
 use crate::dns::{Name, Rtype};
@@ -19,7 +21,10 @@ use crate::geo::Place;
 
 /// Every key outside `[[zone]]` and `[[access]]`.
 pub const KEYS: &[Key<Config>] = &[
-    Key::new("server", "listen", |c| Field::Addresses(&mut c.server.listen, 1..=256)),
+    Key::new("server", "listen", |c| Field::Listen(&mut c.server.listen, 1..=256)),
+    Key::new("server", "freebind", |c| Field::Bool(&mut c.server.freebind)),
+    Key::new("server", "user", |c| Field::Text(&mut c.server.user)),
+    Key::new("server", "group", |c| Field::Text(&mut c.server.group)),
     // More threads than any machine has cores only cost memory.
     Key::new("server", "workers", |c| Field::Number(&mut c.server.workers, 0..=1024)),
     Key::new("server", "any", |c| Field::Word(&mut c.server.any)),
@@ -233,6 +238,8 @@ pub(super) enum Field<'c> {
     Duration(&'c mut Duration, RangeInclusive<Duration>),
     /// Addresses with ports; the bounds are for how many.
     Addresses(&'c mut Vec<SocketAddr>, RangeInclusive<usize>),
+    /// Addresses and interfaces, with ports; the bounds are for how many.
+    Listen(&'c mut Vec<Listen>, RangeInclusive<usize>),
     Name(&'c mut Name),
     Path(&'c mut PathBuf),
     Paths(&'c mut Vec<PathBuf>),
@@ -274,6 +281,7 @@ impl Field<'_> {
             Self::Size(..) => "size".into(),
             Self::Duration(..) => "duration".into(),
             Self::Addresses(..) => "list of addresses".into(),
+            Self::Listen(..) => "list of addresses and interfaces".into(),
             Self::Name(_) => "domain name".into(),
             Self::Path(_) => "path".into(),
             Self::Paths(_) => "list of paths".into(),
@@ -305,6 +313,7 @@ impl Field<'_> {
             Self::Size(value, _) => quote(render_size(**value)),
             Self::Duration(value, _) => quote(render_duration(**value)),
             Self::Addresses(values, _) => list(values.iter().map(ToString::to_string)),
+            Self::Listen(values, _) => list(values.iter().map(ToString::to_string)),
             Self::Name(name) => quote(name.to_string()),
             Self::Path(path) => quote(path.display().to_string()),
             Self::Text(text) | Self::ShortText(text, _) => quote((*text).clone()),
@@ -331,7 +340,9 @@ impl Field<'_> {
             Self::Duration(_, range) => between(&render_duration(*range.start()), &render_duration(*range.end())),
             Self::Octets(_, range) => format!("{} octets", between(range.start(), range.end())),
             Self::Secrets(_, range) => format!("{} entries", between(range.start(), range.end())),
-            Self::Addresses(_, range) => format!("{} entries", between(range.start(), range.end())),
+            Self::Addresses(_, range) | Self::Listen(_, range) => {
+                format!("{} entries", between(range.start(), range.end()))
+            }
             Self::ShortText(_, range) => format!("{} octets", between(range.start(), range.end())),
             Self::Share(_, range) => between(&render_share(*range.start()), &render_share(*range.end())),
             Self::Bool(_)

@@ -5,6 +5,7 @@
 //! - `keys.rs`: the one list of keys, each with its type and bounds
 //! - `file.rs`, `environment.rs`: the two places a value comes from
 //! - `value.rs`: a value as it was typed, and how it becomes what it means
+//! - `listen.rs`: a place to listen on as text
 //! - `units.rs`: durations and sizes as text
 //! - `access.rs`: the rules of access, and which of them can never decide
 //!
@@ -14,16 +15,18 @@ mod access;
 mod environment;
 mod file;
 mod keys;
+mod listen;
 mod units;
 mod value;
 
 pub use access::{Access, Action};
 pub use file::nearest;
 pub use keys::{ACCESS_KEYS, KEYS, Key, ZONE_KEYS};
+pub use listen::{Listen, NoPlace};
 
 use std::ffi::OsString;
 use std::io::Read;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -85,6 +88,11 @@ pub const MAP_OCTETS_MAX: usize = 256 << 20;
 pub const STATES_MAX: usize = 1024;
 /// The most octets a file of states may have: a line for each of the most checks there can be by default.
 pub const STATES_OCTETS_MAX: usize = 16 << 20;
+
+/// How often interfaces are looked at whose addresses are served.
+///
+/// An address that comes is served within it; a look costs the kernel some tens of microseconds.
+pub const INTERFACES_LOOK: Duration = Duration::from_secs(5);
 
 /// How many secrets of cookies there may be: each bad cookie costs a hash with every one of them.
 pub const COOKIE_SECRETS_MAX: usize = 8;
@@ -186,6 +194,12 @@ impl Config {
                 .push(Diagnostic::error(zone.position.clone(), message).help("put all that is set for it in one"));
         }
         access::check(&self.access, diagnostics);
+        if self.server.user.is_empty() && !self.server.group.is_empty() {
+            diagnostics.push(
+                Diagnostic::warning(None, "`server.group` counts for nothing without `server.user`")
+                    .help("set `server.user` too, or take the group out"),
+            );
+        }
         if self.health.webhook.starts_with("http:") && !self.health.webhook_token.is_empty() {
             diagnostics.push(
                 Diagnostic::warning(None, "`health.webhook-token` is sent without encryption")
@@ -225,8 +239,14 @@ fn read_file(path: &Path) -> Result<String, Diagnostic> {
 /// `[server]`: where and how queries are taken.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Server {
-    /// The addresses that are served, each by UDP and TCP. At least one, none twice.
-    pub listen: Vec<SocketAddr>,
+    /// The addresses and interfaces that are served, each by UDP and TCP. At least one, none twice.
+    pub listen: Vec<Listen>,
+    /// Whether an address is taken that the machine does not have yet.
+    pub freebind: bool,
+    /// Who the process becomes once its ports are taken; an empty text for who it was started as.
+    pub user: String,
+    /// The group it is then in; an empty text for that of the user.
+    pub group: String,
     /// How many worker threads answer; 0 stands for one per core.
     pub workers: usize,
     /// How much a query for type ANY by UDP is answered with.
@@ -266,7 +286,12 @@ impl Default for Server {
         // An unprivileged port on loopback: a first run needs no rights and is seen by nobody else.
         const PORT: u16 = 15353;
         Self {
-            listen: vec![(Ipv4Addr::LOCALHOST, PORT).into(), (Ipv6Addr::LOCALHOST, PORT).into()],
+            listen: [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]
+                .map(|ip: IpAddr| SocketAddr::new(ip, PORT).into())
+                .into(),
+            freebind: false,
+            user: String::new(),
+            group: String::new(),
             workers: 0,
             any: Any::Minimal,
             // As BIND, NSD and Knot have it: the addresses save most clients a query.

@@ -1,6 +1,8 @@
 //! A value as an operator typed it, and how it becomes what it means.
 
 use std::collections::HashSet;
+use std::fmt::Display;
+use std::hash::Hash;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::{Range, RangeInclusive};
 use std::path::{Path, PathBuf};
@@ -9,6 +11,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::keys::{ALL, Field, SAME};
+use super::listen::{self, Listen, NoPlace};
 use super::units::{parse_duration, parse_share, parse_size};
 use crate::dns::edns::cookie::Secret;
 use crate::dns::{Name, Rtype};
@@ -68,6 +71,7 @@ impl Field<'_> {
             Self::Size(field, range) => *field = reader.size(value, &range).map_err(one)?,
             Self::Duration(field, range) => *field = reader.duration(value, &range).map_err(one)?,
             Self::Addresses(field, range) => *field = reader.addresses(value, &range)?,
+            Self::Listen(field, range) => *field = reader.listen(value, &range)?,
             Self::Name(field) => *field = reader.name(value).map_err(one)?,
             Self::Path(field) => *field = reader.path(value, base).map_err(one)?,
             Self::Paths(field) => *field = reader.list(value, |value| reader.path(value, base))?,
@@ -164,32 +168,55 @@ impl Reader<'_> {
     }
 
     fn addresses(&self, value: &Value<'_>, counts: &RangeInclusive<usize>) -> Result<Vec<SocketAddr>, Vec<Fault>> {
+        let form = "write an address and a port: `192.0.2.1:53` or `[2001:db8::1]:53`";
+        let advise = |text: &str| listen::advise(text).unwrap_or_else(|| form.into());
+        self.each_once(value, counts, |value| {
+            self.with_port(value, form, |text| text.parse().map_err(|_| advise(text)), &advise)
+        })
+    }
+
+    fn listen(&self, value: &Value<'_>, counts: &RangeInclusive<usize>) -> Result<Vec<Listen>, Vec<Fault>> {
+        let advise = |text: &str| listen::advise(text).unwrap_or_else(|| listen::FORM.into());
+        self.each_once(value, counts, |value| {
+            self.with_port(value, listen::FORM, |text| text.parse().map_err(|NoPlace(help)| help), &advise)
+        })
+    }
+
+    /// Reads a list whose entries differ, and of which there are so many.
+    fn each_once<T: Clone + Eq + Hash + Display>(
+        &self,
+        value: &Value<'_>,
+        counts: &RangeInclusive<usize>,
+        read: impl Fn(&Value<'_>) -> Result<T, Fault>,
+    ) -> Result<Vec<T>, Vec<Fault>> {
         let mut seen = HashSet::new();
-        let addresses = self.list(value, |value| {
-            let address = self.address(value)?;
+        let entries = self.list(value, |value| {
+            let entry = read(value)?;
             // Two sockets on one address would share its queries without a word.
-            if !seen.insert(address) {
-                let message = format!("`{}` names `{address}` twice", self.key);
+            if !seen.insert(entry.clone()) {
+                let message = format!("`{}` names `{entry}` twice", self.key);
                 return Err(Fault { span: value.span.clone(), message, help: "name it once".into() });
             }
-            Ok(address)
+            Ok(entry)
         })?;
-        if counts.contains(&addresses.len()) {
-            Ok(addresses)
+        if counts.contains(&entries.len()) {
+            Ok(entries)
         } else {
-            Err(vec![self.out_of_bounds(value, &format!("{} entries", addresses.len()))])
+            Err(vec![self.out_of_bounds(value, &format!("{} entries", entries.len()))])
         }
     }
 
-    fn address(&self, value: &Value<'_>) -> Result<SocketAddr, Fault> {
-        let form = "write an address and a port: `192.0.2.1:53` or `[2001:db8::1]:53`";
+    /// Reads one text with a port in it; what `parse` fails with and `advise` returns is help.
+    fn with_port<T>(
+        &self,
+        value: &Value<'_>,
+        form: &str,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+        advise: &dyn Fn(&str) -> String,
+    ) -> Result<T, Fault> {
         match value.shape {
-            Shape::Text(text) => text
-                .parse()
-                .map_err(|_| self.malformed(value, text, &address_help(text).unwrap_or_else(|| form.into()))),
-            Shape::Integer(port) => {
-                Err(self.mismatch(value, &address_help(&port.to_string()).unwrap_or_else(|| form.into())))
-            }
+            Shape::Text(text) => parse(text).map_err(|help| self.malformed(value, text, &help)),
+            Shape::Integer(port) => Err(self.mismatch(value, &advise(&port.to_string()))),
             Shape::Bool(_) | Shape::Float(_) | Shape::List(_) | Shape::HugeInteger | Shape::Datetime | Shape::Table => {
                 Err(self.mismatch(value, form))
             }
@@ -363,21 +390,6 @@ impl Reader<'_> {
         let message = format!("`{}` cannot be `{typed}`: out of bounds", self.key);
         Fault { span: value.span.clone(), message, help: format!("choose {}", self.bounds) }
     }
-}
-
-/// Advises on what was written for an address with a port, if it is a known slip.
-fn address_help(text: &str) -> Option<String> {
-    let lone_port = text.trim_start_matches('*');
-    if let Ok(port) = lone_port.strip_prefix(':').unwrap_or(lone_port).parse::<u16>() {
-        return Some(format!("say on which address: `0.0.0.0:{port}` and `[::]:{port}` for all"));
-    }
-    if let Ok(address) = text.trim_matches(['[', ']']).parse::<IpAddr>() {
-        return Some(format!("add the port: `{}`", SocketAddr::new(address, 53)));
-    }
-    let (host, port) = text.rsplit_once(':')?;
-    let port = port.parse::<u16>().ok()?;
-    host.starts_with(|c: char| c.is_ascii_alphabetic())
-        .then(|| format!("names are not looked up here; write the address: `127.0.0.1:{port}`"))
 }
 
 impl Shape<'_> {

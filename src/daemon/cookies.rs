@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use rand::TryRng;
 use rand::rngs::SysRng;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
 
 use super::{blocking, log_diagnostics};
 use crate::config::{COOKIE_SECRETS_MAX, COOKIE_SECRETS_OCTETS_MAX, Config, Edns};
 use crate::diagnostic::{Diagnostic, Position};
 use crate::dns::edns::cookie::Secret;
-use crate::source::{Watched, read_regular};
+use crate::source::{Reloads, Watched, read_regular};
 
 /// The bit of a file's mode by which everyone may read it.
 const READABLE_BY_ALL: u32 = 0o004;
@@ -48,15 +48,15 @@ impl Secrets {
     /// Sends all secrets anew whenever their file has other ones, until the receiver is dropped.
     ///
     /// A file that is not sound replaces none. `reload` asks for it to be read again.
-    pub(super) async fn keep_up(self, renewed: mpsc::Sender<Arc<[Secret]>>, reload: Arc<Notify>) {
+    pub(super) async fn keep_up(self, renewed: mpsc::Sender<Arc<[Secret]>>, mut reload: Reloads) {
         let Self { config, mut held, watched } = self;
         if config.cookie_secrets_file.as_os_str().is_empty() || !config.cookies {
             return;
         }
         let (settled_in, mut settled) = mpsc::channel(1);
-        let watching = watched.watch(settled_in, reload);
+        let watching = watched.watch(settled_in, &mut reload);
         let renewing = async {
-            while settled.recv().await.is_some() {
+            while let Some(_settled) = settled.recv().await {
                 let file = config.clone();
                 match blocking(move || read(&file)).await {
                     Ok((read, warnings)) => {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 
 use super::{blocking, log_diagnostics};
 use crate::config::Config;
@@ -11,7 +11,7 @@ use crate::diagnostic::Diagnostic;
 use crate::health::checker::Checker;
 use crate::health::extfile::{Files, changed};
 use crate::health::{Check, Kind};
-use crate::source::StateSource;
+use crate::source::{Reloads, StateSource};
 
 /// The files of states, and what they say.
 pub(super) struct StateFiles {
@@ -40,8 +40,8 @@ impl StateFiles {
 
     /// Takes up each change, and has the checks probed at once that look at a changed file.
     ///
-    /// `reload` asks for all files to be read again; ring it with `notify_one`.
-    pub(super) async fn keep_up(self, interval: Duration, checker: Arc<Checker>, reload: Arc<Notify>) {
+    /// `reload` asks for all files to be read again.
+    pub(super) async fn keep_up(self, interval: Duration, checker: Arc<Checker>, reload: Reloads) {
         let Self { source, said } = self;
         let (sender, mut news) = mpsc::channel::<(Arc<Files>, Vec<Diagnostic>)>(1);
         let taking_up = async {

@@ -5,10 +5,14 @@
 //! reads the Lua that all records share, `places.rs` the databases of places, `cookies.rs` the secrets of cookies, `roots.rs`
 //! the certificates that checks verify by, and `capability.rs` checks what their zones may call.
 //!
+//! `interfaces.rs` tells which addresses are served, `activation.rs` takes sockets that are handed over, `privileges/` gives
+//! up the rights of root, and `manager.rs` tells a service manager how the process is.
+//!
 //! `health.rs` has the checker and what stands beside it: `extfile.rs` reads the files of states, `hook.rs` tells of flips,
 //! `desk.rs` has in force what operators say, whose file `overrides.rs` reads and changes, and `keeper.rs` keeps states over
 //! restarts; the last two have `replace.rs` write.
 
+mod activation;
 pub mod candidate;
 pub mod capability;
 pub mod cookies;
@@ -17,11 +21,14 @@ mod extfile;
 mod files; // how many may be open
 mod health;
 pub mod hook;
+pub mod interfaces;
 pub mod keeper;
 pub mod library;
 mod limited; // who tells which networks are limited
+mod manager;
 pub mod overrides;
 pub mod places;
+mod privileges;
 pub mod replace; // a file that is replaced whole
 pub mod roots;
 pub mod settings; // what the configuration says of answers
@@ -37,10 +44,11 @@ use rand::rngs::SysRng;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
 
 use crate::answer::cookie::Cookies;
 use crate::answer::{self, Awaited, Client, Now, Outcome as Answered, Patience, Responder, World};
-use crate::config::{Config, SOURCE_EVENTS_MAX};
+use crate::config::{Config, INTERFACES_LOOK, SOURCE_EVENTS_MAX};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::dns::Name;
 use crate::dns::edns::cookie::Secret;
@@ -53,13 +61,15 @@ use crate::networks::Maps;
 use crate::resolve::upstream::Upstream;
 use crate::resolve::{Reason, Verdict, asker, table as names};
 use crate::script::{Library, Programs, Setup, Surroundings, Vm};
-use crate::server::{self, Clock, Workers};
-use crate::source::{Event, FileSource, MapSource};
+use crate::server::{self, Clock, Listeners, Workers};
+use crate::source::{Event, FileSource, MapSource, Pass, Passing, Reload, reloads};
 use crate::zone::{Zone, ZoneSet};
 use candidate::Candidate;
 use cookies::Secrets;
 use health::Health;
+use interfaces::Followed;
 use places::{Places, Renewed};
+use privileges::Identity;
 
 /// How much the clock that scripts are held against may be late.
 const THREAD_CLOCK_GRAIN: Duration = Duration::from_micros(250);
@@ -68,8 +78,10 @@ const RETIRED_LOOK: Duration = Duration::from_secs(1);
 
 /// Serves until a signal says stop; returns why it could not go on.
 ///
-/// SIGTERM and SIGINT stop, SIGHUP reads every zone and database again, SIGUSR1 logs the counters.
-pub fn run(config: &Config) -> Result<(), Vec<Diagnostic>> {
+/// SIGTERM and SIGINT stop, a second one at once; SIGHUP reads every zone and database again, SIGUSR1 logs the counters.
+/// To be called while there is one thread; `begin_threads` is called when others may be started, with what is left of its
+/// rights.
+pub fn run(config: &Config, begin_threads: fn()) -> Result<(), Vec<Diagnostic>> {
     let workers = match config.server.workers {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         workers => workers,
@@ -78,36 +90,44 @@ pub fn run(config: &Config) -> Result<(), Vec<Diagnostic>> {
     if !faults.is_empty() {
         return Err(faults);
     }
-    let library = library::load(config)?;
-    let places = Places::open(config)?;
-    let (secrets, warnings) = Secrets::open(config)?;
-    log_diagnostics(&warnings);
-    let probes = probe::Settings { roots: roots::read(config)?, servers: config.resolver.servers.clone() };
+    let identity = Identity::look_up(&config.server)?;
+    let ports = take_ports(config, workers)?;
     log_diagnostics(files::allow(config).as_slice());
-    let listeners = server::bind(&config.server.listen, workers)?;
+    // All that follows is done by who serves: what that user cannot read is told at the start, and not at a reload.
+    privileges::give_up(identity.as_ref())?;
+    begin_threads();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(system("cannot start"))?;
-    runtime.block_on(serve(config, library, (places, secrets), probes, listeners))
+    let served = runtime.block_on(serve(config, ports));
+    // What a thread still reads is for nobody.
+    runtime.shutdown_background();
+    served
+}
+
+/// Takes the sockets that are handed over, or else binds the configured addresses; those of interfaces can be followed.
+fn take_ports(config: &Config, workers: usize) -> Result<(Listeners, Option<Followed>), Vec<Diagnostic>> {
+    if let Some(listeners) = activation::take(workers)? {
+        tracing::info!(addresses = ?listeners.addresses(), "sockets were handed over, `server.listen` is passed over");
+        return Ok((listeners, None));
+    }
+    let present = interfaces::present().map_err(system("the system does not tell its interfaces"))?;
+    let wanted = interfaces::resolve(&config.server.listen, config.server.freebind, &present)?;
+    let listeners = server::bind(&wanted, workers)?;
+    let followed = Followed::new(config, &listeners);
+    Ok((listeners, followed))
 }
 
 /// The life of a server: read, probe, serve and keep up with changes, stop.
-async fn serve(
-    config: &Config,
-    library: Arc<Library>,
-    (places, secrets): (Places, Secrets),
-    probes: probe::Settings,
-    listeners: server::Listeners,
-) -> Result<(), Vec<Diagnostic>> {
+async fn serve(config: &Config, (listeners, followed): (Listeners, Option<Followed>)) -> Result<(), Vec<Diagnostic>> {
     let mut signals = Signals::new().map_err(system("cannot listen for signals"))?;
     log_diagnostics(listeners.warnings());
+    privileges::warn_of_unwritable(config);
     let stopping = Arc::new(Notify::new());
     let clock = Clock::start();
-    let mut health = Health::open(config, probes, clock, &stopping).await?;
-    let names = start_asker(config, clock, &stopping);
-    let (sources, mut stage) = read_all(config, &library, (places, secrets, names), health.table(), clock).await;
-    tokio::select! {
-        () = warm_all(&mut stage, health.checker()) => {}
+    let started = tokio::select! {
+        started = start(config, clock, &stopping) => started?,
         () = signals.stop() => return Ok(()),
-    }
+    };
+    let Started { library, sources, stage, mut health } = started;
 
     let (publish, world) = watch::channel(stage.world());
     let addresses = listeners.addresses().to_vec();
@@ -116,17 +136,53 @@ async fn serve(
     let workers = server::start(listeners, transports(config), clock, counters, factory);
     let workers = workers.map_err(|error| vec![Diagnostic::error(None, error.to_string())])?;
     tracing::info!(?addresses, zones = stage.live.len(), checks = stage.table.len(), "serving");
+    stage.tell_ready();
 
     health.follow(config);
-    keep_up(stage, sources, &publish, &health, &workers, &mut signals).await;
+    let signing = tokio::spawn(manager::sign(workers.orders()));
+    keep_up(stage, sources, &publish, &health, (&workers, followed), &mut signals).await;
 
     tracing::info!(counters = %counted(&workers, &health), "stopping");
+    manager::stopping();
+    signing.abort();
     workers.stop().request();
     stopping.notify_waiters();
     let joining = tokio::task::spawn_blocking(move || workers.join());
-    health.ended().await;
-    let joined = joining.await.expect("joining threads does not panic, and nothing stops the runtime meanwhile");
-    joined.map_err(|error| vec![Diagnostic::error(None, error.to_string())])
+    let ended = async {
+        health.ended().await;
+        joining.await.expect("joining threads does not panic, and nothing stops the runtime meanwhile")
+    };
+    tokio::select! {
+        joined = ended => joined.map_err(|error| vec![Diagnostic::error(None, error.to_string())]),
+        () = signals.stop() => {
+            tracing::warn!("stopped at once: what was being answered is not");
+            Ok(())
+        }
+    }
+}
+
+/// All that is there before anything is answered.
+struct Started<'c> {
+    library: Arc<Library>,
+    sources: Sources,
+    stage: Stage<'c>,
+    health: Health,
+}
+
+/// Reads all that is served, and waits for the first probes.
+async fn start<'c>(config: &'c Config, clock: Clock, stopping: &Arc<Notify>) -> Result<Started<'c>, Vec<Diagnostic>> {
+    manager::starting("reading zones");
+    let library = library::load(config)?;
+    let places = Places::open(config)?;
+    let (secrets, warnings) = Secrets::open(config)?;
+    log_diagnostics(&warnings);
+    let probes = probe::Settings { roots: roots::read(config)?, servers: config.resolver.servers.clone() };
+    let health = Health::open(config, probes, clock, stopping).await?;
+    let names = start_asker(config, clock, stopping);
+    let (sources, mut stage) = read_all(config, &library, (places, secrets, names), health.table(), clock).await;
+    manager::starting("waiting for first probes");
+    warm_all(&mut stage, health.checker()).await;
+    Ok(Started { library, sources, stage, health })
 }
 
 /// Where zones and what scripts may look up come from.
@@ -199,7 +255,7 @@ async fn keep_up(
     Sources { zones, places, secrets, maps }: Sources,
     publish: &watch::Sender<Arc<World>>,
     health: &Health,
-    workers: &Workers,
+    (workers, mut followed): (&Workers, Option<Followed>),
     signals: &mut Signals,
 ) {
     let (events_in, mut events) = mpsc::channel(SOURCE_EVENTS_MAX);
@@ -207,17 +263,24 @@ async fn keep_up(
     let (maps_in, mut maps_changed) = mpsc::channel(1);
     let (renewed_in, mut renewed) = mpsc::channel(1);
     let (secrets_in, mut secrets_renewed) = mpsc::channel(1);
-    let [reload, reread, reopen, resign] = std::array::from_fn(|_| Arc::new(Notify::new()));
+    let [(reload, reloads_of_zones), (reread, rereads), (reopen, reopens), (resign, resigns)] =
+        std::array::from_fn(|_| reloads());
+    let sources = [reload, reread, reopen, resign];
     let mut watching = JoinSet::new();
-    watching.spawn(zones.watch(events_in, reload.clone()));
-    watching.spawn(maps.watch(stage.config.zones.reload_interval, maps_in, reread.clone()));
-    watching.spawn(places.keep_up(renewed_in, reopen.clone()));
-    watching.spawn(secrets.keep_up(secrets_in, resign.clone()));
+    watching.spawn(zones.watch(events_in, reloads_of_zones));
+    watching.spawn(maps.watch(stage.config.zones.reload_interval, maps_in, rereads));
+    watching.spawn(places.keep_up(renewed_in, reopens));
+    watching.spawn(secrets.keep_up(secrets_in, resigns));
     if let Some(limiter) = &stage.settings.limiter {
         watching.spawn(limited::follow(limiter.clone(), stage.clock));
     }
-    let stop = workers.stop();
+    let (stop, orders) = (workers.stop(), workers.orders());
+    let mut looks = tokio::time::interval(INTERFACES_LOOK);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut retired = Retired::default();
+    let mut reloading = Reloading::No;
+    // How many zones wait for their first probes.
+    let mut warming = 0_usize;
     loop {
         tokio::select! {
             Some(event) = events.recv() => match event {
@@ -225,20 +288,25 @@ async fn keep_up(
                     if stage.remove(&name) {
                         retired.add(publish.send_replace(stage.world()));
                         tracing::warn!(zone = %name, "zone withdrawn: its file is gone");
+                        stage.tell_status();
                     }
                 }
                 event => if let Some(claimed) = stage.take(event) {
+                    warming += 1;
                     tokio::spawn(warm(claimed, health.checker().clone(), stage.config.health.warmup, ready_in.clone()));
                 },
             },
             Some(claimed) = ready.recv() => {
+                warming -= 1;
                 let mut names: Vec<Name> = stage.accept(claimed).into_iter().collect();
                 while let Ok(claimed) = ready.try_recv() {
+                    warming -= 1;
                     names.extend(stage.accept(claimed));
                 }
                 retired.add(publish.send_replace(stage.world()));
                 // Said once it is so: who reads this may ask at once.
                 names.iter().for_each(|name| stage.announce(name));
+                stage.tell_status();
             }
             Some((maps, diagnostics)) = maps_changed.recv() => {
                 stage.renew_maps(maps, &diagnostics);
@@ -260,19 +328,55 @@ async fn keep_up(
                 tracing::info!(secrets = count, "secrets of cookies replaced");
             }
             () = retired.wait() => retired.drop_unused(),
+            () = reloading.is_read() => reloading = Reloading::Read,
+            _ = looks.tick() => followed.iter_mut().for_each(|followed| followed.look(&orders)),
             order = signals.next() => match order {
                 Order::Stop => return,
                 Order::Reload => {
                     tracing::info!("reading every zone again");
-                    reread.notify_one();
-                    reload.notify_one();
-                    reopen.notify_one();
-                    resign.notify_one();
-                    health.reload();
+                    manager::reloading();
+                    reloading = Reloading::begin(&sources, health);
+                    followed.iter_mut().for_each(|followed| followed.look(&orders));
                 }
                 Order::Count => tracing::info!(counters = %counted(workers, health), "counted so far"),
             },
             () = stop.requested() => return,
+        }
+        let is_taken_up =
+            events.is_empty() && maps_changed.is_empty() && renewed.is_empty() && secrets_renewed.is_empty();
+        let is_taken_up = is_taken_up && warming == 0;
+        if is_taken_up && matches!(reloading, Reloading::Read) {
+            reloading = Reloading::No;
+            tracing::info!(zones = stage.live.len(), checks = stage.table.len(), "all is read again");
+            stage.tell_ready();
+        }
+    }
+}
+
+/// How far it has come that all is read again.
+enum Reloading {
+    /// It was not asked for, or is done.
+    No,
+    /// Files are being read.
+    Reads(Passing),
+    /// They are read; some of what was read may still be on its way to the workers.
+    Read,
+}
+
+impl Reloading {
+    /// Asks all who read files to do so again.
+    fn begin(sources: &[Reload], health: &Health) -> Self {
+        let (pass, passing) = Pass::begin();
+        sources.iter().for_each(|source| source.ask(&pass));
+        health.reload(&pass);
+        Self::Reads(passing)
+    }
+
+    /// Waits until all is read; for ever if nothing is being.
+    async fn is_read(&mut self) {
+        match self {
+            Self::Reads(passing) => passing.over().await,
+            Self::No | Self::Read => std::future::pending().await,
         }
     }
 }
@@ -378,6 +482,16 @@ impl<'c> Stage<'c> {
         let beside = self.beside.borrow();
         let networks: usize = beside.maps.values().map(|map| map.networks().len()).sum();
         tracing::info!(maps = beside.maps.len(), networks, "maps published");
+    }
+
+    /// Tells the service manager that what there is is served.
+    fn tell_ready(&self) {
+        manager::ready(self.live.len(), self.table.len());
+    }
+
+    /// Tells the service manager what is served by now.
+    fn tell_status(&self) {
+        manager::status(self.live.len(), self.table.len());
     }
 
     /// Takes a zone out; returns whether it was served.

@@ -17,6 +17,7 @@ mod time;
 mod write;
 mod writer;
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use data_encoding::HEXUPPER;
@@ -177,6 +178,25 @@ pub fn names_in(rtype: Rtype, wire: &[u8]) -> impl Iterator<Item = Range<usize>>
         at += name.wire().len();
         Some(start..at)
     })
+}
+
+/// Returns the RDATA with the letters of its names in lower case.
+///
+/// Two records of one owner and type are the same one if these are equal: letter case tells names apart as little as it
+/// does owners (RFC 4343 section 3), while all other octets count as they are (RFC 3597 section 6).
+pub fn folded(rtype: Rtype, wire: &[u8]) -> Cow<'_, [u8]> {
+    let mut folded = Cow::Borrowed(wire);
+    let mut at = 0;
+    for (_, kind) in layout(rtype).unwrap_or_default() {
+        let Some(octets) = wire.get(at..).and_then(|rest| kind.octets(rest)) else { break };
+        // The octets of lengths are below those of letters.
+        let is_name = matches!(kind, Kind::Name | Kind::CompressibleName);
+        if is_name && wire[at..at + octets].iter().any(u8::is_ascii_uppercase) {
+            folded.to_mut()[at..at + octets].make_ascii_lowercase();
+        }
+        at += octets;
+    }
+    folded
 }
 
 /// Where RDATA leads: what a client that has it asks for next, and so belongs into the additional section.

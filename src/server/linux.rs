@@ -14,6 +14,7 @@ use socket2::Socket;
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
+use super::canonical;
 use super::udp::{Held, REQUEST_OCTETS_MAX, Sending};
 use super::waiting::{Attempt, Wait};
 use crate::answer::{Client, Transport};
@@ -37,6 +38,14 @@ pub(super) fn share(first: Socket, count: usize, another: impl Fn() -> io::Resul
         sockets.push(socket);
     }
     Ok(sockets)
+}
+
+/// Lets a socket be bound to an address that the machine does not have yet.
+pub(super) fn bind_ahead(socket: &Socket, address: SocketAddr) -> io::Result<()> {
+    match address {
+        SocketAddr::V4(_) => socket.set_freebind_v4(true),
+        SocketAddr::V6(_) => socket.set_freebind_v6(true),
+    }
 }
 
 /// Sets the options of a UDP socket that is to be bound to `address`.
@@ -200,7 +209,7 @@ impl Batch {
                 truncated += 1;
                 continue;
             }
-            let address = slot.peer(self.bound);
+            let address = canonical(slot.peer(self.bound));
             if address.port() == 0 {
                 dropped += 1;
                 continue;
@@ -354,7 +363,7 @@ impl Slot {
             self.control.header.cmsg_len = 0;
             return bound;
         }
-        SocketAddr::new(self.control.address(bound), bound.port())
+        SocketAddr::new(self.control.address(bound).to_canonical(), bound.port())
     }
 }
 

@@ -1,11 +1,12 @@
 //! Transports; octets only.
 //!
-//! Read `listen.rs` for how a port is taken, then `udp.rs` and `tcp/` for how requests come and replies go, and
-//! `waiting.rs` for those whose reply takes a while.
+//! Read `listen.rs` for how a port is taken, and `adopt.rs` for sockets that are handed over; then `udp.rs` and `tcp/` for
+//! how requests come and replies go, and `waiting.rs` for those whose reply takes a while.
 //! `linux.rs` holds the system calls that only Linux has, `portable.rs` does without them; both offer the same
 //! names, and the one that fits is `system` to the rest. There is no DNS here: a message is octets that
 //! someone else answers, by a function that each worker is given at its start.
 
+mod adopt;
 mod listen;
 mod tcp;
 mod udp;
@@ -22,17 +23,20 @@ use linux as system;
 #[cfg(not(target_os = "linux"))]
 use portable as system;
 
-pub use listen::{Listeners, bind};
+pub use adopt::{Given, adopt};
+pub use listen::{Listeners, Wanted, bind};
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::io;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::{JoinError, JoinSet, LocalSet};
 
 use crate::answer::{Client, Now, Outcome, Patience};
@@ -88,12 +92,28 @@ pub struct Clock {
 pub struct Workers {
     threads: Vec<JoinHandle<io::Result<()>>>,
     stop: Stop,
+    orders: Orders,
     counters: Arc<metrics::Server>,
 }
 
 /// Asks the workers to stop; any copy does.
 #[derive(Clone, Debug)]
 pub struct Stop(watch::Sender<bool>);
+
+/// Tells the workers what to do while they serve; any copy does.
+#[derive(Clone, Debug)]
+pub struct Orders(Arc<[mpsc::UnboundedSender<Order>]>);
+
+/// What a worker is told.
+#[derive(Debug)]
+enum Order {
+    /// Serve on these as well.
+    Serve(Vec<listen::Sockets>),
+    /// Serve on these addresses no longer.
+    Leave(Arc<[SocketAddr]>),
+    /// Say that you are there.
+    Answer(oneshot::Sender<()>),
+}
 
 /// Why the workers do not serve.
 #[derive(Debug, thiserror::Error)]
@@ -139,8 +159,11 @@ where
     let stop = Stop(watch::Sender::new(false));
     let factory = Arc::new(factory);
     let mut threads = Vec::with_capacity(shares.len());
+    let mut orders = Vec::with_capacity(shares.len());
     for (index, sockets) in shares.into_iter().enumerate() {
         let (counters, stop, factory, hall) = (counters.share(index), stop.clone(), factory.clone(), hall.clone());
+        let (order, told) = mpsc::unbounded_channel();
+        orders.push(order);
         // Linux keeps 15 octets of a thread's name, so a longer one would lose the number.
         let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
             let _ending_stops_all = StopOnDrop(stop.clone());
@@ -156,26 +179,46 @@ where
                 stopping: Stopping::default(),
                 counters,
             });
-            LocalSet::new().block_on(&runtime, run(worker, sockets, stop))
+            LocalSet::new().block_on(&runtime, run(worker, sockets, stop, told))
         });
         threads.push(thread.map_err(|source| Error::System { worker: index, source })?);
     }
-    Ok(Workers { threads, stop, counters })
+    Ok(Workers { threads, stop, orders: Orders(orders.into()), counters })
 }
 
-/// Serves on every socket until asked to stop, then until the connections are done or out of time.
-async fn run(worker: Rc<Worker>, sockets: Vec<listen::Sockets>, stop: Stop) -> io::Result<()> {
-    let mut tasks = JoinSet::new();
-    for listen::Sockets { local, udp, tcp } in sockets {
-        tasks.spawn_local(udp::serve(worker.clone(), tokio::net::UdpSocket::from_std(udp)?, local));
-        tasks.spawn_local(tcp::serve(worker.clone(), tokio::net::TcpListener::from_std(tcp)?));
+/// Serves on every socket, and does as it is told, until asked to stop; then until the connections are done or out of
+/// time.
+async fn run(
+    worker: Rc<Worker>,
+    sockets: Vec<listen::Sockets>,
+    stop: Stop,
+    mut told: mpsc::UnboundedReceiver<Order>,
+) -> io::Result<()> {
+    let mut served = Served::default();
+    for sockets in sockets {
+        served.add(&worker, sockets)?;
     }
-    tokio::select! {
-        () = stop.requested() => {}
-        // No task ends by itself before the stop, so this is a panic.
-        Some(ended) = tasks.join_next() => pass_on_panic(ended),
+    let mut stopped = std::pin::pin!(stop.requested());
+    loop {
+        tokio::select! {
+            () = &mut stopped => break,
+            Some(ended) = served.tasks.join_next() => pass_on_panic(ended),
+            Some(order) = told.recv() => match order {
+                Order::Serve(more) => for sockets in more {
+                    // Without this share of it the address is served by the other workers.
+                    if served.add(&worker, sockets).is_err() {
+                        worker.counters().udp.receive_failures.add(1);
+                    }
+                },
+                Order::Leave(addresses) => served.leave(&addresses),
+                // Whoever has asked may have gone.
+                Order::Answer(here) => drop(here.send(())),
+            },
+        }
     }
     worker.stopping.set();
+    let Served { mut tasks, open } = served;
+    open.values().for_each(|leaving| leaving.set());
     let all_ended = async {
         while let Some(ended) = tasks.join_next().await {
             pass_on_panic(ended);
@@ -184,6 +227,30 @@ async fn run(worker: Rc<Worker>, sockets: Vec<listen::Sockets>, stop: Stop) -> i
     // Out of time, what is left is dropped with `tasks`.
     let _ = tokio::time::timeout(worker.settings.stop_timeout, all_ended).await;
     Ok(())
+}
+
+/// What one worker serves on.
+#[derive(Default)]
+struct Served {
+    tasks: JoinSet<()>,
+    /// What makes the tasks of each address end.
+    open: HashMap<SocketAddr, Rc<Stopping>>,
+}
+
+impl Served {
+    fn add(&mut self, worker: &Rc<Worker>, listen::Sockets { local, udp, tcp }: listen::Sockets) -> io::Result<()> {
+        let (udp, tcp) = (tokio::net::UdpSocket::from_std(udp)?, tokio::net::TcpListener::from_std(tcp)?);
+        let leaving = Rc::new(Stopping::default());
+        self.tasks.spawn_local(udp::serve(worker.clone(), udp, local, leaving.clone()));
+        self.tasks.spawn_local(tcp::serve(worker.clone(), tcp, leaving.clone()));
+        self.open.insert(local, leaving);
+        Ok(())
+    }
+
+    /// Takes no more on these addresses; what has come is answered, and connections go on as long as they last.
+    fn leave(&mut self, addresses: &[SocketAddr]) {
+        addresses.iter().filter_map(|address| self.open.remove(address)).for_each(|leaving| leaving.set());
+    }
 }
 
 impl Workers {
@@ -195,6 +262,11 @@ impl Workers {
     /// A handle that stops the workers, and tells when they are stopping.
     pub fn stop(&self) -> Stop {
         self.stop.clone()
+    }
+
+    /// A handle that tells the workers what to do.
+    pub fn orders(&self) -> Orders {
+        self.orders.clone()
     }
 
     /// Blocks until every worker has ended; returns the first failure.
@@ -224,6 +296,41 @@ impl Stop {
     pub async fn requested(&self) {
         let mut receiver = self.0.subscribe();
         receiver.wait_for(|stop| *stop).await.expect("`self` holds a sender, so the channel is open");
+    }
+}
+
+impl Orders {
+    /// Has the workers serve on these as well, which were bound for as many.
+    pub fn serve(&self, listeners: Listeners) {
+        for (worker, sockets) in self.0.iter().zip(listeners.into_shares()) {
+            // A worker that has ended has asked all to stop.
+            let _ = worker.send(Order::Serve(sockets));
+        }
+    }
+
+    /// Has the workers close what they serve on these addresses.
+    pub fn leave(&self, addresses: &[SocketAddr]) {
+        let addresses: Arc<[SocketAddr]> = addresses.into();
+        for worker in self.0.iter() {
+            let _ = worker.send(Order::Leave(addresses.clone()));
+        }
+    }
+
+    /// Waits until every worker has said that it is there; for ever, if one hangs.
+    pub async fn roll_call(&self) {
+        let calls: Vec<_> = self
+            .0
+            .iter()
+            .map(|worker| {
+                let (here, answer) = oneshot::channel();
+                let _ = worker.send(Order::Answer(here));
+                answer
+            })
+            .collect();
+        for answer in calls {
+            // A worker that has ended hangs no longer, and stops all.
+            let _ = answer.await;
+        }
     }
 }
 
@@ -282,7 +389,7 @@ impl Worker {
     }
 }
 
-/// Whether this worker is to end.
+/// Whether this worker, or what it serves on one address, is to end.
 ///
 /// Local to the worker, as looking at the channel between threads would take a lock for every request.
 #[derive(Default)]
@@ -322,4 +429,12 @@ fn pass_on_panic(ended: Result<(), JoinError>) {
 fn panic_message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().copied();
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message").to_owned()
+}
+
+/// The address itself of one that IPv6 shows for IPv4, as a socket for both does.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    match address {
+        SocketAddr::V4(_) => address,
+        SocketAddr::V6(v6) => v6.ip().to_ipv4_mapped().map_or(address, |ip| SocketAddr::new(ip.into(), v6.port())),
+    }
 }

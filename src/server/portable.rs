@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use socket2::Socket;
 use tokio::net::UdpSocket;
 
+use super::canonical;
 use super::udp::{Held, REQUEST_OCTETS_MAX, Sending};
 use super::waiting::{Attempt, Wait};
 use crate::answer::{Client, Transport};
@@ -24,6 +25,11 @@ pub(super) fn share(first: Socket, count: usize, _another: impl Fn() -> io::Resu
         sockets.push(sockets[0].try_clone()?);
     }
     Ok(sockets)
+}
+
+/// Lets a socket be bound to an address that the machine does not have yet; here none can be.
+pub(super) fn bind_ahead(_socket: &Socket, _address: SocketAddr) -> io::Result<()> {
+    Ok(())
 }
 
 /// Sets the options of a UDP socket: here there is none beyond the common ones.
@@ -82,7 +88,7 @@ impl Batch {
             return Vec::new();
         }
         counters.requests.add(1);
-        let client = Client { address, local: self.bound, transport: Transport::Udp };
+        let client = Client { address: canonical(address), local: self.bound, transport: Transport::Udp };
         let request = &self.octets[..length];
         match respond(&client, request, &mut self.reply) {
             Attempt::Reply => self.reply_to = Some(address),

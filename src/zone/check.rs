@@ -1,5 +1,7 @@
 //! Is the zone sound: one SOA, NS at the apex, CNAME alone, records in zone, glue.
 
+use std::borrow::Cow;
+
 use hashbrown::HashMap;
 
 use super::findings::Findings;
@@ -419,18 +421,12 @@ fn check_sizes(nodes: &Nodes<'_>, node: &Node<'_>, findings: &mut Findings) {
     }
 }
 
-/// What two records must have in common to be the same one: RDATA, or the code.
-fn comparable(record: &Record) -> Box<[u8]> {
+/// What two records must have in common to be the same one: RDATA but for the letter case of names, or the code.
+fn comparable(record: &Record) -> Cow<'_, [u8]> {
     match &record.data {
-        Data::Wire(wire) if is_a_name(record.rtype) => wire.to_ascii_lowercase().into(),
-        Data::Wire(wire) => wire.clone(),
+        Data::Wire(wire) => rdata::folded(record.rtype, wire),
         Data::Lua(data) => data.to_wire().into(),
     }
-}
-
-/// Whether RDATA of this type is a name, whose letter case does not count.
-fn is_a_name(rtype: Rtype) -> bool {
-    matches!(rtype, Rtype::NS | Rtype::CNAME | Rtype::PTR | Rtype::DNAME)
 }
 
 /// Whether two records of one owner are the same one.

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import message
 from message import LAYOUTS
+from servers import PAYLOAD_MAX
 
 OTHERS = ("nsd", "knot", "bind")
 FIELDS = ("silence", "rcode", "aa", "tc", "flags", "question", "opt", "answer", "chain", "authority", "additional")
@@ -45,6 +46,23 @@ def values(reply, qtype):
         "authority": reply.authority,
         "additional": reply.additional,
     }
+
+
+def unsound(question, reply):
+    """What no server may do, whatever the others do; `None` if there is nothing."""
+    if reply is None:
+        return None
+    payload = min(max(question.payload or 0, 512), PAYLOAD_MAX)
+    if not question.tcp and len(reply.octets) > payload:
+        return "reply: larger than the client takes"
+    if not reply.flags & 0x8000 or reply.flags & 0x00C0:
+        return "reply: QR, RA or Z is wrong"
+    asked = question.to_wire(0)[12:]
+    if not asked.startswith(reply.question) or not reply.question:
+        return "reply: the question is not the one that was asked, letter by letter"
+    if (reply.opt is None) != (question.payload is None):
+        return "reply: OPT without OPT, or none to one"
+    return None
 
 
 def without_own_servers(reply):
@@ -98,10 +116,11 @@ class Tally:
     def judge(self, question, replies, zones):
         """Compares the replies to one question about these zones; the differences that nothing explains."""
         self.questions += 1
+        wrong = unsound(question, replies["perigee"])
         replies = replies | {"nsd": without_own_servers(replies["nsd"])}
         by_server = {name: values(reply, question.rtype) for name, reply in replies.items()}
         whole = not any(fields["tc"] for fields in by_server.values())
-        differences = []
+        differences = [Difference("reply", wrong)] if wrong else []
         for field in FIELDS:
             if field in SECTIONS and not whole:
                 continue

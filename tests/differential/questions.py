@@ -13,6 +13,8 @@ from zones import ELSEWHERE, ROOT, below, swap_case
 COMMON = ["A", "AAAA", "MX", "TXT", "NS", "SOA", "CNAME", "DNAME", "DS", "ANY", "SRV", "NAPTR", "SVCB", "HTTPS", "PTR"]
 RARE = ["DNSKEY", "NSEC", "RRSIG", "NSEC3PARAM", "CAA", "TLSA", "LOC", "HINFO", "RP", "MINFO", "AFSDB", "KX", "TYPE7",
         "TYPE65280", "TYPE65281", "TYPE731", "SPF", "URI", "CDS", "TYPE65535"]
+NO_DATA = ["TYPE0", "OPT", "TYPE128", "TKEY", "TSIG", "MAILA", "MAILB"]
+"""Types that no zone can hold."""
 
 
 @dataclass(frozen=True)
@@ -70,8 +72,10 @@ def question(random, world, types, known, redirections):
         rtype = random.choice(types[name])
     elif choice < 0.9:
         rtype = random.choice(COMMON)
-    else:
+    elif choice < 0.995:
         rtype = random.choice(RARE)
+    else:
+        rtype = random.choice(NO_DATA)
     if random.random() < 0.25:
         name = swap_case(random, name)
     edns = random.random() < 0.6

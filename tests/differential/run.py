@@ -30,6 +30,7 @@ def main():
     parser.add_argument("--worlds", type=int, default=4, help="how many worlds, each with zones of its own")
     parser.add_argument("--questions", type=int, default=500, help="how many questions to each world")
     parser.add_argument("--shown", type=int, default=1, help="how many disagreements of a kind are shrunk and shown")
+    parser.add_argument("--as-is", action="store_true", help="show the questions and replies without zones, not shrunk")
     parser.add_argument("--cases", type=Path, help="a directory for `.case` files of what is shown")
     arguments = parser.parse_args()
     run = Run(arguments)

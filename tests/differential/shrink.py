@@ -15,13 +15,16 @@ ROUNDS_MAX = 60
 
 def show(arguments, kind, seed, made, question, replies):
     """Shrinks one disagreement and prints it in full; writes it down if there is a place for it."""
-    small, replies = Shrinker(arguments.perigee, kind, question).shrink(made, replies)
     print(f"--- seed {seed}: {question.to_text()}")
+    if arguments.as_is:
+        small = World([])
+    else:
+        small, replies = Shrinker(arguments.perigee, kind, question).shrink(made, replies)
     for zone in small.zones:
         print(f"zone {zone.apex}\n{zone.text()}", end="")
     for name in NAMES:
         print(f"{name}: {message.reply_text(replies[name])}", end="")
-    if arguments.cases:
+    if arguments.cases and small.zones:
         arguments.cases.mkdir(parents=True, exist_ok=True)
         name = re.sub(r"[^a-z0-9]+", "-", f"{kind} {seed} {question.rtype}".lower()).strip("-")
         (arguments.cases / f"{name}.case").write_text(case(kind, small, question, replies["bind"]))

@@ -181,7 +181,7 @@ class Maker:
             return False
         if rtype == "DNAME":
             empty_below = not any(name != owner and name.is_subdomain(owner) for name in self.by_owner)
-            if not empty_below or owner.is_wild() or ("NS" in here and not apex):
+            if not empty_below or ("NS" in here and not apex):
                 return False
         if rtype == "NS" and not apex and (owner.is_wild() or "DNAME" in here):
             return False
@@ -275,7 +275,10 @@ class Maker:
         if random.random() < 0.15:
             # So long that names below the owner no longer fit.
             return Name((b"x" * 63, b"y" * 63, b"z" * 63, b"t" * 9, *ELSEWHERE[0].labels)).to_text()
-        return random.choice([self.target, self.target, lambda: below(random, owner, 1)])().to_text()
+        if random.random() < 0.1:
+            # Each turn makes the name longer.
+            return below(random, owner, 1).to_text()
+        return self.target().to_text()
 
     def plain_at(self, owner):
         rtype = self.random.choice(list(PLAIN))
@@ -319,6 +322,8 @@ class Maker:
             self.add(owner, "CNAME", self.target().to_text())
         elif random.random() < 0.3:
             self.add(owner, "MX", f"10 {self.target().to_text()}")
+        elif random.random() < 0.15:
+            self.add(owner, "DNAME", self.dname_target(owner))
         else:
             self.plain_at(owner)
         if random.random() < 0.25:

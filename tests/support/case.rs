@@ -435,13 +435,20 @@ fn rdata_text(data: &RData) -> String {
         RData::CNAME(rr::rdata::CNAME(name)) | RData::NS(rr::rdata::NS(name)) | RData::PTR(rr::rdata::PTR(name)) => {
             name_text(name)
         }
+        RData::MX(mx) => format!("{} {}", mx.preference, name_text(&mx.exchange)),
+        RData::SRV(srv) => format!("{} {} {} {}", srv.priority, srv.weight, srv.port, name_text(&srv.target)),
+        RData::HINFO(hinfo) => format!("{} {}", quoted(&hinfo.cpu), quoted(&hinfo.os)),
+        RData::NAPTR(naptr) => {
+            let texts = [&naptr.flags, &naptr.services, &naptr.regexp].map(|text| quoted(text)).join(" ");
+            format!("{} {} {texts} {}", naptr.order, naptr.preference, name_text(&naptr.replacement))
+        }
         // Hickory writes the strings of a TXT one behind the other.
         RData::TXT(txt) => txt.txt_data.iter().map(|text| quoted(text)).collect::<Vec<_>>().join(" "),
         RData::Unknown { code, rdata } if u16::from(*code) == Rtype::DNAME.0 => {
             name_text(&rr::Name::read(&mut BinDecoder::new(&rdata.anything)).expect("a DNAME holds a name"))
         }
-        RData::Unknown { rdata, .. } => {
-            format!("\\# {} {}", rdata.anything.len(), data_encoding::HEXLOWER.encode(&rdata.anything))
+        RData::NULL(null) | RData::Unknown { rdata: null, .. } => {
+            format!("\\# {} {}", null.anything.len(), data_encoding::HEXLOWER.encode(&null.anything))
         }
         other => other.to_string(),
     }

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use perigee::answer::{Client, Now, Outcome, Patience};
 use perigee::metrics;
-use perigee::server::{self, Clock, Error, Settings, Stop, Workers};
+use perigee::server::{self, Clock, Error, Orders, Settings, Stop, Workers};
 
 /// How long a test waits for octets that must come; only a failing test waits so long.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
@@ -59,7 +59,7 @@ impl Server {
         F: Fn(usize) -> R + Send + Sync + 'static,
         R: FnMut(Now, &Client, &[u8], Patience, &mut Vec<u8>) -> Outcome + 'static,
     {
-        let listen: Vec<_> = listen.iter().map(|address| address.parse().unwrap()).collect();
+        let listen: Vec<_> = listen.iter().map(|address| address.parse::<SocketAddr>().unwrap().into()).collect();
         let listeners = server::bind(&listen, workers).unwrap();
         let addresses = listeners.addresses().to_vec();
         let counters = Arc::new(metrics::Server::new(workers));
@@ -75,6 +75,11 @@ impl Server {
     /// The handle that stops it.
     pub(crate) fn stop(&self) -> Stop {
         self.workers.as_ref().expect("taken only by `join`").stop()
+    }
+
+    /// The handle that tells the workers what to do.
+    pub(crate) fn orders(&self) -> Orders {
+        self.workers.as_ref().expect("taken only by `join`").orders()
     }
 
     /// One counter, summed over the workers.

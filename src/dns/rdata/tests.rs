@@ -1217,3 +1217,21 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn only_the_letters_of_names_are_folded() {
+    let cases: [(Rtype, &[u8], &[u8]); 6] = [
+        (Rtype::NS, b"\x02NS\x02Ab\0", b"\x02ns\x02ab\0"),
+        (Rtype::MX, b"AB\x01C\0", b"AB\x01c\0"),
+        (Rtype::SRV, b"ABCDEF\x01G\0", b"ABCDEF\x01g\0"),
+        (Rtype::NAPTR, b"ABCD\x01S\x01T\x01U\x01V\0", b"ABCD\x01S\x01T\x01U\x01v\0"),
+        (Rtype::TXT, b"\x02AB", b"\x02AB"),
+        (Rtype(65280), b"\x02AB\0", b"\x02AB\0"),
+    ];
+    for (rtype, wire, expected) in cases {
+        assert_eq!(*folded(rtype, wire), *expected, "{rtype}");
+        for cut in 0..wire.len() {
+            assert_eq!(folded(rtype, &wire[..cut]).len(), cut, "{rtype} cut off at {cut}");
+        }
+    }
+}

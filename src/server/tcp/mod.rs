@@ -20,7 +20,7 @@ use tokio::task::JoinSet;
 
 use self::connection::{Connection, End};
 use self::seats::Refusal;
-use super::{Settings, Worker, pass_on_panic, system};
+use super::{Settings, Stopping, Worker, canonical, pass_on_panic, system};
 use crate::answer::{Client, Transport};
 use crate::metrics;
 
@@ -33,14 +33,14 @@ const RECEIVE_OCTETS: usize = 64 * 1024;
 /// How long no connection is taken after an error that no client causes, such as too many open files.
 const ERROR_PAUSE: Duration = Duration::from_millis(50);
 
-/// Takes connections until the worker stops, then waits for those it has.
-pub(super) async fn serve(worker: Rc<Worker>, listener: TcpListener) {
+/// Takes connections until the address is to be left, then waits for those it has.
+pub(super) async fn serve(worker: Rc<Worker>, listener: TcpListener, leaving: Rc<Stopping>) {
     prepare(&listener, worker.settings.tcp_fast_open);
     let mut connections = JoinSet::new();
-    while !worker.stopping.get() {
+    while !leaving.get() {
         tokio::select! {
             biased;
-            () = worker.stopping.requested() => {}
+            () = leaving.requested() => {}
             Some(ended) = connections.join_next() => pass_on_panic(ended),
             accepted = listener.accept() => match accepted {
                 Ok((stream, address)) => take(&worker, &mut connections, stream, address),
@@ -66,7 +66,8 @@ fn prepare(listener: &TcpListener, fast_open: usize) {
 fn take(worker: &Rc<Worker>, connections: &mut JoinSet<()>, stream: TcpStream, address: SocketAddr) {
     let counters = &worker.counters().tcp;
     // The client is gone again.
-    let Ok(local) = stream.local_addr() else { return counters.refused.add(1) };
+    let Ok(local) = stream.local_addr().map(canonical) else { return counters.refused.add(1) };
+    let address = canonical(address);
     let seat = match worker.seats.take(address.ip()) {
         Ok(seat) => seat,
         Err(Refusal::Full) => return counters.refused.add(1),
