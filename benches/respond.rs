@@ -5,12 +5,13 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use divan::Bencher;
 use ipnet::{IpNet, Ipv4Net};
 use perigee::answer::{Client, Now, Patience, Responder, Transport, World};
-use perigee::config::{Access, Action, Config, Zone};
+use perigee::config::{Access, Action, Config, Format, Zone};
+use perigee::daemon::queries::Line;
 use perigee::daemon::{candidate, settings};
 use perigee::dns::{Name, Rtype, probe};
 use perigee::health::table::Table;
@@ -23,8 +24,22 @@ fn main() {
     divan::main();
 }
 
-/// A responder for one of the zones in `zones/`, under a configuration.
-fn responder(apex: &str, config: Config) -> Responder {
+/// Whether what scripts cost is measured.
+enum Runs {
+    Unmeasured,
+    Measured,
+}
+
+/// A responder for one of the zones in `zones/`.
+fn responder(apex: &str) -> Responder {
+    responder_with(apex, Runs::Unmeasured)
+}
+
+fn responder_with(apex: &str, runs: Runs) -> Responder {
+    responder_under(apex, runs, Config::default())
+}
+
+fn responder_under(apex: &str, runs: Runs, config: Config) -> Responder {
     let name: Name = apex.parse().expect("a name");
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("zones/{apex}.zone"));
     let zone = Zone { file: Some(file), ..Zone::new(name) };
@@ -42,7 +57,11 @@ fn responder(apex: &str, config: Config) -> Responder {
     let surroundings = Arc::new(Surroundings::default().with_zones(ZoneSet::new(zones)));
     let world = World { surroundings, settings: Arc::new(settings::of(&config)) };
     let (limits, library, table) = (config.lua.clone(), Arc::default(), Arc::new(Table::new(16)));
-    let vm = Vm::new(Setup { limits, library, table, seed: 7, clock: Box::new(|| Duration::ZERO) }).expect("a VM");
+    let mut vm = Vm::new(Setup { limits, library, table, seed: 7, clock: Box::new(|| Duration::ZERO) }).expect("a VM");
+    if let Runs::Measured = runs {
+        let start = Instant::now();
+        vm.account_for_runs(config.overload, Box::new(move || start.elapsed()));
+    }
     Responder::new(Arc::new(world), vm, Arc::new(metrics::Server::new(1)).share(0))
 }
 
@@ -50,6 +69,23 @@ fn responder(apex: &str, config: Config) -> Responder {
 #[divan::bench(args = ["ns", "absent", "random", "src", "src-rand"])]
 fn answer(bencher: Bencher<'_, '_>, owner: &str) {
     ask(bencher, "example.com", owner, Rtype::A);
+}
+
+/// The same where runs of scripts are measured, as a server does.
+#[divan::bench(args = ["ns", "random", "src"])]
+fn answer_measured(bencher: Bencher<'_, '_>, owner: &str) {
+    ask_of(bencher, responder_with("example.com", Runs::Measured), "example.com", owner, Rtype::A);
+}
+
+/// The same where each answer is a line of the query log.
+#[divan::bench(args = ["ns", "random", "src"])]
+fn answer_logged(bencher: Bencher<'_, '_>, owner: &str) {
+    let mut responder = responder("example.com");
+    let mut line = Line::new(Format::Text);
+    responder.tell(Box::new(move |account| {
+        divan::black_box(line.write(account, Duration::ZERO, Duration::ZERO));
+    }));
+    ask_of(bencher, responder, "example.com", owner, Rtype::A);
 }
 
 /// Scripts that take one.
@@ -72,15 +108,21 @@ fn answer_guarded(bencher: Bencher<'_, '_>, by: &str) {
         "limit" => config.rate_limit.responses_per_second = 10_000,
         _ => {}
     }
-    ask_under(config, bencher, "example.com", "ns", Rtype::A);
+    let responder = responder_under("example.com", Runs::Unmeasured, config);
+    ask_of(bencher, responder, "example.com", "ns", Rtype::A);
+}
+
+/// The same where runs are measured.
+#[divan::bench(args = ["me", "inside", "where"])]
+fn answer_by_vm_measured(bencher: Bencher<'_, '_>, owner: &str) {
+    ask_of(bencher, responder_with("tour.example", Runs::Measured), "tour.example", owner, Rtype::TXT);
 }
 
 fn ask(bencher: Bencher<'_, '_>, apex: &str, owner: &str, rtype: Rtype) {
-    ask_under(Config::default(), bencher, apex, owner, rtype);
+    ask_of(bencher, responder(apex), apex, owner, rtype);
 }
 
-fn ask_under(config: Config, bencher: Bencher<'_, '_>, apex: &str, owner: &str, rtype: Rtype) {
-    let mut responder = responder(apex, config);
+fn ask_of(bencher: Bencher<'_, '_>, mut responder: Responder, apex: &str, owner: &str, rtype: Rtype) {
     let name: Name = format!("{owner}.{apex}").parse().expect("a name");
     let request = probe::question(1, name.as_ref(), rtype);
     let address = SocketAddr::from(([127, 0, 0, 1], 5353));
@@ -89,9 +131,10 @@ fn ask_under(config: Config, bencher: Bencher<'_, '_>, apex: &str, owner: &str, 
     let mut reply = Vec::with_capacity(4096);
     bencher.bench_local(|| {
         reply.clear();
-        // A thousand answers a second: less than what any limit here allows.
+        // Each is a batch of its own: of one that never ends, scripts would be shed. And a thousand answers a second are
+        // less than what any limit here allows.
         now.monotonic += Duration::from_millis(1);
-        responder.respond(now, &client, &request, Patience::Left, &mut reply)
+        responder.respond(now, &client, &request, Patience::Left.into(), &mut reply)
     });
     assert!(reply.len() > request.len());
 }

@@ -74,6 +74,22 @@ pub struct Answers {
     pub rate_slipped: Counter,
     /// Responses that would have been one or the other, if limits were more than a trial.
     pub rate_would_drop: Counter,
+    /// Queries whose script was not run, as the worker was asked for too much.
+    pub shed: Counter,
+    /// How many times a script was run in the VM.
+    pub script_runs: Counter,
+    /// How long that took, in microseconds.
+    pub script_micros: Counter,
+    /// Lines of the query log that could not be written.
+    pub query_log_lost: Counter,
+}
+
+impl Answers {
+    /// Counts runs of scripts that took so long together.
+    pub fn spent(&self, runs: u64, time: Duration) {
+        self.script_runs.add(runs);
+        self.script_micros.add(u64::try_from(time.as_nanos().div_ceil(1000)).unwrap_or(u64::MAX));
+    }
 }
 
 /// What is counted of datagrams.
@@ -307,6 +323,10 @@ impl Worker {
             ("rate_dropped", &answers.rate_dropped),
             ("rate_slipped", &answers.rate_slipped),
             ("rate_would_drop", &answers.rate_would_drop),
+            ("shed", &answers.shed),
+            ("script_runs", &answers.script_runs),
+            ("script_micros", &answers.script_micros),
+            ("query_log_lost", &answers.query_log_lost),
         ]
     }
 }
@@ -362,7 +382,8 @@ mod tests {
              tcp_refused_by_network=0 tcp_closed=0 tcp_closed_by_client=0 tcp_broken=0 tcp_closed_idle=0 tcp_closed_old=0 \
              tcp_closed_unread=0 tcp_pushed_out=0 tcp_closed_malformed=0 tcp_closed_turned_away=0 tcp_closed_stopping=0 \
              waits=0 waits_refused=0 waits_expired=0 refusals=0 cookies_valid=0 cookies_new=0 cookies_bad=0 \
-             access_refused=0 access_dropped=0 rate_dropped=0 rate_slipped=0 rate_would_drop=0"
+             access_refused=0 access_dropped=0 rate_dropped=0 rate_slipped=0 rate_would_drop=0 shed=0 script_runs=0 \
+             script_micros=0 query_log_lost=0"
         );
     }
 

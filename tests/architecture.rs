@@ -136,7 +136,7 @@ const ROOMS: &[Room] = &[
             "source",
             "zone",
         ],
-        crates: &["listenfd", "nix", "rand", "rustix", "sd_notify", "tokio", "tracing"],
+        crates: &["jiff", "listenfd", "nix", "rand", "rustix", "sd_notify", "serde_json", "tokio", "tracing"],
     },
     Room {
         name: "commands",

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::time::Duration;
 
-use perigee::config::{ACCESS_KEYS, Action, Config, Format, KEYS, Level, Listen, Scope, ZONE_KEYS};
+use perigee::config::{ACCESS_KEYS, Action, Config, Format, KEYS, Level, Listen, QueryClass, Scope, ZONE_KEYS};
 use perigee::diagnostic::Diagnostic;
 
 /// Parses `text` as the file `etc/perigee.toml`, without an environment.
@@ -128,6 +128,9 @@ fn every_key_is_set_by_its_file_and_by_its_variable() {
         ("resolver.ttl-min", r#""5s""#, "5s"),
         ("resolver.negative-ttl", r#""5m""#, "5m"),
         ("resolver.waiting-max", "9", "9"),
+        ("overload.shed", r#""drop""#, "drop"),
+        ("overload.script-share", r#""40%""#, "40%"),
+        ("overload.batch-time", r#""25ms""#, "0.025"),
         ("rate-limit.responses-per-second", "10", "10"),
         ("rate-limit.referrals-per-second", "20", "20"),
         ("rate-limit.nodata-per-second", "0", "0"),
@@ -143,6 +146,9 @@ fn every_key_is_set_by_its_file_and_by_its_variable() {
         ("rate-limit.streams-max", "1000", "1000"),
         ("log.level", r#""debug""#, "debug"),
         ("log.format", r#""json""#, "json"),
+        ("log.queries", r#"["servfail", "dropped"]"#, "servfail,dropped"),
+        ("log.query-sample", "100", "100"),
+        ("log.query-file", r#""/var/log/queries""#, "/var/log/queries"),
     ];
     assert_eq!(rows.map(|row| row.0).to_vec(), KEYS.iter().map(|key| key.path()).collect::<Vec<_>>());
     for ((path, in_file, in_variable), key) in rows.into_iter().zip(KEYS) {
@@ -157,6 +163,19 @@ fn every_key_is_set_by_its_file_and_by_its_variable() {
         assert_ne!(by_file, default, "{path} has no effect");
         assert_eq!(by_file, by_variable, "{path}");
     }
+}
+
+#[test]
+fn all_queries_are_logged_by_one_word() {
+    for text in ["log.queries = \"all\"", "log.queries = [\"all\"]"] {
+        let (config, _) = parse(text).unwrap_or_else(|faults| panic!("{}", render(&faults)));
+        assert_eq!(config.log.queries, QueryClass::WORDS.map(|(class, _)| class));
+    }
+    let faults = parse("log.queries = [\"answers\", 3]").expect_err("neither is an outcome");
+    let told = render(&faults);
+    assert!(told.contains("1:16: error: `log.queries` cannot be `answers`"), "{told}");
+    assert!(told.contains("`\"answer\"`, `\"nodata\"`") && told.contains("or `\"all\"`"), "{told}");
+    assert!(told.contains("1:27: error: `log.queries` cannot be the number `3`"), "{told}");
 }
 
 #[test]
@@ -202,11 +221,14 @@ fn relative_paths_start_at_the_directory_of_the_file() {
 }
 
 #[test]
-fn texts_for_a_txt_record_have_255_octets_at_the_most() {
-    let text = |octets: usize| format!("[server]\nidentity = \"{}\"\n", "x".repeat(octets));
-    assert_eq!(parse(&text(255)).expect("it fits").0.server.identity.len(), 255);
-    let faults = render(&parse(&text(256)).expect_err("it is too long"));
-    assert!(faults.ends_with("out of bounds\n  help: choose 0 to 255 octets\n"), "{faults}");
+fn texts_for_a_record_or_an_option_have_no_more_octets_than_it_holds() {
+    for (key, most) in [("version-text", 255), ("identity", 128)] {
+        let text = |octets: usize| format!("[server]\n{key} = \"{}\"\n", "x".repeat(octets));
+        let (config, _) = parse(&text(most)).expect("it fits");
+        assert_eq!(config.server.version_text.len().max(config.server.identity.len()), most);
+        let faults = render(&parse(&text(most + 1)).expect_err("it is too long"));
+        assert!(faults.ends_with(&format!("out of bounds\n  help: choose 0 to {most} octets\n")), "{faults}");
+    }
 }
 
 #[test]
@@ -260,7 +282,7 @@ lua = 1
     .expect_err("all of it is wrong");
     insta::assert_snapshot!(render(&faults), @r#"
     etc/perigee.toml:2:1: error: there is no table `hello`
-      help: the tables are `server`, `zones`, `lua`, `health`, `edns`, `geoip`, `resolver`, `rate-limit`, `log`, `zone`, `access`
+      help: the tables are `server`, `zones`, `lua`, `health`, `edns`, `geoip`, `resolver`, `overload`, `rate-limit`, `log`, `zone`, `access`
     etc/perigee.toml:3:2: error: there is no table `sever`
       help: did you mean `[server]`?
     etc/perigee.toml:6:11: error: `server.listen` cannot be `53`

@@ -27,7 +27,10 @@ fn what_three_servers_agree_on_is_answered() {
         let runs = command(program).args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).status();
         assert!(runs.is_ok(), "there is no `{program}` here; install the package `{package}`");
         // NSD tells its version and fails.
-        assert!(program == "nsd" || runs.unwrap().success(), "`{program}` fails; is the package `{package}` installed?");
+        assert!(
+            program == "nsd" || runs.unwrap().success(),
+            "`{program}` fails; is the package `{package}` installed?"
+        );
     }
     let driver = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/differential/run.py");
     let output = command("python3")

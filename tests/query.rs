@@ -6,6 +6,7 @@ use hickory_proto::op::{Message, MessageType};
 use hickory_proto::rr::rdata::opt::EdnsCode;
 use hickory_proto::serialize::binary::{BinDecodable, BinDecoder};
 use perigee::answer::Transport;
+use perigee::dns::edns::Malformed;
 use perigee::dns::{Rtype, wire};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -22,6 +23,17 @@ thread_local! {
 fn respond(transport: Transport, octets: &[u8]) -> Option<Vec<u8>> {
     let from = ([198, 51, 100, 7], 5353).into();
     AUTHORITY.with_borrow_mut(|authority| authority.respond(from, transport, octets))
+}
+
+/// No case can ask for this: hickory takes a record without data for one of an update.
+#[test]
+fn a_record_without_data_is_answered() {
+    let zone = "@ 60 SOA ns hostmaster 1 1 1 1 1\n@ 60 NS ns\nns 60 A 192.0.2.53\nx 60 TYPE65280 \\# 0\n";
+    let mut authority = Authority::new("", [("example", zone)]);
+    let question = b"\x0d\x05\0\0\0\x01\0\0\0\0\0\0\x01x\x07example\0\xff\0\0\x01";
+    let reply = authority.respond(([198, 51, 100, 7], 5353).into(), Transport::Udp, question).unwrap();
+    assert_eq!(reply[6..12], [0, 1, 0, 0, 0, 0], "one answer and nothing else");
+    assert_eq!(reply[question.len()..], b"\xc0\x0c\xff\0\0\x01\0\0\0\x3c\0\0"[..]);
 }
 
 /// Names in and around the zone.
@@ -194,7 +206,7 @@ proptest! {
             // What we pass over without a look, hickory looks into.
             let additional = u16::from_be_bytes([octets[10], octets[11]]);
             let passes_over = match request.edns {
-                Some(edns) => additional > 1 || edns.version > 0,
+                Some(edns) => additional > 1 || edns.version > 0 || edns.malformed != Malformed::default(),
                 None => additional > 0,
             };
             prop_assert!(passes_over || has_subnet_of_no_family(&octets) || theirs.is_ok(), "{theirs:?}");

@@ -17,12 +17,15 @@ pub struct Chaos {
 pub(super) struct Text(Box<[u8]>);
 
 /// The names that are asked for, in lower case, and which text is theirs.
-const NAMES: [(&[u8], fn(&Chaos) -> Option<&Text>); 4] = [
+const NAMES: [(&[u8], Telling); 4] = [
     (b"\x07version\x04bind\0", |chaos| chaos.version.as_ref()),
     (b"\x07version\x06server\0", |chaos| chaos.version.as_ref()),
     (b"\x08hostname\x04bind\0", |chaos| chaos.identity.as_ref()),
     (b"\x02id\x06server\0", |chaos| chaos.identity.as_ref()),
 ];
+
+/// Which of its texts a name tells.
+type Telling = fn(&Chaos) -> Option<&Text>;
 
 impl Chaos {
     /// Tells these two texts; one that is empty is not told.

@@ -1,7 +1,5 @@
 //! QUERY: finds the zone, looks up, follows CNAMEs, fills the three sections (RFC 1034 section 4.3.2).
 
-use std::sync::Arc;
-
 use super::synthesize::{Refrain, Synthesizer};
 use crate::config::Any;
 use crate::dns::edns::ExtendedError;
@@ -54,7 +52,7 @@ pub(super) fn answer<'z>(
     let mut redirected;
     let mut sought = Sought { name: request.qname, folded: &request.folded, owner: Owner::Question(0) };
     for step in 0..=REDIRECTIONS_MAX {
-        let Some((zone, programs)) = zone_for(zones, &sought, request.qtype) else {
+        let Some((zone, programs)) = zones.find(sought.folded, request.qtype) else {
             if step == 0 {
                 response.rcode = Rcode::REFUSED;
                 let text = "no zone for this name";
@@ -81,12 +79,10 @@ pub(super) fn answer<'z>(
                 redirected = Folded::new(target);
                 sought = Sought { name: target, folded: &redirected, owner: Owner::Name(target) };
             }
-            Ok(Step::Redirect(_)) => {
-                return failed(request, synthesizer, ExtendedError::new(ExtendedError::OTHER, "too many CNAMEs"));
-            }
+            Ok(Step::Redirect(_)) => return failed(request, synthesizer, "too many CNAMEs"),
             Err(Refrain::Failed(failure)) => {
-                let error = synthesizer.report(request, &failure);
-                return failed(request, synthesizer, error);
+                let text = synthesizer.report(request, &failure);
+                return failed(request, synthesizer, text);
             }
             Err(Refrain::Denied(rcode, ttl)) => {
                 response.entries.truncate(led_here);
@@ -99,24 +95,6 @@ pub(super) fn answer<'z>(
     response
 }
 
-/// The zone that answers for a name.
-///
-/// For a DS at the apex of a zone it is the one above, but for one that delegates a name in between: then the parent
-/// is elsewhere, and of the zones here the child alone may say that it has none (RFC 4035 section 3.1.4.1).
-fn zone_for<'z>(
-    zones: &'z ZoneSet<Programs>,
-    sought: &Sought<'_, '_>,
-    qtype: Rtype,
-) -> Option<(&'z Arc<Zone>, &'z Programs)> {
-    let found = zones.find(sought.folded, qtype)?;
-    if qtype == Rtype::DS
-        && let Place::Referral { skipped: 1.., .. } = lookup::find(found.0, sought.folded, qtype)
-    {
-        return zones.find(sought.folded, Rtype::SOA);
-    }
-    Some(found)
-}
-
 /// Whether an answer from a zone of ours has AA: not when any class was asked for, as we know of one only (RFC 1035
 /// section 6.2).
 fn is_authoritative(request: &Request<'_>) -> bool {
@@ -124,11 +102,11 @@ fn is_authoritative(request: &Request<'_>) -> bool {
 }
 
 /// SERVFAIL with empty sections; AA stays, for it was our zone that failed.
-fn failed<'z>(request: &Request<'_>, synthesizer: &Synthesizer<'_, 'z>, error: ExtendedError) -> Response<'z> {
+fn failed<'z>(request: &Request<'_>, synthesizer: &Synthesizer<'_, 'z>, text: &'static str) -> Response<'z> {
     let mut response = Response::new(Rcode::SERVFAIL);
     response.authoritative = is_authoritative(request);
     response.scope = synthesizer.scope();
-    response.extended_error = Some(error);
+    response.extended_error = Some(ExtendedError { code: ExtendedError::OTHER, text });
     response
 }
 
@@ -144,8 +122,7 @@ fn denied<'z>(
 ) -> Response<'z> {
     if rcode != Rcode::NOERROR && rcode != Rcode::NXDOMAIN {
         let authoritative = rcode == Rcode::SERVFAIL && is_authoritative(request);
-        let error = ExtendedError::new(ExtendedError::OTHER, "the record's script asked for this answer");
-        let refused = failed(request, synthesizer, error);
+        let refused = failed(request, synthesizer, "the record's script asked for this answer");
         return Response { rcode, authoritative, ..refused };
     }
     response.rcode = rcode;
@@ -184,24 +161,7 @@ fn look<'z>(
             Ok(Step::Done)
         }
         Place::Dname { rrset, skipped } => {
-            let (owner, _) = NameRef::split_from(&sought.name.wire()[sought.folded.offset(skipped)..])
-                .expect("a name cut at a label is a name");
-            // A chain may come by it twice, and a set is in an answer once (RFC 2181 section 5.5).
-            let is_there = |entry: &Entry<'_>| std::ptr::eq(entry.rrset.records, rrset.as_ref().records);
-            if !response.entries.iter().any(is_there) {
-                response.push(Section::Answer, above(sought, skipped, owner), rrset.as_ref());
-            }
-            let target = rrset.as_ref().rdata().next().and_then(|rdata| NameRef::split_from(rdata).ok());
-            let (target, _) = target.expect("a DNAME was checked to hold a name");
-            let prefix = &sought.name.wire()[..sought.folded.offset(skipped)];
-            let Ok(name) = target.prepend(prefix) else {
-                response.rcode = Rcode::YXDOMAIN;
-                return Ok(Step::Done);
-            };
-            let cname = synthesizer.hold(Rtype::CNAME, rrset.ttl(), &[name.wire()]);
-            response.push(Section::Answer, sought.owner, cname);
-            // Whatever the QTYPE, CNAME included (RFC 6672 section 3.2): that CNAME stands at no node.
-            Ok(redirect(cname))
+            Ok(below_dname(rrset.as_ref(), skipped, sought, request, synthesizer, response))
         }
         Place::NxDomain => {
             response.rcode = Rcode::NXDOMAIN;
@@ -209,6 +169,33 @@ fn look<'z>(
             Ok(Step::Done)
         }
     }
+}
+
+/// Answers below a DNAME: with that, and with a CNAME made of it (RFC 6672 section 3.1).
+fn below_dname<'z>(
+    dname: RrsetRef<'z>,
+    skipped: usize,
+    sought: &Sought<'_, 'z>,
+    request: &Request<'z>,
+    synthesizer: &Synthesizer<'_, 'z>,
+    response: &mut Response<'z>,
+) -> Step<'z> {
+    let prefix = sought.folded.offset(skipped);
+    let (owner, _) = NameRef::split_from(&sought.name.wire()[prefix..]).expect("a name cut at a label is a name");
+    // A chain may come by it twice, and a set is in an answer once (RFC 2181 section 5.5).
+    if !response.entries.iter().any(|entry| std::ptr::eq(entry.rrset.records, dname.records)) {
+        response.push(Section::Answer, above(sought, skipped, owner), dname);
+    }
+    let target = dname.rdata().next().and_then(|rdata| NameRef::split_from(rdata).ok());
+    let (target, _) = target.expect("a DNAME was checked to hold a name");
+    let Ok(name) = target.prepend(&sought.name.wire()[..prefix]) else {
+        response.rcode = Rcode::YXDOMAIN;
+        return Step::Done;
+    };
+    let cname = synthesizer.hold(Rtype::CNAME, dname.ttl(), &[name.wire()]);
+    response.push(Section::Answer, sought.owner, cname);
+    // RFC 6672 section 3.2 goes on for this QTYPE as well, and nobody does: the CNAME is what was asked for.
+    if request.qtype == Rtype::CNAME { Step::Done } else { redirect(cname) }
 }
 
 /// Answers from a node, or from a wildcard in its place.

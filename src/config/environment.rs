@@ -77,6 +77,7 @@ fn typed<'v>(text: &'v str, field: &Field<'_>) -> Value<'v> {
         | Field::Paths(_)
         | Field::Programs(_)
         | Field::Words(_)
+        | Field::Classes(_)
         | Field::Names(_)
         | Field::Types(_)
         | Field::Networks(_)

@@ -12,7 +12,8 @@ use ipnet::IpNet;
 
 use super::units::{render_duration, render_share, render_size};
 use super::{
-    Access, Action, Any, COOKIE_SECRETS_MAX, Config, CookiePolicy, Format, Level, Listen, RECORDS_MAX, Scope, Zone,
+    Access, Action, Any, COOKIE_SECRETS_MAX, Config, CookiePolicy, Format, Level, Listen, QueryClass, RECORDS_MAX,
+    Scope, Shed, Zone,
 };
 use crate::dns::edns::cookie::Secret;
 use crate::dns::wire::NSID_OCTETS_MAX;
@@ -114,6 +115,9 @@ pub const KEYS: &[Key<Config>] = &[
     // RFC 2308 section 5 finds one to three hours sensible, and more than a day problematic.
     Key::new("resolver", "negative-ttl", |c| Field::Duration(&mut c.resolver.negative_ttl, secs(1)..=secs(24 * HOUR))),
     Key::new("resolver", "waiting-max", |c| Field::Number(&mut c.resolver.waiting_max, 1..=1_000_000)),
+    Key::new("overload", "shed", |c| Field::Word(&mut c.overload.shed)),
+    Key::new("overload", "script-share", |c| Field::Share(&mut c.overload.script_share, 0.01..=0.9)),
+    Key::new("overload", "batch-time", |c| Field::Duration(&mut c.overload.batch_time, millis(1)..=secs(1))),
     Key::new("rate-limit", "responses-per-second", |c| Field::Number(&mut c.rate_limit.responses_per_second, RATES)),
     Key::new("rate-limit", "referrals-per-second", |c| Field::Rate(&mut c.rate_limit.referrals_per_second, RATES)),
     Key::new("rate-limit", "nodata-per-second", |c| Field::Rate(&mut c.rate_limit.nodata_per_second, RATES)),
@@ -131,6 +135,9 @@ pub const KEYS: &[Key<Config>] = &[
     Key::new("rate-limit", "streams-max", |c| Field::Number(&mut c.rate_limit.streams_max, 1000..=100_000_000)),
     Key::new("log", "level", |c| Field::Word(&mut c.log.level)),
     Key::new("log", "format", |c| Field::Word(&mut c.log.format)),
+    Key::new("log", "queries", |c| Field::Classes(&mut c.log.queries)),
+    Key::new("log", "query-sample", |c| Field::Number(&mut c.log.query_sample, 1..=1_000_000_000)),
+    Key::new("log", "query-file", |c| Field::Path(&mut c.log.query_file)),
 ];
 
 /// How many steps a run may be given; 0 for no limit.
@@ -257,6 +264,8 @@ pub(super) enum Field<'c> {
     Networks(&'c mut Option<Vec<IpNet>>),
     /// Networks of which there may be none.
     SomeNetworks(&'c mut Vec<IpNet>),
+    /// Kinds of outcomes of queries, or the word for all.
+    Classes(&'c mut Vec<QueryClass>),
     /// A text that may be anything.
     Text(&'c mut String),
     /// A text of so many octets.
@@ -291,6 +300,7 @@ impl Field<'_> {
             Self::Names(_) => "list of domain names".into(),
             Self::Types(_) => "list of types".into(),
             Self::Networks(_) | Self::SomeNetworks(_) => "list of networks".into(),
+            Self::Classes(_) => "list of outcomes".into(),
             Self::Text(_) | Self::ShortText(..) => "text".into(),
             Self::Octets(..) => "text or octets".into(),
             Self::Secrets(..) => "list of secrets".into(),
@@ -323,6 +333,7 @@ impl Field<'_> {
             Self::Paths(paths) => list(paths.iter().map(|path| path.display().to_string())),
             Self::Share(share, _) => quote(render_share(**share)),
             Self::Programs(words) | Self::Words(words) => list(words.iter().cloned()),
+            Self::Classes(classes) => list(classes.iter().map(|class| class.word().to_owned())),
             Self::Names(names) => all_or_list(names.as_deref()),
             Self::Types(types) => all_or_list(types.as_deref()),
             Self::Networks(networks) => all_or_list(networks.as_deref()),
@@ -355,6 +366,7 @@ impl Field<'_> {
             | Self::Place(_)
             | Self::Word(_)
             | Self::Words(_)
+            | Self::Classes(_)
             | Self::Names(_)
             | Self::Types(_)
             | Self::Networks(_)
@@ -426,6 +438,7 @@ macro_rules! words {
 }
 
 words!(Action, Action::Allow => "allow", Action::Refuse => "refuse", Action::Drop => "drop");
+words!(Shed, Shed::Servfail => "servfail", Shed::Drop => "drop", Shed::Off => "off");
 words!(Any, Any::Minimal => "minimal", Any::Truncate => "truncate", Any::Full => "full");
 words!(
     CookiePolicy,

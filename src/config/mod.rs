@@ -129,6 +129,8 @@ pub struct Config {
     pub geoip: Geoip,
     /// Who answers the questions of scripts.
     pub resolver: Resolver,
+    /// What is done when more is asked than can be answered.
+    pub overload: Overload,
     /// How many responses a network may get.
     pub rate_limit: RateLimit,
     /// Whose queries are answered: rules, of which the first that fits decides, in the order of the file.
@@ -600,7 +602,7 @@ pub struct Edns {
     pub cookie_policy: CookiePolicy,
     /// The largest UDP response to them, in octets.
     pub nocookie_udp_payload_max: u16,
-    /// Who the server says it is (RFC 5001); empty for nobody.
+    /// Who the server says it is (RFC 5001); if empty, `server.identity`.
     pub nsid: Vec<u8>,
 }
 
@@ -683,6 +685,40 @@ impl Default for Resolver {
     }
 }
 
+/// `[overload]`: what is done when more is asked than can be answered.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Overload {
+    /// What queries get whose scripts are not run.
+    pub shed: Shed,
+    /// The share of a worker's time that scripts may take then, however much else there is to do.
+    pub script_share: f64,
+    /// How long the dear scripts of one batch may take together.
+    pub batch_time: Duration,
+}
+
+impl Default for Overload {
+    fn default() -> Self {
+        Self {
+            shed: Shed::Servfail,
+            // A flood of names that need no script leaves scripts enough for what is commonly asked.
+            script_share: 0.25,
+            // What one run may take by default: two of those are not waited for.
+            batch_time: Duration::from_millis(10),
+        }
+    }
+}
+
+/// What queries get whose scripts are not run because of an overload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shed {
+    /// SERVFAIL: a resolver asks another server at once.
+    Servfail,
+    /// Nothing: a resolver asks again when its time is over.
+    Drop,
+    /// An answer: nothing is shed, whatever comes.
+    Off,
+}
+
 /// `[rate-limit]`: how many responses a network may get.
 ///
 /// Named and counted as in BIND. Off unless one of the numbers is set.
@@ -762,11 +798,73 @@ pub struct Log {
     pub level: Level,
     /// How a line looks.
     pub format: Format,
+    /// Which queries are logged; none for none.
+    pub queries: Vec<QueryClass>,
+    /// Of how many of those one is.
+    pub query_sample: usize,
+    /// The file they are logged to; an empty path for standard error.
+    pub query_file: PathBuf,
 }
 
 impl Default for Log {
     fn default() -> Self {
-        Self { level: Level::Info, format: Format::Text }
+        Self {
+            level: Level::Info,
+            format: Format::Text,
+            queries: Vec::new(),
+            query_sample: 1,
+            query_file: PathBuf::new(),
+        }
+    }
+}
+
+/// What kind of outcome a query has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QueryClass {
+    /// Records.
+    Answer,
+    /// The name has no records of the type.
+    NoData,
+    /// The name does not exist.
+    NxDomain,
+    /// Other name servers are responsible.
+    Referral,
+    /// REFUSED.
+    Refused,
+    /// SERVFAIL.
+    ServFail,
+    /// FORMERR.
+    FormErr,
+    /// NOTIMP.
+    NotImp,
+    /// Any other RCODE.
+    Other,
+    /// The client is to ask again by TCP.
+    Truncated,
+    /// No reply.
+    Dropped,
+}
+
+impl QueryClass {
+    /// All there are, each with its word, in the order of the manual.
+    pub const WORDS: [(Self, &str); 11] = [
+        (Self::Answer, "answer"),
+        (Self::NoData, "nodata"),
+        (Self::NxDomain, "nxdomain"),
+        (Self::Referral, "referral"),
+        (Self::Refused, "refused"),
+        (Self::ServFail, "servfail"),
+        (Self::FormErr, "formerr"),
+        (Self::NotImp, "notimp"),
+        (Self::Other, "other"),
+        (Self::Truncated, "truncated"),
+        (Self::Dropped, "dropped"),
+    ];
+
+    /// Its word.
+    pub fn word(self) -> &'static str {
+        let known = Self::WORDS.iter().find(|(class, _)| *class == self);
+        known.expect("each has a word, as a test knows").1
     }
 }
 

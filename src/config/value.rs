@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::QueryClass;
 use super::keys::{ALL, Field, SAME};
 use super::listen::{self, Listen, NoPlace};
 use super::units::{parse_duration, parse_share, parse_size};
@@ -78,6 +79,7 @@ impl Field<'_> {
             Self::Programs(field) => *field = reader.list(value, |value| reader.program(value))?,
             Self::Share(field, range) => *field = reader.share(value, &range).map_err(one)?,
             Self::Words(field) => *field = reader.list(value, |value| reader.text(value))?,
+            Self::Classes(field) => *field = reader.classes(value)?,
             Self::Names(field) => *field = reader.all_or_list(value, |value| reader.name(value))?,
             Self::Types(field) => *field = reader.all_or_list(value, |value| reader.rtype(value))?,
             Self::Networks(field) => *field = reader.all_or_list(value, |value| reader.network(value))?,
@@ -306,6 +308,20 @@ impl Reader<'_> {
             return Err(self.mismatch(value, &help));
         };
         words.iter().position(|word| *word == text).ok_or_else(|| self.malformed(value, text, &help))
+    }
+
+    fn classes(&self, value: &Value<'_>) -> Result<Vec<QueryClass>, Vec<Fault>> {
+        let every = || QueryClass::WORDS.map(|(class, _)| class).to_vec();
+        let named = self.all_or_list(value, |value| {
+            let words = QueryClass::WORDS.map(|(_, word)| format!("`\"{word}\"`")).join(", ");
+            let form = format!("write some of {words}, or `\"{ALL}\"`");
+            let Shape::Text(text) = value.shape else {
+                return Err(self.mismatch(value, &form));
+            };
+            let known = QueryClass::WORDS.iter().find(|(_, word)| *word == text);
+            known.map(|(class, _)| *class).ok_or_else(|| self.malformed(value, text, &form))
+        });
+        Ok(named?.unwrap_or_else(every))
     }
 
     fn network(&self, value: &Value<'_>) -> Result<IpNet, Fault> {

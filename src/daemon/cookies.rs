@@ -83,10 +83,13 @@ impl Secrets {
     }
 }
 
+/// Secrets, and what is odd about where they come from.
+type Read = (Arc<[Secret]>, Vec<Diagnostic>);
+
 /// What is set: the secrets of the file, then those of the configuration. Blocks.
 ///
 /// Those of the file come first: they can change while perigee runs, and who puts another in front means it to sign.
-pub fn read(edns: &Edns) -> Result<(Arc<[Secret]>, Vec<Diagnostic>), Vec<Diagnostic>> {
+pub fn read(edns: &Edns) -> Result<Read, Vec<Diagnostic>> {
     if !edns.cookies {
         return Ok((Arc::new([]), Vec::new()));
     }

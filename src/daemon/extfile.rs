@@ -107,7 +107,7 @@ mod tests {
         let checker = Arc::new(Checker::spawn(table, settings, parts, std::future::pending()));
         assert_eq!(checker.warm(&[Arc::clone(&slot), Arc::clone(&other)], hour).await, 0);
         assert_eq!((slot.state(), other.state()), (State::Up, State::Down));
-        tokio::spawn(states.keep_up(Duration::from_millis(20), checker, Arc::default()));
+        tokio::spawn(states.keep_up(Duration::from_millis(20), checker, crate::source::reloads().1));
         let mut until = async |state: State| {
             while slot.state() != state {
                 verdicts.recv().await.unwrap();

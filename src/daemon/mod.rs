@@ -29,6 +29,7 @@ mod manager;
 pub mod overrides;
 pub mod places;
 mod privileges;
+pub mod queries; // the query log
 pub mod replace; // a file that is replaced whole
 pub mod roots;
 pub mod settings; // what the configuration says of answers
@@ -47,8 +48,8 @@ use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
 use crate::answer::cookie::Cookies;
-use crate::answer::{self, Awaited, Client, Now, Outcome as Answered, Patience, Responder, World};
-use crate::config::{Config, INTERFACES_LOOK, SOURCE_EVENTS_MAX};
+use crate::answer::{self, Awaited, Client, Now, Occasion, Outcome as Answered, Responder, World};
+use crate::config::{Config, INTERFACES_LOOK, SOURCE_EVENTS_MAX, Shed};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::dns::Name;
 use crate::dns::edns::cookie::Secret;
@@ -70,6 +71,7 @@ use health::Health;
 use interfaces::Followed;
 use places::{Places, Renewed};
 use privileges::Identity;
+use queries::{Clerk, QueryLog};
 
 /// How much the clock that scripts are held against may be late.
 const THREAD_CLOCK_GRAIN: Duration = Duration::from_micros(250);
@@ -78,9 +80,9 @@ const RETIRED_LOOK: Duration = Duration::from_secs(1);
 
 /// Serves until a signal says stop; returns why it could not go on.
 ///
-/// SIGTERM and SIGINT stop, a second one at once; SIGHUP reads every zone and database again, SIGUSR1 logs the counters.
-/// To be called while there is one thread; `begin_threads` is called when others may be started, with what is left of its
-/// rights.
+/// SIGTERM and SIGINT stop, a second one at once; SIGHUP reads every zone and database again and opens the query log anew,
+/// SIGUSR1 logs the counters. To be called while there is one thread; `begin_threads` is called when others may be started,
+/// with what is left of its rights.
 pub fn run(config: &Config, begin_threads: fn()) -> Result<(), Vec<Diagnostic>> {
     let workers = match config.server.workers {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
@@ -97,7 +99,12 @@ pub fn run(config: &Config, begin_threads: fn()) -> Result<(), Vec<Diagnostic>> 
     privileges::give_up(identity.as_ref())?;
     begin_threads();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(system("cannot start"))?;
-    let served = runtime.block_on(serve(config, ports));
+    let counters = Arc::new(metrics::Server::new(ports.0.workers()));
+    let queries = QueryLog::open(&config.log, &counters, ports.0.workers()).map_err(|error| vec![error])?;
+    let served = runtime.block_on(serve(config, ports, counters, queries.as_ref()));
+    if let Some(queries) = queries {
+        queries.end();
+    }
     // What a thread still reads is for nobody.
     runtime.shutdown_background();
     served
@@ -117,7 +124,12 @@ fn take_ports(config: &Config, workers: usize) -> Result<(Listeners, Option<Foll
 }
 
 /// The life of a server: read, probe, serve and keep up with changes, stop.
-async fn serve(config: &Config, (listeners, followed): (Listeners, Option<Followed>)) -> Result<(), Vec<Diagnostic>> {
+async fn serve(
+    config: &Config,
+    (listeners, followed): (Listeners, Option<Followed>),
+    counters: Arc<metrics::Server>,
+    queries: Option<&QueryLog>,
+) -> Result<(), Vec<Diagnostic>> {
     let mut signals = Signals::new().map_err(system("cannot listen for signals"))?;
     log_diagnostics(listeners.warnings());
     privileges::warn_of_unwritable(config);
@@ -131,8 +143,8 @@ async fn serve(config: &Config, (listeners, followed): (Listeners, Option<Follow
 
     let (publish, world) = watch::channel(stage.world());
     let addresses = listeners.addresses().to_vec();
-    let counters = Arc::new(metrics::Server::new(listeners.workers()));
-    let factory = worker_factory(config, library, health.table().clone(), (world, counters.clone()))?;
+    let crew = Crew { world, counters: counters.clone(), clock, clerk: queries.map(QueryLog::clerk) };
+    let factory = worker_factory(config, library, health.table().clone(), crew)?;
     let workers = server::start(listeners, transports(config), clock, counters, factory);
     let workers = workers.map_err(|error| vec![Diagnostic::error(None, error.to_string())])?;
     tracing::info!(?addresses, zones = stage.live.len(), checks = stage.table.len(), "serving");
@@ -140,7 +152,7 @@ async fn serve(config: &Config, (listeners, followed): (Listeners, Option<Follow
 
     health.follow(config);
     let signing = tokio::spawn(manager::sign(workers.orders()));
-    keep_up(stage, sources, &publish, &health, (&workers, followed), &mut signals).await;
+    keep_up(stage, sources, &publish, (&health, queries), (&workers, followed), &mut signals).await;
 
     tracing::info!(counters = %counted(&workers, &health), "stopping");
     manager::stopping();
@@ -254,7 +266,7 @@ async fn keep_up(
     mut stage: Stage<'_>,
     Sources { zones, places, secrets, maps }: Sources,
     publish: &watch::Sender<Arc<World>>,
-    health: &Health,
+    (health, queries): (&Health, Option<&QueryLog>),
     (workers, mut followed): (&Workers, Option<Followed>),
     signals: &mut Signals,
 ) {
@@ -337,6 +349,9 @@ async fn keep_up(
                     manager::reloading();
                     reloading = Reloading::begin(&sources, health);
                     followed.iter_mut().for_each(|followed| followed.look(&orders));
+                    if let Some(queries) = queries {
+                        queries.reopen();
+                    }
                 }
                 Order::Count => tracing::info!(counters = %counted(workers, health), "counted so far"),
             },
@@ -651,9 +666,10 @@ fn worker_factory(
     config: &Config,
     library: Arc<Library>,
     table: Arc<Table>,
-    (world, counters): (watch::Receiver<Arc<World>>, Arc<metrics::Server>),
+    crew: Crew,
 ) -> Result<impl Fn(usize) -> Respond + Send + Sync + 'static, Vec<Diagnostic>> {
-    let limits = config.lua.clone();
+    let (limits, overload) = (config.lua.clone(), config.overload);
+    let clock = crew.clock;
     let seed = SysRng.try_next_u64();
     let seed =
         seed.map_err(|error| vec![Diagnostic::error(None, format!("the system has no random numbers: {error}"))])?;
@@ -661,24 +677,40 @@ fn worker_factory(
         // One draw of the system's, spread over the workers: each has its own sequence.
         let seed = seed.wrapping_add((index as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let (limits, library, table) = (limits.clone(), library.clone(), table.clone());
-        Vm::new(Setup { limits, library, table, seed, clock: thread_clock() })
+        let mut vm = Vm::new(Setup { limits, library, table, seed, clock: thread_clock() })?;
+        if overload.shed != Shed::Off {
+            vm.account_for_runs(overload, Box::new(move || clock.monotonic()));
+        }
+        Ok(vm)
     };
     vm(0).map_err(|error| vec![error])?;
     Ok(move |index| -> Respond {
-        let mut world = world.clone();
+        let Crew { mut world, counters, clock, clerk } = crew.clone();
         let vm = vm(index).expect("a VM was made just before, and a worker without one is no worker");
         let mut responder = Responder::new(world.borrow_and_update().clone(), vm, counters.share(index));
-        Box::new(move |now, client, octets, patience, out| {
+        if let Some(clerk) = clerk {
+            responder.tell(clerk.observer(index, counters.share(index), clock));
+        }
+        Box::new(move |now, client, octets, occasion, out| {
             if world.has_changed().unwrap_or(false) {
                 responder.swap(world.borrow_and_update().clone());
             }
-            responder.respond(now, client, octets, patience, out)
+            responder.respond(now, client, octets, occasion, out)
         })
     })
 }
 
+/// What all workers have in common.
+#[derive(Clone)]
+struct Crew {
+    world: watch::Receiver<Arc<World>>,
+    counters: Arc<metrics::Server>,
+    clock: Clock,
+    clerk: Option<Clerk>,
+}
+
 /// A worker's way from requests to replies.
-type Respond = Box<dyn FnMut(Now, &Client, &[u8], Patience, &mut Vec<u8>) -> Answered>;
+type Respond = Box<dyn FnMut(Now, &Client, &[u8], Occasion, &mut Vec<u8>) -> Answered>;
 
 /// The signals the process heeds.
 struct Signals {

@@ -7,7 +7,7 @@ use crate::answer::access::{self, Access, Rule};
 use crate::answer::cookie::Cookies;
 use crate::answer::limit::{Limiter, Rates};
 use crate::answer::{Chaos, Settings};
-use crate::config::{self, Config, VERSION_PLACEHOLDER};
+use crate::config::{self, Config, Shed, VERSION_PLACEHOLDER};
 use crate::dns::wire::Limits;
 
 /// Gathers what answers go by; made once, as a configuration holds until the process ends.
@@ -32,6 +32,7 @@ pub fn of(config: &Config) -> Settings {
         rotate: config.server.rotate_rrsets,
         chaos: Chaos::new(&version, &config.server.identity),
         ttl_min_of_state: config.health.ttl_from_state.then_some(config.health.ttl_min),
+        drop_shed: config.overload.shed == Shed::Drop,
         access: Access::new(config.access.iter().map(rule).collect()).map(Arc::new),
         limiter: Limiter::new(rates(&config.rate_limit), RandomState::new()).map(Arc::new),
     }

@@ -47,7 +47,7 @@ impl Rotation {
 
     /// The index of the record that comes first, of `count`.
     pub fn start(self, count: u16) -> usize {
-        (u64::from(self.0) * u64::from(count) >> u32::BITS) as usize
+        ((u64::from(self.0) * u64::from(count)) >> u32::BITS) as usize
     }
 }
 

@@ -48,6 +48,15 @@ pub struct Header {
     pub counts: [u16; 4],
 }
 
+impl Header {
+    /// Reads the header of a message; `None` if it is too short to have one.
+    pub fn read(octets: &[u8]) -> Option<Self> {
+        let header: &[u8; HEADER] = octets.first_chunk()?;
+        let field = |at: usize| u16::from_be_bytes([header[at], header[at + 1]]);
+        Some(Self { id: field(0), flags: field(2), counts: [4, 6, 8, 10].map(field) })
+    }
+}
+
 /// Why a message is not a request that can be answered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Refusal {
@@ -180,6 +189,15 @@ pub fn decode(octets: &[u8]) -> Result<Request<'_>, Refusal> {
         return Err(FORMERR);
     }
     Ok(request)
+}
+
+/// The one question of a message, if it can be read, whatever is wrong with the rest.
+pub fn question(octets: &[u8]) -> Option<(NameRef<'_>, Rtype, Class)> {
+    if Header::read(octets)?.counts[0] != 1 {
+        return None;
+    }
+    let (qname, qtype, qclass, _) = read_question(&octets[HEADER..])?;
+    Some((qname, qtype, qclass))
 }
 
 /// Whether these octets are one OPT record.

@@ -1,12 +1,14 @@
 //! Transports; octets only.
 //!
 //! Read `listen.rs` for how a port is taken, and `adopt.rs` for sockets that are handed over; then `udp.rs` and `tcp/` for
-//! how requests come and replies go, and `waiting.rs` for those whose reply takes a while.
+//! how requests come and replies go, and `waiting.rs` for those whose reply takes a while; `leisure.rs` tells how much a
+//! worker has to do.
 //! `linux.rs` holds the system calls that only Linux has, `portable.rs` does without them; both offer the same
 //! names, and the one that fits is `system` to the rest. There is no DNS here: a message is octets that
 //! someone else answers, by a function that each worker is given at its start.
 
 mod adopt;
+mod leisure;
 mod listen;
 mod tcp;
 mod udp;
@@ -39,8 +41,9 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::{JoinError, JoinSet, LocalSet};
 
-use crate::answer::{Client, Now, Outcome, Patience};
+use crate::answer::{Client, Now, Occasion, Outcome, Patience};
 use crate::metrics;
+use leisure::Leisure;
 
 /// How many octets of a stream are read at once: some hundred pipelined queries.
 const STREAM_READ_OCTETS: usize = 16 * 1024;
@@ -151,7 +154,7 @@ pub fn start<F, R>(
 ) -> Result<Workers, Error>
 where
     F: Fn(usize) -> R + Send + Sync + 'static,
-    R: FnMut(Now, &Client, &[u8], Patience, &mut Vec<u8>) -> Outcome + 'static,
+    R: FnMut(Now, &Client, &[u8], Occasion, &mut Vec<u8>) -> Outcome + 'static,
 {
     let shares = listeners.into_shares();
     let hall = Arc::new(tcp::Hall::new(&settings, shares.len()));
@@ -167,13 +170,21 @@ where
         // Linux keeps 15 octets of a thread's name, so a longer one would lose the number.
         let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
             let _ending_stops_all = StopOnDrop(stop.clone());
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+            let leisure = Leisure::new(clock);
+            let [parks, unparks] = [leisure.clone(), leisure.clone()];
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_io()
+                .enable_time()
+                .on_thread_park(move || parks.begin())
+                .on_thread_unpark(move || unparks.end())
+                .build()?;
             let worker = Rc::new(Worker {
                 respond: RefCell::new(Box::new(factory(index))),
                 reply: RefCell::default(),
                 scratch: RefCell::new(vec![0; STREAM_READ_OCTETS].into_boxed_slice()),
                 settings,
                 clock,
+                leisure,
                 seats: tcp::Seats::new(hall),
                 places: waiting::Places::new(places),
                 stopping: Stopping::default(),
@@ -353,7 +364,12 @@ impl Clock {
     pub fn now(&self) -> Now {
         // A clock set before 1970 is as good as one at 1970: both are wrong, and neither is ours to mend.
         let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        Now { unix_secs: unix.as_secs(), monotonic: self.start.elapsed() }
+        Now { unix_secs: unix.as_secs(), monotonic: self.monotonic() }
+    }
+
+    /// Reads the one that never goes back.
+    pub fn monotonic(&self) -> Duration {
+        self.start.elapsed()
     }
 }
 
@@ -366,6 +382,7 @@ struct Worker {
     scratch: RefCell<Box<[u8]>>,
     settings: Settings,
     clock: Clock,
+    leisure: Leisure,
     seats: tcp::Seats,
     places: waiting::Places,
     stopping: Stopping,
@@ -373,14 +390,14 @@ struct Worker {
 }
 
 /// What answers a request; see [`start`]. A call through a pointer costs nothing beside the answer itself.
-type Respond = dyn FnMut(Now, &Client, &[u8], Patience, &mut Vec<u8>) -> Outcome;
+type Respond = dyn FnMut(Now, &Client, &[u8], Occasion, &mut Vec<u8>) -> Outcome;
 
 impl Worker {
     /// Answers one request into `out`, which is emptied first; no reply has no octets.
     fn answer(&self, now: Now, client: &Client, octets: &[u8], patience: Patience, out: &mut Vec<u8>) -> Outcome {
         out.clear();
         // No task holds the borrow across an await, so it is free whenever a task runs.
-        (self.respond.borrow_mut())(now, client, octets, patience, out)
+        (self.respond.borrow_mut())(now, client, octets, Occasion { patience, load: self.leisure.load() }, out)
     }
 
     /// This worker's counters.

@@ -8,12 +8,15 @@ from dataclasses import dataclass, replace
 
 import message
 from message import LAYOUTS
+from questions import NO_DATA
 from servers import PAYLOAD_MAX
 
 OTHERS = ("nsd", "knot", "bind")
 FIELDS = ("silence", "rcode", "aa", "tc", "flags", "question", "opt", "answer", "chain", "authority", "additional")
 SECTIONS = ("answer", "chain", "authority", "additional")
 TYPE_A, NS, AAAA, SRV, NAPTR, SVCB, HTTPS = 1, 2, 28, 33, 35, 64, 65
+BRINGING = {18, 21, NAPTR, 36, SVCB, HTTPS}
+"""Those whose additional data is optional or new: AFSDB, RT, NAPTR, KX, SVCB, HTTPS."""
 SERVFAIL = 2
 REDIRECTIONS_MAX = 10
 """How many CNAMEs perigee follows."""
@@ -65,13 +68,16 @@ def unsound(question, reply):
     return None
 
 
-def without_own_servers(reply):
+def without_own_servers(reply, apexes):
     """NSD's reply without the NS records of the zone, and their addresses, beside a positive answer.
 
     RFC 1034 section 4.3.2 does not ask for them, and the others do not send them. NSD's `minimal-responses` would take
     them out, and all other additional data with them.
     """
     if reply is None or not reply.aa or not reply.answer or {record[1] for record in reply.authority} != {NS}:
+        return reply
+    if message.name_of(reply.authority[0][0]) not in apexes:
+        # A chain that ends in a referral.
         return reply
     servers = {target(record) for record in reply.authority}
     wanted = {target(record) for record in reply.answer}
@@ -110,6 +116,7 @@ class Tally:
         self.compared = dict.fromkeys(FIELDS, 0)
         self.unanimous = dict.fromkeys(FIELDS, 0)
         self.agreed = dict.fromkeys(FIELDS, 0)
+        self.decided = dict.fromkeys(FIELDS, 0)
         self.excepted = {}
         self.alone = {}
 
@@ -117,7 +124,7 @@ class Tally:
         """Compares the replies to one question about these zones; the differences that nothing explains."""
         self.questions += 1
         wrong = unsound(question, replies["perigee"])
-        replies = replies | {"nsd": without_own_servers(replies["nsd"])}
+        replies = replies | {"nsd": without_own_servers(replies["nsd"], {zone.apex for zone in zones})}
         by_server = {name: values(reply, question.rtype) for name, reply in replies.items()}
         whole = not any(fields["tc"] for fields in by_server.values())
         differences = [Difference("reply", wrong)] if wrong else []
@@ -140,6 +147,7 @@ class Tally:
             asked = Asked(question, field, replies, zones)
             reason = next((reason for reason, holds in EXCEPTIONS.items() if holds(asked)), None)
             if reason:
+                self.decided[field] += 1
                 self.excepted[reason] = self.excepted.get(reason, 0) + 1
             else:
                 differences.append(Difference(field, kind(field, theirs[0], ours, question)))
@@ -174,9 +182,9 @@ class Asked:
     def ours(self):
         return self.replies["perigee"]
 
-    def chain(self):
-        """The longest chain of CNAMEs and DNAMEs in a reply."""
-        return max((reply.chain() for reply in self.replies.values() if reply), key=len, default=())
+    def links(self):
+        """The CNAMEs and DNAMEs in any of the replies."""
+        return {record for reply in self.replies.values() if reply for record in reply.chain()}
 
     def zone_of(self, name):
         """The apex of the zone that answers for a name in wire form; `None` if there is none."""
@@ -187,25 +195,26 @@ class Asked:
         return max(holding, key=len, default=None)
 
 
-def any_by_udp(asked):
-    is_any = asked.question.rtype == "ANY" and not asked.question.tcp
-    return is_any and asked.field in ("rcode", "aa", "tc") and asked.ours().tc
-
-
 def crosses_zones(asked):
     if asked.field not in ("rcode", *SECTIONS):
         return False
-    chain = [record for record in asked.chain() if record[1] == message.CNAME]
-    zones = [(asked.zone_of(record[0]), asked.zone_of(record[4])) for record in chain]
+    # A synthesised CNAME may have been cut off; where its DNAME leads tells the zone as well.
+    zones = [(asked.zone_of(record[0]), asked.zone_of(record[4])) for record in asked.links()]
     return any(above != to and to is not None for above, to in zones)
 
 
 def goes_in_circles(asked):
-    chain = asked.chain()
-    owners = {record[0] for record in chain if record[1] == message.CNAME}
-    circles = any(record[4] in owners for record in chain if record[1] == message.CNAME)
-    grows = any(record[1] == message.DNAME and record[4].endswith(record[0]) for record in chain)
-    return asked.ours().rcode == SERVFAIL and (circles or grows or len(owners) >= REDIRECTIONS_MAX)
+    links = asked.links()
+    owners = {record[0] for record in links if record[1] == message.CNAME}
+    circles = any(record[4] in owners for record in links if record[1] == message.CNAME)
+    grows = any(record[1] == message.DNAME and record[4].endswith(record[0]) for record in links)
+    # Of a chain that is cut off nobody sees how it goes on.
+    cut_off = asked.field == "tc" and links
+    return asked.ours().rcode == SERVFAIL and (circles or grows or cut_off or len(owners) >= REDIRECTIONS_MAX)
+
+
+def chooses_for_any(asked):
+    return asked.field == "tc" and asked.question.rtype == "ANY" and not asked.question.tcp
 
 
 def is_fuller(asked):
@@ -213,8 +222,24 @@ def is_fuller(asked):
     ours, theirs = asked.ours(), asked.replies["bind"]
     fewer = [record for record in theirs.additional if record not in ours.additional]
     extra = {record[1] for record in ours.additional if record not in theirs.additional}
-    brings = {record[1] for record in ours.answer} & {SVCB, HTTPS, NAPTR}
+    brings = {record[1] for record in ours.answer} & BRINGING
     return asked.field == "additional" and brings and not fewer and extra <= {TYPE_A, AAAA, SRV, SVCB, HTTPS, message.CNAME}
+
+
+def had_no_room(asked):
+    """Additional data that no other reply had room for: names in theirs may be less compressed."""
+    if asked.field != "additional" or asked.question.tcp:
+        return False
+    ours = asked.ours().additional
+    if any(record not in ours for record in asked.replies["bind"].additional):
+        return False
+    extra = sum(len(record[0]) + 10 + len(record[4]) for record in ours if record not in asked.replies["bind"].additional)
+    room = max(512, asked.question.payload or 0)
+    return all(len(asked.replies[name].octets) + extra > room for name in OTHERS)
+
+
+def is_no_data(asked):
+    return asked.field == "rcode" and asked.question.rtype in NO_DATA and asked.question.qclass != "IN"
 
 
 def lacks_room_for_glue(asked):
@@ -236,10 +261,13 @@ def lacks_room_for_glue(asked):
 
 
 EXCEPTIONS = {
-    "ANY over UDP is sent to TCP: `server.any-to-tcp` (RFC 8482 section 4.4)": any_by_udp,
     "a chain goes on in another zone of ours (RFC 1034 section 4.3.2, step 3a), where BIND and Knot end it": crosses_zones,
     "a chain in circles or longer than ten is SERVFAIL (RFC 1034 section 3.6.2; docs/lua.md)": goes_in_circles,
-    "SVCB, HTTPS and NAPTR bring along what they lead to (RFC 9460 section 4.1, RFC 3403 section 4.2)": is_fuller,
+    "ANY over UDP gets one RRset, and each server chooses another (RFC 8482 section 4.1)": chooses_for_any,
+    "SVCB, HTTPS, NAPTR, AFSDB, RT and KX bring along what they lead to (RFC 9460 section 4.1, RFC 3403 section 4.2, "
+    "RFC 1183 sections 1 and 3.3, RFC 2230 section 4)": is_fuller,
+    "additional data for which the others had no room, as they compress less": had_no_room,
+    "a type that no zone can hold is FORMERR, whatever the class": is_no_data,
     "glue below the cut goes in whole or TC is set (RFC 9471 section 3.1)": lacks_room_for_glue,
 }
 """What was decided otherwise on purpose: the reason, and whether a difference is a case of it."""

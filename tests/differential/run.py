@@ -96,11 +96,13 @@ class Run:
         tally = self.tally
         print(f"{tally.questions} questions to {self.zones} zones of {self.worlds} worlds ({self.records} records), "
               f"{self.replies} replies; {time.monotonic() - self.begun:.0f} s, {self.asking:.0f} s of them asking")
-        print(f"{'field':12}{'compared':>10}{'unanimous':>11}{'share':>8}{'agrees':>10}{'differs':>9}")
+        print(f"{'field':12}{'compared':>10}{'unanimous':>11}{'share':>8}{'agrees':>10}{'decided':>9}{'differs':>9}")
         for field in FIELDS:
-            compared, unanimous, agreed = tally.compared[field], tally.unanimous[field], tally.agreed[field]
+            compared, unanimous = tally.compared[field], tally.unanimous[field]
+            agreed, decided = tally.agreed[field], tally.decided[field]
             share = 100 * unanimous / max(compared, 1)
-            print(f"{field:12}{compared:10}{unanimous:11}{share:7.1f}%{agreed:10}{unanimous - agreed:9}")
+            differs = unanimous - agreed - decided
+            print(f"{field:12}{compared:10}{unanimous:11}{share:7.1f}%{agreed:10}{decided:9}{differs:9}")
         for who, count in self.left_out.items():
             print(f"left out: {count} zones that {who} did not serve")
         for reason, count in tally.excepted.items():

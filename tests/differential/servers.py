@@ -4,6 +4,7 @@ What an operator chooses is chosen alike: no rate limit, no cookies, additional 
 ANY. NSD alone has no way to leave the NS records out of positive answers and keep additional data; see compare.py.
 """
 
+import os
 import socket
 import subprocess
 import time
@@ -165,8 +166,12 @@ class Server:
         self.port = free_port()
         self.log = self.directory / "log"
         command = prepare(self.directory, self.port, zones)
+        # Debian keeps servers where the path of a user does not lead.
+        environment = os.environ | {"PATH": f"{os.environ.get('PATH', '')}:/usr/sbin"}
         with self.log.open("wb") as log:
-            self.process = subprocess.Popen(command, cwd=self.directory, stdout=log, stderr=log)
+            self.process = subprocess.Popen(
+                command, cwd=self.directory, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
 
     def wait_until_it_answers(self):
         """Waits for an answer to any question, and for the word of those that answer before all zones are read."""

@@ -20,7 +20,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use hickory_proto::op::{Message, MessageType};
+use hickory_proto::rr::rdata::SVCB;
 use hickory_proto::rr::rdata::opt::EdnsOption;
+use hickory_proto::rr::rdata::svcb::{Alpn, SvcParamValue};
 use hickory_proto::rr::{self, RData, Record};
 use hickory_proto::serialize::binary::{BinDecodable, BinDecoder};
 use perigee::answer::Transport;
@@ -442,6 +444,7 @@ fn rdata_text(data: &RData) -> String {
             let texts = [&naptr.flags, &naptr.services, &naptr.regexp].map(|text| quoted(text)).join(" ");
             format!("{} {} {texts} {}", naptr.order, naptr.preference, name_text(&naptr.replacement))
         }
+        RData::SVCB(service) | RData::HTTPS(rr::rdata::HTTPS(service)) => service_text(service),
         // Hickory writes the strings of a TXT one behind the other.
         RData::TXT(txt) => txt.txt_data.iter().map(|text| quoted(text)).collect::<Vec<_>>().join(" "),
         RData::Unknown { code, rdata } if u16::from(*code) == Rtype::DNAME.0 => {
@@ -452,6 +455,23 @@ fn rdata_text(data: &RData) -> String {
         }
         other => other.to_string(),
     }
+}
+
+/// Writes an SVCB with its parameters in the order of the wire, octets that do not print among them.
+fn service_text(service: &SVCB) -> String {
+    let mut text = format!("{} {}", service.svc_priority, name_text(&service.target_name));
+    for (key, value) in &service.svc_params {
+        match value {
+            SvcParamValue::Alpn(Alpn(ids)) => {
+                let ids: Vec<_> = ids.iter().map(|id| quoted(id.as_bytes())).collect();
+                write!(text, " alpn={}", ids.join(","))
+            }
+            SvcParamValue::Unknown(octets) => write!(text, " key{}={}", u16::from(*key), quoted(&octets.0)),
+            other => write!(text, " {key}={}", other.to_string().trim_end_matches(',')),
+        }
+        .unwrap();
+    }
+    text
 }
 
 /// Writes a name with the escapes of RFC 1035 section 5.1, which hickory writes otherwise.

@@ -5,6 +5,7 @@ pub(crate) mod backend; // a web server that answers as it is told, and tells wh
 pub(crate) mod case; // runs the files in tests/cases
 pub(crate) mod certificate; // an authority that issues whatever it is asked for
 pub(crate) mod failing; // a target that fails in every way there is, and recovers
+pub(crate) mod foreign; // a server of another make: a resolver or an authority
 pub(crate) mod mmdb; // writes MaxMind DB files
 pub(crate) mod powerdns; // a PowerDNS beside a perigee, asked the same
 pub(crate) mod process; // a whole perigee, its files and its log
@@ -18,7 +19,7 @@ use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
-use perigee::answer::{Client, Now, Outcome, Patience};
+use perigee::answer::{Client, Now, Occasion, Outcome};
 use perigee::metrics;
 use perigee::server::{self, Clock, Error, Orders, Settings, Stop, Workers};
 
@@ -57,7 +58,7 @@ impl Server {
     pub(crate) fn start<F, R>(listen: &[&str], workers: usize, settings: Settings, factory: F) -> Self
     where
         F: Fn(usize) -> R + Send + Sync + 'static,
-        R: FnMut(Now, &Client, &[u8], Patience, &mut Vec<u8>) -> Outcome + 'static,
+        R: FnMut(Now, &Client, &[u8], Occasion, &mut Vec<u8>) -> Outcome + 'static,
     {
         let listen: Vec<_> = listen.iter().map(|address| address.parse::<SocketAddr>().unwrap().into()).collect();
         let listeners = server::bind(&listen, workers).unwrap();
@@ -106,7 +107,7 @@ impl Drop for Server {
 }
 
 /// Sends a request back as the reply.
-pub(crate) fn echo(_: Now, _: &Client, octets: &[u8], _: Patience, out: &mut Vec<u8>) -> Outcome {
+pub(crate) fn echo(_: Now, _: &Client, octets: &[u8], _: Occasion, out: &mut Vec<u8>) -> Outcome {
     out.extend_from_slice(octets);
     Outcome::Reply
 }

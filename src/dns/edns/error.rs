@@ -18,8 +18,6 @@ impl ExtendedError {
     pub const NOT_AUTHORITATIVE: u16 = 20;
     /// The server does not do what is asked for, whatever the name.
     pub const NOT_SUPPORTED: u16 = 21;
-    /// Another server that the answer hangs on could not be reached in time.
-    pub const NETWORK_ERROR: u16 = 23;
 
     /// An extended error with this code and text.
     pub fn new(code: u16, text: &'static str) -> Self {

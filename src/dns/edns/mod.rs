@@ -100,7 +100,7 @@ impl Edns {
             CLIENT_SUBNET => {
                 let subnet = ClientSubnet::read(data);
                 self.malformed.client_subnet |= subnet.is_none() || self.client_subnet.is_some();
-                self.client_subnet = subnet;
+                self.client_subnet = subnet.filter(|_| !self.malformed.client_subnet);
             }
             COOKIE if self.cookie.is_none() && !self.malformed.cookie => {
                 self.cookie = Cookie::read(data);
