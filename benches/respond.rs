@@ -8,8 +8,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use divan::Bencher;
+use ipnet::{IpNet, Ipv4Net};
 use perigee::answer::{Client, Now, Patience, Responder, Transport, World};
-use perigee::config::{Config, Format, Zone};
+use perigee::config::{Access, Action, Config, Format, Zone};
 use perigee::daemon::queries::Line;
 use perigee::daemon::{candidate, settings};
 use perigee::dns::{Name, Rtype, probe};
@@ -35,10 +36,14 @@ fn responder(apex: &str) -> Responder {
 }
 
 fn responder_with(apex: &str, runs: Runs) -> Responder {
+    responder_under(apex, runs, Config::default())
+}
+
+fn responder_under(apex: &str, runs: Runs, config: Config) -> Responder {
     let name: Name = apex.parse().expect("a name");
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("zones/{apex}.zone"));
     let zone = Zone { file: Some(file), ..Zone::new(name) };
-    let config = Arc::new(Config::default());
+    let config = Arc::new(config);
     let of_zones = config.clone();
     let load = move |apex: &Name, text: &_, reader: &mut _| {
         candidate::load(&of_zones, &Arc::default(), &Surroundings::default(), apex, text, reader)
@@ -89,6 +94,24 @@ fn answer_by_vm(bencher: Bencher<'_, '_>, owner: &str) {
     ask(bencher, "tour.example", owner, Rtype::TXT);
 }
 
+/// A record as it stands in the zone, while its clients are looked up among networks or have a limit far away.
+#[divan::bench(args = ["nothing", "access", "limit"])]
+fn answer_guarded(bencher: Bencher<'_, '_>, by: &str) {
+    let mut config = Config::default();
+    match by {
+        "access" => {
+            let network = |number: u32| IpNet::V4(Ipv4Net::new_assert((0x0a00_0000 + (number << 8)).into(), 24));
+            let networks = Some((0..1000).map(network).collect());
+            config.access.push(Access { networks, ..Access::new(Action::Refuse) });
+            config.access.push(Access { types: Some(vec![Rtype::ANY]), ..Access::new(Action::Refuse) });
+        }
+        "limit" => config.rate_limit.responses_per_second = 10_000,
+        _ => {}
+    }
+    let responder = responder_under("example.com", Runs::Unmeasured, config);
+    ask_of(bencher, responder, "example.com", "ns", Rtype::A);
+}
+
 /// The same where runs are measured.
 #[divan::bench(args = ["me", "inside", "where"])]
 fn answer_by_vm_measured(bencher: Bencher<'_, '_>, owner: &str) {
@@ -108,7 +131,8 @@ fn ask_of(bencher: Bencher<'_, '_>, mut responder: Responder, apex: &str, owner:
     let mut reply = Vec::with_capacity(4096);
     bencher.bench_local(|| {
         reply.clear();
-        // Each is a batch of its own: of one that never ends, scripts would be shed.
+        // Each is a batch of its own: of one that never ends, scripts would be shed. And a thousand answers a second are
+        // less than what any limit here allows.
         now.monotonic += Duration::from_millis(1);
         responder.respond(now, &client, &request, Patience::Left.into(), &mut reply)
     });

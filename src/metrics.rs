@@ -64,6 +64,16 @@ pub struct Answers {
     pub cookies_new: Counter,
     /// Requests with a server cookie that is not ours, or too old.
     pub cookies_bad: Counter,
+    /// Queries that a rule of access had refused.
+    pub access_refused: Counter,
+    /// Queries that a rule of access left without an answer.
+    pub access_dropped: Counter,
+    /// Responses that were not sent, as too many of their like were.
+    pub rate_dropped: Counter,
+    /// Responses that were truncated for the same reason.
+    pub rate_slipped: Counter,
+    /// Responses that would have been one or the other, if limits were more than a trial.
+    pub rate_would_drop: Counter,
     /// Queries whose script was not run, as the worker was asked for too much.
     pub shed: Counter,
     /// How many times a script was run in the VM.
@@ -132,6 +142,8 @@ pub struct Tcp {
     pub pushed_out: Counter,
     /// Connections closed at a message without octets.
     pub closed_malformed: Counter,
+    /// Connections closed because of a query that a rule of access leaves without an answer.
+    pub closed_turned_away: Counter,
     /// Connections closed by a stop of the server.
     pub closed_stopping: Counter,
 }
@@ -297,6 +309,7 @@ impl Worker {
             ("tcp_closed_unread", &tcp.closed_unread),
             ("tcp_pushed_out", &tcp.pushed_out),
             ("tcp_closed_malformed", &tcp.closed_malformed),
+            ("tcp_closed_turned_away", &tcp.closed_turned_away),
             ("tcp_closed_stopping", &tcp.closed_stopping),
             ("waits", waits),
             ("waits_refused", waits_refused),
@@ -305,6 +318,11 @@ impl Worker {
             ("cookies_valid", &answers.cookies_valid),
             ("cookies_new", &answers.cookies_new),
             ("cookies_bad", &answers.cookies_bad),
+            ("access_refused", &answers.access_refused),
+            ("access_dropped", &answers.access_dropped),
+            ("rate_dropped", &answers.rate_dropped),
+            ("rate_slipped", &answers.rate_slipped),
+            ("rate_would_drop", &answers.rate_would_drop),
             ("shed", &answers.shed),
             ("script_runs", &answers.script_runs),
             ("script_micros", &answers.script_micros),
@@ -362,9 +380,10 @@ mod tests {
             "udp_requests=7 udp_replies=0 udp_dropped=0 udp_truncated=0 udp_receive_failures=0 udp_send_failures=0 \
              tcp_requests=0 tcp_replies=0 tcp_dropped=0 tcp_send_failures=0 tcp_opened=0 tcp_refused=1 \
              tcp_refused_by_network=0 tcp_closed=0 tcp_closed_by_client=0 tcp_broken=0 tcp_closed_idle=0 tcp_closed_old=0 \
-             tcp_closed_unread=0 tcp_pushed_out=0 tcp_closed_malformed=0 tcp_closed_stopping=0 \
-             waits=0 waits_refused=0 waits_expired=0 refusals=0 cookies_valid=0 cookies_new=0 cookies_bad=0 shed=0 \
-             script_runs=0 script_micros=0 query_log_lost=0"
+             tcp_closed_unread=0 tcp_pushed_out=0 tcp_closed_malformed=0 tcp_closed_turned_away=0 tcp_closed_stopping=0 \
+             waits=0 waits_refused=0 waits_expired=0 refusals=0 cookies_valid=0 cookies_new=0 cookies_bad=0 \
+             access_refused=0 access_dropped=0 rate_dropped=0 rate_slipped=0 rate_would_drop=0 shed=0 script_runs=0 \
+             script_micros=0 query_log_lost=0"
         );
     }
 

@@ -51,8 +51,8 @@ const ROOMS: &[Room] = &[
     },
     Room {
         name: "answer",
-        rooms: &["answer::synthesize", "config", "dns", "metrics", "resolve", "script", "zone"],
-        crates: &["bumpalo", "siphasher"],
+        rooms: &["answer::synthesize", "config", "dns", "metrics", "networks", "resolve", "script", "zone"],
+        crates: &["bumpalo", "ipnet", "siphasher"],
     },
     Room {
         name: "answer::synthesize",

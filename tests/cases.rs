@@ -15,6 +15,7 @@ macro_rules! cases {
 }
 
 cases! {
+    access_has_rules "access"
     places_decide_answers "geo"
     scripts_answer_for_their_type "lua"
     lua_records_are_read "lua-01-record"
@@ -36,6 +37,7 @@ cases! {
     settings_hold "lua-17-settings"
     what_others_stumbled_over_is_sound "lua-19-pitfalls"
     decisions_of_ours_are_kept "lua-21-decisions"
+    responses_are_limited "rate-limit"
     names_are_looked_up "rfc1034"
     messages_are_read "rfc1035"
     load_is_spread_by_order "rfc1794"

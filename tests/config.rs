@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::time::Duration;
 
-use perigee::config::{Config, Format, KEYS, Level, Listen, QueryClass, Scope, ZONE_KEYS};
+use perigee::config::{ACCESS_KEYS, Action, Config, Format, KEYS, Level, Listen, QueryClass, Scope, ZONE_KEYS};
 use perigee::diagnostic::Diagnostic;
 
 /// Parses `text` as the file `etc/perigee.toml`, without an environment.
@@ -131,6 +131,19 @@ fn every_key_is_set_by_its_file_and_by_its_variable() {
         ("overload.shed", r#""drop""#, "drop"),
         ("overload.script-share", r#""40%""#, "40%"),
         ("overload.batch-time", r#""25ms""#, "0.025"),
+        ("rate-limit.responses-per-second", "10", "10"),
+        ("rate-limit.referrals-per-second", "20", "20"),
+        ("rate-limit.nodata-per-second", "0", "0"),
+        ("rate-limit.nxdomains-per-second", "3", "3"),
+        ("rate-limit.errors-per-second", "4", "4"),
+        ("rate-limit.all-per-second", "100", "100"),
+        ("rate-limit.window", r#""30s""#, "30"),
+        ("rate-limit.slip", "0", "0"),
+        ("rate-limit.ipv4-prefix-length", "32", "32"),
+        ("rate-limit.ipv6-prefix-length", "64", "64"),
+        ("rate-limit.exempt", r#"["192.0.2.9/24", "::1"]"#, "192.0.2.0/24, ::1"),
+        ("rate-limit.log-only", "true", "true"),
+        ("rate-limit.streams-max", "1000", "1000"),
         ("log.level", r#""debug""#, "debug"),
         ("log.format", r#""json""#, "json"),
         ("log.queries", r#"["servfail", "dropped"]"#, "servfail,dropped"),
@@ -269,7 +282,7 @@ lua = 1
     .expect_err("all of it is wrong");
     insta::assert_snapshot!(render(&faults), @r#"
     etc/perigee.toml:2:1: error: there is no table `hello`
-      help: the tables are `server`, `zones`, `lua`, `health`, `edns`, `geoip`, `resolver`, `overload`, `log`, `zone`
+      help: the tables are `server`, `zones`, `lua`, `health`, `edns`, `geoip`, `resolver`, `overload`, `rate-limit`, `log`, `zone`, `access`
     etc/perigee.toml:3:2: error: there is no table `sever`
       help: did you mean `[server]`?
     etc/perigee.toml:6:11: error: `server.listen` cannot be `53`
@@ -357,6 +370,147 @@ lua = 1
     etc/perigee.toml:43:7: error: `zone.lua` cannot be the number `1`
       help: write `true` or `false`
     "#);
+}
+
+#[test]
+fn rules_of_access_are_read_in_their_order() {
+    let (config, diagnostics) = parse(
+        r#"
+[[access]]
+networks = ["192.0.2.7", "2001:db8::/32"]
+action = "allow"
+[[access]]
+networks = "all"
+types = ["ANY", "txt", "TYPE65280"]
+zones = ["Example.org"]
+action = "refuse"
+[[access]]
+action = "drop"
+"#,
+    )
+    .unwrap_or_else(|faults| panic!("{}", render(&faults)));
+    assert_eq!(render(&diagnostics), "");
+    let actions: Vec<_> = config.access.iter().map(|rule| rule.action).collect();
+    assert_eq!(actions, [Action::Allow, Action::Refuse, Action::Drop]);
+    let [first, second, third] = &config.access[..] else { panic!("{:?}", config.access) };
+    assert_eq!(first.networks(), ["192.0.2.7/32", "2001:db8::/32"].map(|network| network.parse().unwrap()));
+    assert_eq!(second.types.as_ref().unwrap().iter().map(|rtype| rtype.0).collect::<Vec<_>>(), [255, 16, 65280]);
+    assert_eq!(second.zones.as_ref().unwrap()[0].to_string(), "Example.org.");
+    assert_eq!((&third.types, &third.zones), (&None, &None));
+    assert_eq!(third.networks(), ["0.0.0.0/0", "::/0"].map(|network| network.parse().unwrap()));
+}
+
+#[test]
+fn faults_of_rules_of_access_are_told_with_their_places() {
+    let faults = parse(
+        r#"
+[acess]
+x = 1
+[rate-limit]
+responses-per-second = 10001
+errors-per-second = "sane"
+nodata-per-second = true
+window = 0
+slip = 11
+ipv4-prefix-length = 33
+ipv6-prefix-length = 0
+exempt = ["here"]
+streams-max = 3
+[[access]]
+networks = ["10.0.0.0/33", 4]
+types = ["TEXT", 3]
+zones = ["a..b"]
+action = "deny"
+[[access]]
+type = ["TXT"]
+[[access]]
+networks = []
+action = "drop"
+"#,
+    )
+    .expect_err("all of it is wrong");
+    insta::assert_snapshot!(render(&faults), @r#"
+    etc/perigee.toml:2:2: error: there is no table `acess`
+      help: did you mean `[[access]]`?
+    etc/perigee.toml:5:24: error: `rate-limit.responses-per-second` cannot be `10001`: out of bounds
+      help: choose 0 to 10000
+    etc/perigee.toml:6:21: error: `rate-limit.errors-per-second` cannot be the text `sane`
+      help: write a whole number without quotes, or `"same"`
+    etc/perigee.toml:7:21: error: `rate-limit.nodata-per-second` cannot be the boolean `true`
+      help: write a whole number without quotes
+    etc/perigee.toml:8:10: error: `rate-limit.window` cannot be `0`: out of bounds
+      help: choose 1s to 1h
+    etc/perigee.toml:9:8: error: `rate-limit.slip` cannot be `11`: out of bounds
+      help: choose 0 to 10
+    etc/perigee.toml:10:22: error: `rate-limit.ipv4-prefix-length` cannot be `33`: out of bounds
+      help: choose 1 to 32
+    etc/perigee.toml:11:22: error: `rate-limit.ipv6-prefix-length` cannot be `0`: out of bounds
+      help: choose 1 to 128
+    etc/perigee.toml:12:11: error: `rate-limit.exempt` cannot be `here`
+      help: write a network as `192.0.2.0/24` or `2001:db8::/32`
+    etc/perigee.toml:13:15: error: `rate-limit.streams-max` cannot be `3`: out of bounds
+      help: choose 1000 to 100000000
+    etc/perigee.toml:15:13: error: `access.networks` cannot be `10.0.0.0/33`
+      help: write a network as `192.0.2.0/24` or `2001:db8::/32`
+    etc/perigee.toml:15:28: error: `access.networks` cannot be the number `4`
+      help: write a network as `192.0.2.0/24` or `2001:db8::/32`
+    etc/perigee.toml:16:10: error: `access.types` cannot be `TEXT`
+      help: write a type of records as `"TXT"` or `"TYPE65280"`, or `"ANY"`
+    etc/perigee.toml:16:18: error: `access.types` cannot be the number `3`
+      help: write a type of records as `"TXT"` or `"TYPE65280"`, or `"ANY"`
+    etc/perigee.toml:17:10: error: `access.zones` cannot be `a..b`
+      help: the name has an empty label; write a name as `example.org`
+    etc/perigee.toml:18:10: error: `access.action` cannot be `deny`
+      help: write one of `"allow"`, `"refuse"`, `"drop"`
+    etc/perigee.toml:19:1: error: this `[[access]]` has no `action`
+      help: write `[[access]]`, then `action = "refuse"` below, and of `networks`, `types` and `zones` those that it is to be for
+    etc/perigee.toml:20:1: error: `access` has no key `type`
+      help: did you mean `types`?
+    etc/perigee.toml:21:1: error: this `[[access]]` has an empty `networks`
+      help: write `[[access]]`, then `action = "refuse"` below, and of `networks`, `types` and `zones` those that it is to be for
+    "#);
+    let faults = parse("access = [1]\n").expect_err("the wrong kind");
+    insta::assert_snapshot!(render(&faults), @r#"
+    etc/perigee.toml:1:11: error: `access` holds something that is no table
+      help: write `[[access]]`, then `action = "refuse"` below, and of `networks`, `types` and `zones` those that it is to be for
+    "#);
+}
+
+#[test]
+fn rules_of_access_that_never_decide_are_a_warning() {
+    let rule = |text: &str| format!("[[access]]\n{text}\n");
+    // Rules, and whether the last of them is one that never decides.
+    let rows: [(&[&str], bool); 8] = [
+        (&["action = 'allow'", "action = 'drop'"], true),
+        (&["networks = ['10.0.0.0/8']\naction = 'allow'", "networks = ['10.1.0.0/16']\naction = 'drop'"], true),
+        (&["networks = ['10.1.0.0/16']\naction = 'allow'", "networks = ['10.0.0.0/8']\naction = 'drop'"], false),
+        (&["networks = ['0.0.0.0/0']\naction = 'allow'", "action = 'drop'"], false),
+        (
+            &[
+                "networks = ['0.0.0.0/0']\naction = 'allow'",
+                "networks = ['::/0']\ntypes = ['TXT', 'ANY']\naction = 'allow'",
+                "types = ['ANY']\naction = 'drop'",
+            ],
+            true,
+        ),
+        (&["types = ['ANY']\naction = 'allow'", "types = ['ANY', 'TXT']\naction = 'drop'"], false),
+        (&["zones = ['example.org']\naction = 'allow'", "zones = ['a.example.org']\naction = 'drop'"], true),
+        (&["zones = ['a.example.org']\naction = 'allow'", "zones = ['example.org']\naction = 'drop'"], false),
+    ];
+    for (rules, never) in rows {
+        let text: String = rules.iter().map(|text| rule(text)).collect();
+        let (_, diagnostics) = parse(&text).unwrap_or_else(|faults| panic!("{}", render(&faults)));
+        let lines: Vec<_> =
+            diagnostics.iter().map(|told| told.position.as_ref().map(|position| position.line)).collect();
+        let last = text.lines().enumerate().filter(|(_, line)| *line == "[[access]]").last().unwrap().0 + 1;
+        let expected = if never { vec![Some(u32::try_from(last).unwrap())] } else { Vec::new() };
+        assert_eq!(lines, expected, "{text}{}", render(&diagnostics));
+    }
+    let (_, diagnostics) = parse("[[access]]\naction = 'allow'\n[[access]]\naction = 'drop'\n").expect("usable");
+    insta::assert_snapshot!(render(&diagnostics), @"
+    etc/perigee.toml:3:1: warning: this `[[access]]` never decides: earlier ones do
+      help: the first that fits a query decides; put the narrower one first, or take it out
+    ");
 }
 
 #[test]
@@ -509,19 +663,22 @@ fn the_manual_has_every_key_and_no_other_as_the_code_has_it() {
         vec![format!("`{}`", key.path()), key.kind(), default, key.bounds(), format!("`{}`", key.variable())]
     });
     let zone_keys = ZONE_KEYS.iter().map(|key| format!("`{}`", key.path()));
-    let (in_zone, elsewhere): (Vec<_>, Vec<_>) =
-        manual_rows().into_iter().partition(|row| row[0].starts_with("`zone."));
+    let access_keys = ACCESS_KEYS.iter().map(|key| format!("`{}`", key.path()));
+    let (repeated, elsewhere): (Vec<_>, Vec<_>) =
+        manual_rows().into_iter().partition(|row| row[0].starts_with("`zone.") || row[0].starts_with("`access."));
     assert_eq!(elsewhere, keys.collect::<Vec<_>>());
-    assert_eq!(in_zone.into_iter().map(|row| row[0].clone()).collect::<Vec<_>>(), zone_keys.collect::<Vec<_>>());
+    let repeated: Vec<_> = repeated.into_iter().map(|row| row[0].clone()).collect();
+    assert_eq!(repeated, zone_keys.chain(access_keys).collect::<Vec<_>>());
 }
 
 #[test]
 fn the_manual_tells_what_every_key_does() {
     let manual = include_str!("../docs/configuration.md");
-    for (table, name) in
-        KEYS.iter().map(|key| (key.table, key.name)).chain(ZONE_KEYS.iter().map(|key| (key.table, key.name)))
-    {
-        let heading = if table == "zone" { "## `[[zone]]`".to_owned() } else { format!("## `[{table}]`") };
+    let of_zones = ZONE_KEYS.iter().map(|key| (key.table, key.name));
+    let of_rules = ACCESS_KEYS.iter().map(|key| (key.table, key.name));
+    for (table, name) in KEYS.iter().map(|key| (key.table, key.name)).chain(of_zones).chain(of_rules) {
+        let is_repeated = ["zone", "access"].contains(&table);
+        let heading = if is_repeated { format!("## `[[{table}]]`") } else { format!("## `[{table}]`") };
         let section = manual.split("\n## ").find(|section| heading.ends_with(section.lines().next().unwrap_or("-")));
         let section = section.unwrap_or_else(|| panic!("no section {heading}"));
         assert!(section.contains(&format!("\n- `{name}`: ")), "{heading} does not tell what `{name}` does");

@@ -2,6 +2,7 @@
 
 mod support; // a server on a free port, questions to it, fake backends that can be told to fail
 
+mod abuse; // limits over several workers, rules that end connections, and their manual
 mod adversary; // scripts of a stranger: what each ends in, and what it leaves behind
 mod architecture; // who may import whom, what the core never names, maps that are true
 mod bad_input; // targets that fail in every way there is, and come back

@@ -52,6 +52,10 @@ pub enum Why {
     NoQuery,
     /// The worker was asked for too much, and the record's script was not run.
     Shed,
+    /// A rule of access leaves it without an answer.
+    TurnedAway,
+    /// Too many responses of its like go to its network.
+    Limited,
 }
 
 impl Why {
@@ -60,6 +64,8 @@ impl Why {
         match self {
             Self::NoQuery => "no query",
             Self::Shed => "shed in an overload",
+            Self::TurnedAway => "turned away by a rule of access",
+            Self::Limited => "over a rate limit",
         }
     }
 }

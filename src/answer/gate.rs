@@ -86,6 +86,11 @@ fn check_edns(world: &World, edns: &Edns, client: &Client) -> Result<(), Refused
 }
 
 impl Refused {
+    /// Refuses what a rule of access says to refuse.
+    pub(super) fn by_access() -> Self {
+        Self::saying(Rcode::REFUSED, ExtendedError::PROHIBITED, "not for this client")
+    }
+
     fn bare(rcode: Rcode) -> Self {
         Self { rcode, truncated: false, extended_error: None }
     }

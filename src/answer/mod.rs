@@ -1,9 +1,12 @@
 //! One request in, one outcome out; no socket, no await, no clock.
 //!
-//! `Responder::respond` is the whole pipeline, its stages in the order they run: decode (`dns/wire.rs`), `cookie.rs`,
-//! `gate.rs`, `query.rs` with `synthesize.rs` for LUA records, or `chaos.rs`, encode (`dns/wire.rs`). No stage calls the
-//! next and none can send. `account.rs` is what is told of a request once it has come to its end. Absent on purpose: where
-//! octets come from and go to, and how zones got here.
+//! `Responder::respond` is the whole pipeline, its stages in the order they run: `access.rs`, decode (`dns/wire.rs`),
+//! `cookie.rs`, `gate.rs`, `query.rs` with `synthesize.rs` for LUA records, or `chaos.rs`, `limit.rs`, encode
+//! (`dns/wire.rs`). No stage calls the next and none can send. `account.rs` is what is told of a request once it has come
+//! to its end. Absent on purpose: where octets come from and go to, and how zones got here.
+
+pub mod access;
+pub mod limit;
 
 mod account;
 mod chaos;
@@ -23,13 +26,16 @@ pub use crate::dns::{Client, Now, Transport};
 pub use crate::resolve::table::Awaited;
 pub use crate::script::{Load, Patience};
 
+use self::access::{Access, Action};
 use self::cookie::{Cookies, Judgement, Standing};
 use self::gate::Admitted;
+use self::limit::{Limiter, Verdict};
 use self::query::Extent;
 use crate::config::Any;
 use crate::dns::edns::Edns;
 use crate::dns::rrset::Rotation;
 use crate::dns::wire::{self, Envelope, Limits, Refusal, Remains};
+use crate::dns::{Rcode, Response};
 use crate::metrics;
 use crate::script::{Expenses, Surroundings, Vm};
 
@@ -58,6 +64,10 @@ pub struct Settings {
     pub chaos: Chaos,
     /// The least TTL that the health of targets may bring an answer down to; `None` if health has no say in TTLs.
     pub ttl_min_of_state: Option<Duration>,
+    /// Whose queries are answered; `None` for everybody's.
+    pub access: Option<Arc<Access>>,
+    /// How many responses a network gets; `None` for any number.
+    pub limiter: Option<Arc<Limiter>>,
     /// Whether a query gets no answer whose script is not run in an overload, rather than SERVFAIL.
     pub drop_shed: bool,
 }
@@ -68,6 +78,8 @@ pub enum Outcome {
     Reply,
     /// Nothing is sent.
     Silence,
+    /// Nothing is sent, and a stream that it came by ends.
+    Close,
     /// Nothing is sent yet: the request is answered again when this is ready.
     Await(Awaited),
 }
@@ -135,7 +147,7 @@ impl Responder {
         let Some(observer) = &mut self.observer else { return outcome };
         let reply = match outcome {
             Outcome::Reply => &out[begin..],
-            Outcome::Silence => &[],
+            Outcome::Silence | Outcome::Close => &[],
             // It is told when it is answered.
             Outcome::Await(_) => return outcome,
         };
@@ -153,14 +165,28 @@ impl Responder {
         out: &mut Vec<u8>,
         remark: &mut Remark,
     ) -> Outcome {
+        let access = self.world.settings.access.as_ref().map(|access| access.of(client.address.ip()));
+        if access.is_some_and(|access| access.is_dropped()) {
+            return self.turn_away(remark);
+        }
         let request = match wire::decode(octets) {
             Ok(request) => request,
             Err(refusal) => return self.refuse(refusal, (now, client), octets, out, remark),
         };
+        let action = access.map_or(Action::Allow, |access| access.judge(&request));
+        if action == Action::Drop {
+            return self.turn_away(remark);
+        }
         let judged = self.judge(request.edns.as_ref(), now, client);
         remark.cookie = judged.standing;
         let mut has_shed = false;
-        let mut response = match gate::admit(&self.world, &request, client, judged.standing) {
+        let admitted = if action == Action::Refuse {
+            self.counters.answers.access_refused.add(1);
+            Err(gate::Refused::by_access())
+        } else {
+            gate::admit(&self.world, &request, client, judged.standing)
+        };
+        let mut response = match admitted {
             Err(refused) => refused.response(),
             Ok(Admitted::Chaos(text)) => chaos::answer(text, &request),
             Ok(Admitted::Zones(zones)) => {
@@ -191,13 +217,6 @@ impl Responder {
             return Outcome::Await(awaited);
         }
         self.count_cookie(judged.standing);
-        if self.world.settings.rotate {
-            response.rotation = self.rotation;
-            self.rotation = self.rotation.next();
-        }
-        if self.observer.is_some() {
-            remark.read(&response);
-        }
         let mut outcome = Outcome::Reply;
         if has_shed {
             self.counters.answers.shed.add(1);
@@ -206,12 +225,33 @@ impl Responder {
                 outcome = Outcome::Silence;
             }
         }
+        if let (Outcome::Reply, Some(limiter)) = (&outcome, self.limiter(client, judged.standing)) {
+            match self.limited(limiter.judge(now.monotonic, client.address.ip(), &request, &response), remark) {
+                Verdict::Send | Verdict::WouldDrop => {}
+                Verdict::Slip => slip(&mut response, judged.standing),
+                Verdict::Drop => outcome = Outcome::Silence,
+            }
+        }
+        if self.world.settings.rotate {
+            response.rotation = self.rotation;
+            self.rotation = self.rotation.next();
+        }
+        if self.observer.is_some() {
+            remark.read(&response);
+        }
         if let Outcome::Reply = outcome {
             wire::encode(&request, &response, &envelope(&self.world.settings, client, &judged), out);
         }
         drop(response);
         self.arena.reset();
         outcome
+    }
+
+    /// Leaves a query without an answer, as a rule of access says.
+    fn turn_away(&self, remark: &mut Remark) -> Outcome {
+        self.counters.answers.access_dropped.add(1);
+        remark.why = Some(Why::TurnedAway);
+        Outcome::Close
     }
 
     /// Answers a message that is no request.
@@ -231,6 +271,12 @@ impl Responder {
         *remark = Remark { rcode, extended_error, cookie: judged.standing, ..Remark::default() };
         self.counters.answers.refusals.add(1);
         self.count_cookie(judged.standing);
+        if let Some(limiter) = self.limiter(client, judged.standing) {
+            let verdict = limiter.judge_refusal(now.monotonic, client.address.ip());
+            if self.limited(verdict, remark) == Verdict::Drop {
+                return Outcome::Silence;
+            }
+        }
         wire::encode_refusal(&remains, said, &envelope(&self.world.settings, client, &judged), out);
         Outcome::Reply
     }
@@ -250,6 +296,35 @@ impl Responder {
             Standing::Bad => answers.cookies_bad.add(1),
             Standing::Valid => answers.cookies_valid.add(1),
         }
+    }
+
+    /// Who limits the responses to this client: nobody if it is sure to be where it says, by its stream or its cookie.
+    fn limiter(&self, client: &Client, standing: Standing) -> Option<&Limiter> {
+        let is_sure = client.transport == Transport::Tcp || standing == Standing::Valid;
+        self.world.settings.limiter.as_deref().filter(|_| !is_sure)
+    }
+
+    /// Counts what comes of a response by the limits there are.
+    fn limited(&self, verdict: Verdict, remark: &mut Remark) -> Verdict {
+        let counters = &self.counters.answers;
+        match verdict {
+            Verdict::Send => {}
+            Verdict::WouldDrop => counters.rate_would_drop.add(1),
+            Verdict::Slip => counters.rate_slipped.add(1),
+            Verdict::Drop => counters.rate_dropped.add(1),
+        }
+        if let Verdict::Slip | Verdict::Drop = verdict {
+            remark.why = Some(Why::Limited);
+        }
+        verdict
+    }
+}
+
+/// Makes of a response one that sends back who is no victim: to a stream, or for a cookie who knows of them.
+fn slip(response: &mut Response<'_>, standing: Standing) {
+    match standing {
+        Standing::Absent | Standing::Valid => response.truncated = true,
+        Standing::New | Standing::Bad => *response = Response::new(Rcode::BADCOOKIE),
     }
 }
 

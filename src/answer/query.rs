@@ -141,7 +141,12 @@ fn look<'z>(
     synthesizer: &mut Synthesizer<'_, 'z>,
     response: &mut Response<'z>,
 ) -> Result<Step<'z>, Refrain> {
-    match lookup::find(zone, sought.folded, request.qtype) {
+    let place = lookup::find(zone, sought.folded, request.qtype);
+    if let (0, Place::Wildcard(node)) = (step, &place) {
+        let above = node.owner().as_ref().label_count() - 1;
+        response.wildcard = Some(sought.folded.label_count() - above);
+    }
+    match place {
         Place::Exact(node) | Place::Wildcard(node) if request.qtype == Rtype::ANY && extent.any == Any::Minimal => {
             one_of_any(zone, node, sought, response);
             Ok(Step::Done)

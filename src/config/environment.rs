@@ -70,7 +70,7 @@ fn typed<'v>(text: &'v str, field: &Field<'_>) -> Value<'v> {
     let float = || text.parse().map(Shape::Float).ok();
     let shape = match field {
         Field::Bool(_) | Field::OptionalBool(_) => text.parse().map(Shape::Bool).ok(),
-        Field::Number(..) | Field::Octets16(..) | Field::Size(..) => integer(),
+        Field::Number(..) | Field::Rate(..) | Field::Octets16(..) | Field::Size(..) => integer(),
         Field::Duration(..) => integer().or_else(float),
         Field::Addresses(..)
         | Field::Listen(..)
@@ -79,6 +79,7 @@ fn typed<'v>(text: &'v str, field: &Field<'_>) -> Value<'v> {
         | Field::Words(_)
         | Field::Classes(_)
         | Field::Names(_)
+        | Field::Types(_)
         | Field::Networks(_)
         | Field::SomeNetworks(_)
         | Field::Secrets(..) => {

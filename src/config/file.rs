@@ -7,9 +7,9 @@ use std::sync::Arc;
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
-use super::keys::{Field, KEYS, Key, ZONE_KEYS};
+use super::keys::{ACCESS_KEYS, Field, KEYS, Key, ZONE_KEYS};
 use super::value::{Fault, Shape, Value};
-use super::{Config, Zone};
+use super::{Access, Action, Config, Zone};
 use crate::diagnostic::{Diagnostic, Position};
 use crate::dns::Name;
 
@@ -74,15 +74,8 @@ impl Sheet<'_> {
     fn document(&mut self, config: &mut Config, document: &DeTable<'_>) {
         for (name, value) in document {
             match (name.get_ref().as_ref(), value.get_ref()) {
-                ("zone", DeValue::Array(tables)) => {
-                    for table in tables {
-                        match table.get_ref() {
-                            DeValue::Table(keys) => config.zone.extend(self.zone(keys, table.span())),
-                            _ => self.error(&table.span(), "`zone` holds something that is no table", ZONE_HELP),
-                        }
-                    }
-                }
-                ("zone", _) => self.error(&name.span(), "`zone` is not written as `[[zone]]`", ZONE_HELP),
+                ("zone", _) => config.zone.extend(self.repeated(&ZONES, name, value)),
+                ("access", _) => config.access.extend(self.repeated(&ACCESS, name, value)),
                 (table, _) if !KEYS.iter().any(|key| key.table == table) => self.unknown_table(name),
                 (table, DeValue::Table(keys)) => self.table(config, KEYS, table, keys),
                 (table, _) => {
@@ -93,18 +86,40 @@ impl Sheet<'_> {
         }
     }
 
-    /// Reads one `[[zone]]`; `None` if what must be said is missing.
-    fn zone(&mut self, keys: &DeTable<'_>, span: Range<usize>) -> Option<Zone> {
+    /// Reads tables of a kind that may stand any number of times; those with a fault are left out.
+    fn repeated<T>(
+        &mut self,
+        kind: &Repeated<T>,
+        name: &Spanned<DeString<'_>>,
+        value: &Spanned<DeValue<'_>>,
+    ) -> Vec<T> {
+        let table = kind.table;
+        let DeValue::Array(entries) = value.get_ref() else {
+            self.error(&name.span(), &format!("`{table}` is not written as `[[{table}]]`"), kind.help);
+            return Vec::new();
+        };
+        let mut tables = Vec::new();
+        for entry in entries {
+            match entry.get_ref() {
+                DeValue::Table(keys) => tables.extend(self.one_of(kind, keys, entry.span())),
+                _ => self.error(&entry.span(), &format!("`{table}` holds something that is no table"), kind.help),
+            }
+        }
+        tables
+    }
+
+    /// Reads one of them; `None` if something is wrong with it.
+    fn one_of<T>(&mut self, kind: &Repeated<T>, keys: &DeTable<'_>, span: Range<usize>) -> Option<T> {
         let faults_before = self.diagnostics.len();
-        let mut zone = Zone { position: Some(self.position(&span)), ..Zone::new(Name::root()) };
-        self.table(&mut zone, ZONE_KEYS, "zone", keys);
-        if !keys.keys().any(|name| name.get_ref() == "name") {
-            self.error(&span, "this `[[zone]]` has no `name`", ZONE_HELP);
+        let mut one = (kind.new)(self.position(&span));
+        self.table(&mut one, kind.keys, kind.table, keys);
+        if !keys.keys().any(|name| name.get_ref() == kind.required) {
+            self.error(&span, &format!("this `[[{}]]` has no `{}`", kind.table, kind.required), kind.help);
         }
-        if zone.file.as_ref().is_some_and(|file| file.as_os_str().is_empty()) {
-            self.error(&span, "this `[[zone]]` has an empty `file`", ZONE_HELP);
+        if let Some(empty) = (kind.empty)(&one) {
+            self.error(&span, &format!("this `[[{}]]` has an empty `{empty}`", kind.table), kind.help);
         }
-        (self.diagnostics.len() == faults_before).then_some(zone)
+        (self.diagnostics.len() == faults_before).then_some(one)
     }
 
     /// Reads the keys of one table into `target`.
@@ -125,10 +140,11 @@ impl Sheet<'_> {
     }
 
     fn unknown_table(&mut self, name: &Spanned<DeString<'_>>) {
-        let mut tables: Vec<&str> = KEYS.iter().map(|key| key.table).chain(["zone"]).collect();
+        let repeated = [ZONES.table, ACCESS.table];
+        let mut tables: Vec<&str> = KEYS.iter().map(|key| key.table).chain(repeated).collect();
         tables.dedup();
         let help = match nearest(name.get_ref(), tables.iter().copied()) {
-            Some("zone") => "did you mean `[[zone]]`?".to_owned(),
+            Some(table) if repeated.contains(&table) => format!("did you mean `[[{table}]]`?"),
             Some(table) => format!("did you mean `[{table}]`?"),
             None => match KEYS.iter().find(|key| key.name == name.get_ref()) {
                 Some(key) => format!("`{}` belongs in `[{}]`", key.name, key.table),
@@ -165,8 +181,46 @@ impl Sheet<'_> {
     }
 }
 
-const ZONE_HELP: &str = "write `[[zone]]`, then `name = \"example.org\"` below, and `file = \"example.org.zone\"` if \
-                         the zone is not in `zones.directory`";
+/// A kind of table that may stand any number of times.
+struct Repeated<T: 'static> {
+    table: &'static str,
+    keys: &'static [Key<T>],
+    /// The key that must be given.
+    required: &'static str,
+    /// What it is before any key is read.
+    new: fn(Position) -> T,
+    /// Names a key that may be left out, but not be set to nothing, and is.
+    empty: fn(&T) -> Option<&'static str>,
+    /// How it is written.
+    help: &'static str,
+}
+
+const ZONES: Repeated<Zone> = Repeated {
+    table: "zone",
+    keys: ZONE_KEYS,
+    required: "name",
+    new: |position| Zone { position: Some(position), ..Zone::new(Name::root()) },
+    empty: |zone| zone.file.as_ref().filter(|file| file.as_os_str().is_empty()).map(|_| "file"),
+    help: "write `[[zone]]`, then `name = \"example.org\"` below, and `file = \"example.org.zone\"` if the zone is not \
+           in `zones.directory`",
+};
+
+const ACCESS: Repeated<Access> = Repeated {
+    table: "access",
+    keys: ACCESS_KEYS,
+    required: "action",
+    new: |position| Access { position: Some(position), ..Access::new(Action::Allow) },
+    empty: |rule| {
+        let none = [
+            ("networks", rule.networks.as_ref().is_some_and(Vec::is_empty)),
+            ("types", rule.types.as_ref().is_some_and(Vec::is_empty)),
+            ("zones", rule.zones.as_ref().is_some_and(Vec::is_empty)),
+        ];
+        none.into_iter().find(|(_, is_empty)| *is_empty).map(|(key, _)| key)
+    },
+    help: "write `[[access]]`, then `action = \"refuse\"` below, and of `networks`, `types` and `zones` those that it is \
+           to be for",
+};
 
 /// The known name that is closest to `name`, if it is close enough to be a slip.
 pub fn nearest<'k>(name: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {

@@ -12,14 +12,15 @@ use ipnet::IpNet;
 
 use super::units::{render_duration, render_share, render_size};
 use super::{
-    Any, COOKIE_SECRETS_MAX, Config, CookiePolicy, Format, Level, Listen, QueryClass, RECORDS_MAX, Scope, Shed, Zone,
+    Access, Action, Any, COOKIE_SECRETS_MAX, Config, CookiePolicy, Format, Level, Listen, QueryClass, RECORDS_MAX,
+    Scope, Shed, Zone,
 };
-use crate::dns::Name;
 use crate::dns::edns::cookie::Secret;
 use crate::dns::wire::NSID_OCTETS_MAX;
+use crate::dns::{Name, Rtype};
 use crate::geo::Place;
 
-/// Every key outside `[[zone]]`.
+/// Every key outside `[[zone]]` and `[[access]]`.
 pub const KEYS: &[Key<Config>] = &[
     Key::new("server", "listen", |c| Field::Listen(&mut c.server.listen, 1..=256)),
     Key::new("server", "freebind", |c| Field::Bool(&mut c.server.freebind)),
@@ -117,6 +118,21 @@ pub const KEYS: &[Key<Config>] = &[
     Key::new("overload", "shed", |c| Field::Word(&mut c.overload.shed)),
     Key::new("overload", "script-share", |c| Field::Share(&mut c.overload.script_share, 0.01..=0.9)),
     Key::new("overload", "batch-time", |c| Field::Duration(&mut c.overload.batch_time, millis(1)..=secs(1))),
+    Key::new("rate-limit", "responses-per-second", |c| Field::Number(&mut c.rate_limit.responses_per_second, RATES)),
+    Key::new("rate-limit", "referrals-per-second", |c| Field::Rate(&mut c.rate_limit.referrals_per_second, RATES)),
+    Key::new("rate-limit", "nodata-per-second", |c| Field::Rate(&mut c.rate_limit.nodata_per_second, RATES)),
+    Key::new("rate-limit", "nxdomains-per-second", |c| Field::Rate(&mut c.rate_limit.nxdomains_per_second, RATES)),
+    Key::new("rate-limit", "errors-per-second", |c| Field::Rate(&mut c.rate_limit.errors_per_second, RATES)),
+    Key::new("rate-limit", "all-per-second", |c| Field::Number(&mut c.rate_limit.all_per_second, RATES)),
+    Key::new("rate-limit", "window", |c| Field::Duration(&mut c.rate_limit.window, secs(1)..=secs(HOUR))),
+    // Past the most, a client that is mistaken for another would wait longer than resolvers try.
+    Key::new("rate-limit", "slip", |c| Field::Number(&mut c.rate_limit.slip, 0..=10)),
+    Key::new("rate-limit", "ipv4-prefix-length", |c| Field::Number(&mut c.rate_limit.ipv4_prefix_length, 1..=32)),
+    Key::new("rate-limit", "ipv6-prefix-length", |c| Field::Number(&mut c.rate_limit.ipv6_prefix_length, 1..=128)),
+    Key::new("rate-limit", "exempt", |c| Field::SomeNetworks(&mut c.rate_limit.exempt)),
+    Key::new("rate-limit", "log-only", |c| Field::Bool(&mut c.rate_limit.log_only)),
+    // Below the least, neighbours in the table push each other out; the most takes 1.6 GB.
+    Key::new("rate-limit", "streams-max", |c| Field::Number(&mut c.rate_limit.streams_max, 1000..=100_000_000)),
     Key::new("log", "level", |c| Field::Word(&mut c.log.level)),
     Key::new("log", "format", |c| Field::Word(&mut c.log.format)),
     Key::new("log", "queries", |c| Field::Classes(&mut c.log.queries)),
@@ -155,6 +171,17 @@ pub const ZONE_KEYS: &[Key<Zone>] = &[
     }),
     Key::new("zone", "exec-programs", |z| Field::Programs(z.exec_programs.get_or_insert_default())),
 ];
+
+/// Every key of an `[[access]]`; the last must be given.
+pub const ACCESS_KEYS: &[Key<Access>] = &[
+    Key::new("access", "networks", |a| Field::Networks(&mut a.networks)),
+    Key::new("access", "types", |a| Field::Types(&mut a.types)),
+    Key::new("access", "zones", |a| Field::Names(&mut a.zones)),
+    Key::new("access", "action", |a| Field::Word(&mut a.action)),
+];
+
+/// How many responses of a kind may go to a network within a second; 0 for no limit.
+const RATES: RangeInclusive<usize> = 0..=10_000;
 
 const MINUTE: u64 = 60;
 const HOUR: u64 = 60 * MINUTE;
@@ -209,6 +236,8 @@ pub(super) enum Field<'c> {
     Bool(&'c mut bool),
     OptionalBool(&'c mut Option<bool>),
     Number(&'c mut usize, RangeInclusive<usize>),
+    /// A number of responses; `None` for as many as there may be of others.
+    Rate(&'c mut Option<usize>, RangeInclusive<usize>),
     /// A number of octets in a 16-bit field of the protocol.
     Octets16(&'c mut u16, RangeInclusive<u16>),
     /// A number of octets, written with a unit or without.
@@ -229,6 +258,8 @@ pub(super) enum Field<'c> {
     Words(&'c mut Vec<String>),
     /// Names; `None` stands for all there are.
     Names(&'c mut Option<Vec<Name>>),
+    /// Types of records; `None` stands for all there are.
+    Types(&'c mut Option<Vec<Rtype>>),
     /// Networks; `None` stands for all there are.
     Networks(&'c mut Option<Vec<IpNet>>),
     /// Networks of which there may be none.
@@ -255,6 +286,7 @@ impl Field<'_> {
         match self {
             Self::Bool(_) | Self::OptionalBool(_) => "boolean".into(),
             Self::Number(..) | Self::Octets16(..) => "whole number".into(),
+            Self::Rate(..) => format!("whole number, `\"{SAME}\"`"),
             Self::Size(..) => "size".into(),
             Self::Duration(..) => "duration".into(),
             Self::Addresses(..) => "list of addresses".into(),
@@ -266,6 +298,7 @@ impl Field<'_> {
             Self::Share(..) => "share".into(),
             Self::Words(_) => "list of words".into(),
             Self::Names(_) => "list of domain names".into(),
+            Self::Types(_) => "list of types".into(),
             Self::Networks(_) | Self::SomeNetworks(_) => "list of networks".into(),
             Self::Classes(_) => "list of outcomes".into(),
             Self::Text(_) | Self::ShortText(..) => "text".into(),
@@ -286,6 +319,7 @@ impl Field<'_> {
             Self::OptionalBool(value) => value.map(|value| value.to_string()).unwrap_or_default(),
             Self::Number(value, _) => value.to_string(),
             Self::Octets16(value, _) => value.to_string(),
+            Self::Rate(value, _) => value.map_or_else(|| quote(SAME.into()), |value| value.to_string()),
             Self::Size(value, _) => quote(render_size(**value)),
             Self::Duration(value, _) => quote(render_duration(**value)),
             Self::Addresses(values, _) => list(values.iter().map(ToString::to_string)),
@@ -301,6 +335,7 @@ impl Field<'_> {
             Self::Programs(words) | Self::Words(words) => list(words.iter().cloned()),
             Self::Classes(classes) => list(classes.iter().map(|class| class.word().to_owned())),
             Self::Names(names) => all_or_list(names.as_deref()),
+            Self::Types(types) => all_or_list(types.as_deref()),
             Self::Networks(networks) => all_or_list(networks.as_deref()),
             Self::SomeNetworks(networks) => list(networks.iter().map(ToString::to_string)),
             Self::Word(word) => quote(word.word().into()),
@@ -310,7 +345,7 @@ impl Field<'_> {
     /// The bounds, as a message or the manual puts them; empty if there are none.
     pub(super) fn bounds(&self) -> String {
         match self {
-            Self::Number(_, range) => between(range.start(), range.end()),
+            Self::Number(_, range) | Self::Rate(_, range) => between(range.start(), range.end()),
             Self::Octets16(_, range) => between(range.start(), range.end()),
             Self::Size(_, range) => between(&render_size(*range.start()), &render_size(*range.end())),
             Self::Duration(_, range) => between(&render_duration(*range.start()), &render_duration(*range.end())),
@@ -333,6 +368,7 @@ impl Field<'_> {
             | Self::Words(_)
             | Self::Classes(_)
             | Self::Names(_)
+            | Self::Types(_)
             | Self::Networks(_)
             | Self::SomeNetworks(_) => String::new(),
         }
@@ -358,6 +394,9 @@ fn all_or_list(values: Option<&[impl ToString]>) -> String {
 
 /// What stands in place of a list that would hold everything.
 pub(super) const ALL: &str = "all";
+
+/// What stands in place of a number that is as another.
+pub(super) const SAME: &str = "same";
 
 const fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
@@ -398,6 +437,7 @@ macro_rules! words {
     };
 }
 
+words!(Action, Action::Allow => "allow", Action::Refuse => "refuse", Action::Drop => "drop");
 words!(Shed, Shed::Servfail => "servfail", Shed::Drop => "drop", Shed::Off => "off");
 words!(Any, Any::Minimal => "minimal", Any::Truncate => "truncate", Any::Full => "full");
 words!(

@@ -7,9 +7,11 @@
 //! - `value.rs`: a value as it was typed, and how it becomes what it means
 //! - `listen.rs`: a place to listen on as text
 //! - `units.rs`: durations and sizes as text
+//! - `access.rs`: the rules of access, and which of them can never decide
 //!
 //! Absent on purpose: reloading, and anything that opens a socket or a zone.
 
+mod access;
 mod environment;
 mod file;
 mod keys;
@@ -17,8 +19,9 @@ mod listen;
 mod units;
 mod value;
 
+pub use access::{Access, Action};
 pub use file::nearest;
-pub use keys::{KEYS, Key, ZONE_KEYS};
+pub use keys::{ACCESS_KEYS, KEYS, Key, ZONE_KEYS};
 pub use listen::{Listen, NoPlace};
 
 use std::ffi::OsString;
@@ -128,6 +131,10 @@ pub struct Config {
     pub resolver: Resolver,
     /// What is done when more is asked than can be answered.
     pub overload: Overload,
+    /// How many responses a network may get.
+    pub rate_limit: RateLimit,
+    /// Whose queries are answered: rules, of which the first that fits decides, in the order of the file.
+    pub access: Vec<Access>,
     /// What is logged.
     pub log: Log,
 }
@@ -188,6 +195,7 @@ impl Config {
             diagnostics
                 .push(Diagnostic::error(zone.position.clone(), message).help("put all that is set for it in one"));
         }
+        access::check(&self.access, diagnostics);
         if self.server.user.is_empty() && !self.server.group.is_empty() {
             diagnostics.push(
                 Diagnostic::warning(None, "`server.group` counts for nothing without `server.user`")
@@ -709,6 +717,78 @@ pub enum Shed {
     Drop,
     /// An answer: nothing is shed, whatever comes.
     Off,
+}
+
+/// `[rate-limit]`: how many responses a network may get.
+///
+/// Named and counted as in BIND. Off unless one of the numbers is set.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RateLimit {
+    /// How many answers to one question within a second; 0 for no limit, as with all that follow.
+    pub responses_per_second: usize,
+    /// How many referrals to one zone; `None` for as many as answers.
+    pub referrals_per_second: Option<usize>,
+    /// How many answers without data for one name; `None` for as many as answers.
+    pub nodata_per_second: Option<usize>,
+    /// How many NXDOMAINs in one zone; `None` for as many as answers.
+    pub nxdomains_per_second: Option<usize>,
+    /// How many errors; `None` for as many as answers.
+    pub errors_per_second: Option<usize>,
+    /// How many responses of whatever kind.
+    pub all_per_second: usize,
+    /// For how long at most a network pays for what it asked too much.
+    pub window: Duration,
+    /// Every which response over the limit is sent truncated; 0 for none.
+    pub slip: usize,
+    /// How many bits of an IPv4 address are the network's.
+    pub ipv4_prefix_length: usize,
+    /// How many bits of an IPv6 address are the network's.
+    pub ipv6_prefix_length: usize,
+    /// Networks without a limit.
+    pub exempt: Vec<IpNet>,
+    /// Whether what would be limited is only counted and logged.
+    pub log_only: bool,
+    /// How many streams of identical responses are kept account of.
+    pub streams_max: usize,
+}
+
+impl RateLimit {
+    /// The limits of answers, referrals, answers without data, NXDOMAINs, errors and all of them.
+    pub fn rates(&self) -> [usize; 6] {
+        let or_same = |rate: Option<usize>| rate.unwrap_or(self.responses_per_second);
+        [
+            self.responses_per_second,
+            or_same(self.referrals_per_second),
+            or_same(self.nodata_per_second),
+            or_same(self.nxdomains_per_second),
+            or_same(self.errors_per_second),
+            self.all_per_second,
+        ]
+    }
+}
+
+impl Default for RateLimit {
+    fn default() -> Self {
+        Self {
+            // Which number spares every resolver depends on who asks: a limit nobody chose is found by those who lose
+            // answers. BIND and Knot are off by default as well.
+            responses_per_second: 0,
+            referrals_per_second: None,
+            nodata_per_second: None,
+            nxdomains_per_second: None,
+            errors_per_second: None,
+            all_per_second: 0,
+            // These four are BIND's: the prefixes are what one site commonly has.
+            window: Duration::from_secs(15),
+            slip: 2,
+            ipv4_prefix_length: 24,
+            ipv6_prefix_length: 56,
+            exempt: Vec::new(),
+            log_only: false,
+            // 16 octets each: 8 MiB, and as many as a flood of one million spoofed packets a second fills in half one.
+            streams_max: 500_000,
+        }
+    }
 }
 
 /// `[log]`: what is logged.

@@ -11,11 +11,11 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::QueryClass;
-use super::keys::{ALL, Field};
+use super::keys::{ALL, Field, SAME};
 use super::listen::{self, Listen, NoPlace};
 use super::units::{parse_duration, parse_share, parse_size};
-use crate::dns::Name;
 use crate::dns::edns::cookie::Secret;
+use crate::dns::{Name, Rtype};
 use crate::geo::Place;
 
 /// What messages call a number that no field could hold.
@@ -67,6 +67,7 @@ impl Field<'_> {
             Self::Bool(field) => *field = reader.boolean(value).map_err(one)?,
             Self::OptionalBool(field) => *field = Some(reader.boolean(value).map_err(one)?),
             Self::Number(field, range) => *field = reader.number(value, &range).map_err(one)?,
+            Self::Rate(field, range) => *field = reader.rate(value, &range).map_err(one)?,
             Self::Octets16(field, range) => *field = reader.number(value, &range).map_err(one)?,
             Self::Size(field, range) => *field = reader.size(value, &range).map_err(one)?,
             Self::Duration(field, range) => *field = reader.duration(value, &range).map_err(one)?,
@@ -80,6 +81,7 @@ impl Field<'_> {
             Self::Words(field) => *field = reader.list(value, |value| reader.text(value))?,
             Self::Classes(field) => *field = reader.classes(value)?,
             Self::Names(field) => *field = reader.all_or_list(value, |value| reader.name(value))?,
+            Self::Types(field) => *field = reader.all_or_list(value, |value| reader.rtype(value))?,
             Self::Networks(field) => *field = reader.all_or_list(value, |value| reader.network(value))?,
             Self::SomeNetworks(field) => *field = reader.list(value, |value| reader.network(value))?,
             Self::Text(field) => *field = reader.text(value).map_err(one)?,
@@ -121,6 +123,16 @@ impl Reader<'_> {
             Shape::Bool(_) | Shape::Float(_) | Shape::Text(_) | Shape::List(_) | Shape::Datetime | Shape::Table => {
                 Err(self.mismatch(value, "write a whole number without quotes"))
             }
+        }
+    }
+
+    fn rate(&self, value: &Value<'_>, range: &RangeInclusive<usize>) -> Result<Option<usize>, Fault> {
+        match value.shape {
+            Shape::Text(SAME) => Ok(None),
+            Shape::Text(_) => {
+                Err(self.mismatch(value, &format!("write a whole number without quotes, or `\"{SAME}\"`")))
+            }
+            _ => self.number(value, range).map(Some),
         }
     }
 
@@ -319,6 +331,14 @@ impl Reader<'_> {
         };
         let network = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
         network.map(|network: IpNet| network.trunc()).map_err(|_| self.malformed(value, text, form))
+    }
+
+    fn rtype(&self, value: &Value<'_>) -> Result<Rtype, Fault> {
+        let form = "write a type of records as `\"TXT\"` or `\"TYPE65280\"`, or `\"ANY\"`";
+        let Shape::Text(text) = value.shape else {
+            return Err(self.mismatch(value, form));
+        };
+        Rtype::parse(text.as_bytes()).ok_or_else(|| self.malformed(value, text, form))
     }
 
     fn share(&self, value: &Value<'_>, range: &RangeInclusive<f64>) -> Result<f64, Fault> {

@@ -24,6 +24,7 @@ pub mod hook;
 pub mod interfaces;
 pub mod keeper;
 pub mod library;
+mod limited; // who tells which networks are limited
 mod manager;
 pub mod overrides;
 pub mod places;
@@ -282,6 +283,9 @@ async fn keep_up(
     watching.spawn(maps.watch(stage.config.zones.reload_interval, maps_in, rereads));
     watching.spawn(places.keep_up(renewed_in, reopens));
     watching.spawn(secrets.keep_up(secrets_in, resigns));
+    if let Some(limiter) = &stage.settings.limiter {
+        watching.spawn(limited::follow(limiter.clone(), stage.clock));
+    }
     let (stop, orders) = (workers.stop(), workers.orders());
     let mut looks = tokio::time::interval(INTERFACES_LOOK);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -1,8 +1,13 @@
 //! What the configuration says of answers, in the form that answering reads.
 
+use std::hash::RandomState;
+use std::sync::Arc;
+
+use crate::answer::access::{self, Access, Rule};
 use crate::answer::cookie::Cookies;
+use crate::answer::limit::{Limiter, Rates};
 use crate::answer::{Chaos, Settings};
-use crate::config::{Config, Shed, VERSION_PLACEHOLDER};
+use crate::config::{self, Config, Shed, VERSION_PLACEHOLDER};
 use crate::dns::wire::Limits;
 
 /// Gathers what answers go by; made once, as a configuration holds until the process ends.
@@ -28,6 +33,37 @@ pub fn of(config: &Config) -> Settings {
         chaos: Chaos::new(&version, &config.server.identity),
         ttl_min_of_state: config.health.ttl_from_state.then_some(config.health.ttl_min),
         drop_shed: config.overload.shed == Shed::Drop,
+        access: Access::new(config.access.iter().map(rule).collect()).map(Arc::new),
+        limiter: Limiter::new(rates(&config.rate_limit), RandomState::new()).map(Arc::new),
+    }
+}
+
+/// A rule of access as answering knows it.
+fn rule(rule: &config::Access) -> Rule {
+    let action = match rule.action {
+        config::Action::Allow => access::Action::Allow,
+        config::Action::Refuse => access::Action::Refuse,
+        config::Action::Drop => access::Action::Drop,
+    };
+    Rule { networks: rule.networks(), types: rule.types.clone(), zones: rule.zones.clone(), action }
+}
+
+/// The limits as answering knows them.
+fn rates(config: &config::RateLimit) -> Rates {
+    // The keys have bounds far below what these fields hold.
+    let number = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+    let bits = |bits: usize| u8::try_from(bits).unwrap_or(u8::MAX);
+    // Limits count in whole seconds; a part of one is one.
+    let window = config.window.as_secs() + u64::from(config.window.subsec_nanos() > 0);
+    Rates {
+        per_second: config.rates().map(number),
+        window: u32::try_from(window).unwrap_or(u32::MAX),
+        slip: number(config.slip),
+        ipv4_prefix_length: bits(config.ipv4_prefix_length),
+        ipv6_prefix_length: bits(config.ipv6_prefix_length),
+        exempt: config.exempt.clone(),
+        log_only: config.log_only,
+        streams_max: config.streams_max,
     }
 }
 

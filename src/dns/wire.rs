@@ -112,6 +112,8 @@ pub struct Response<'z> {
     pub truncated: bool,
     /// The RRsets, answer before authority before additional.
     pub entries: SmallVec<[Entry<'z>; 6]>,
+    /// If a wildcard stood in for the QNAME, how many of its labels stand before the name that the wildcard is below.
+    pub wildcard: Option<usize>,
     /// Where RRsets of the answer and additional sections begin.
     pub rotation: Rotation,
     /// How many bits of the client subnet decided the answer.
@@ -128,6 +130,7 @@ impl<'z> Response<'z> {
             authoritative: false,
             truncated: false,
             entries: SmallVec::new(),
+            wildcard: None,
             rotation: Rotation::default(),
             scope: 0,
             extended_error: None,

@@ -223,7 +223,7 @@ impl Batch {
                     slot.reply_due = true;
                     self.due += 1;
                 }
-                Attempt::Silence => dropped += 1,
+                Attempt::Silence | Attempt::Close => dropped += 1,
                 Attempt::Wait(wait) => {
                     let request = request.to_vec();
                     held.push((Held { client, request, batch: Self::of_reply(self.bound, slot) }, wait));

@@ -92,7 +92,7 @@ impl Batch {
         let request = &self.octets[..length];
         match respond(&client, request, &mut self.reply) {
             Attempt::Reply => self.reply_to = Some(address),
-            Attempt::Silence => counters.dropped.add(1),
+            Attempt::Silence | Attempt::Close => counters.dropped.add(1),
             Attempt::Wait(wait) => {
                 let batch = Self { reply_to: Some(address), ..Self::new(self.bound, 1) };
                 return vec![(Held { client, request: request.to_vec(), batch }, wait)];

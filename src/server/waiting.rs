@@ -19,6 +19,8 @@ pub(super) enum Attempt {
     Reply,
     /// There is to be none.
     Silence,
+    /// There is to be none, nor another by the same stream.
+    Close,
     /// Something is lacking; the caller keeps the request and ends the wait.
     Wait(Wait),
 }
@@ -60,6 +62,7 @@ pub(super) fn attempt(worker: &Rc<Worker>, now: Now, client: &Client, octets: &[
     let awaited = match worker.answer(now, client, octets, Patience::Left, out) {
         Outcome::Reply => return Attempt::Reply,
         Outcome::Silence => return Attempt::Silence,
+        Outcome::Close => return Attempt::Close,
         Outcome::Await(awaited) => awaited,
     };
     let counters = worker.counters();
@@ -73,6 +76,7 @@ pub(super) fn attempt(worker: &Rc<Worker>, now: Now, client: &Client, octets: &[
     counters.waits_refused.add(1);
     match worker.answer(now, client, octets, Patience::Spent, out) {
         Outcome::Reply => Attempt::Reply,
+        Outcome::Close => Attempt::Close,
         // Without patience nothing is awaited.
         Outcome::Silence | Outcome::Await(_) => Attempt::Silence,
     }
@@ -97,7 +101,8 @@ impl Wait {
             }
             match worker.answer(worker.clock.now(), client, octets, patience, out) {
                 Outcome::Reply => return true,
-                Outcome::Silence => return false,
+                // What is to be closed is closed at the first try: it depends on nothing that is awaited.
+                Outcome::Silence | Outcome::Close => return false,
                 Outcome::Await(next) => awaited = next,
             }
         }

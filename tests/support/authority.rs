@@ -151,6 +151,18 @@ impl Authority {
         self.respond_at(NOW, from, transport, octets)
     }
 
+    /// Answers one message so long after the usual moment.
+    pub(crate) fn respond_after(
+        &mut self,
+        after: Duration,
+        from: SocketAddr,
+        transport: Transport,
+        octets: &[u8],
+    ) -> Option<Vec<u8>> {
+        let now = Now { unix_secs: NOW.unix_secs + after.as_secs(), monotonic: NOW.monotonic + after };
+        self.respond_at(now, from, transport, octets)
+    }
+
     /// Answers one message at another moment than the usual one.
     pub(crate) fn respond_at(
         &mut self,
@@ -163,7 +175,7 @@ impl Authority {
         let mut reply = Vec::new();
         match self.responder.respond(now, &client, octets, Patience::Spent.into(), &mut reply) {
             Outcome::Reply => Some(reply),
-            Outcome::Silence | Outcome::Await(_) => None,
+            Outcome::Silence | Outcome::Close | Outcome::Await(_) => None,
         }
     }
 }

@@ -17,6 +17,7 @@
 use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use hickory_proto::op::{Message, MessageType};
 use hickory_proto::rr::rdata::SVCB;
@@ -170,6 +171,8 @@ fn read_places(file: &str, lines: &str) -> Mmdb {
 /// nsid  keepalive           with one of these options
 /// option=65001:c0ffee       with this option
 /// brief                     the answer is told as counts
+/// at=2.5s                   so long after the first moment; otherwise at it
+/// times=9                   so often at once; told is how many replies there were, truncated ones apart, and the last
 /// ```
 struct Asked {
     name: Name,
@@ -183,6 +186,8 @@ struct Asked {
     dnssec_ok: bool,
     options: Vec<u8>,
     brief: bool,
+    at: Duration,
+    times: usize,
 }
 
 /// The cookie of a client that was not given one.
@@ -207,6 +212,8 @@ impl Asked {
             dnssec_ok: false,
             options: Vec::new(),
             brief: false,
+            at: Duration::ZERO,
+            times: 1,
         };
         for word in words {
             asked.take(word).unwrap_or_else(|| panic!("{at}: cannot read `{word}`"));
@@ -240,6 +247,8 @@ impl Asked {
                 self.option(code.parse().ok()?, &data_encoding::HEXLOWER.decode(data.as_bytes()).ok()?);
             }
             "brief" => self.brief = true,
+            "at" => self.at = Duration::try_from_secs_f64(value.strip_suffix('s')?.parse().ok()?).ok()?,
+            "times" => self.times = value.parse().ok()?,
             _ => return None,
         }
         Some(())
@@ -270,12 +279,23 @@ impl Asked {
         octets
     }
 
-    /// Sends octets, holds the reply against what every reply must be, and tells it.
+    /// Asks as often as is to be, and tells the last answer; of several, how many came and how many of them truncated.
     fn exchange(&self, authority: &mut Authority, octets: &[u8]) -> String {
-        let Some(reply) = authority.respond(self.from, self.transport, octets) else {
-            return "silence\n".to_owned();
-        };
-        let message = decode(&reply);
+        let mut respond = || authority.respond_after(self.at, self.from, self.transport, octets);
+        if self.times == 1 {
+            return respond().map_or_else(silence, |reply| self.told(octets, &reply));
+        }
+        let replies: Vec<_> = (0..self.times).map(|_| respond()).collect();
+        let truncated = replies.iter().flatten().filter(|reply| reply[2] & 2 != 0).count();
+        let whole = replies.iter().flatten().count() - truncated;
+        let told = |reply: Option<Vec<u8>>| reply.map_or_else(silence, |reply| self.told(octets, &reply));
+        let last = replies.into_iter().map(told).fold(String::new(), |_, told| told);
+        format!("whole {whole}, truncated {truncated}, silent {}; at last\n{last}", self.times - whole - truncated)
+    }
+
+    /// Holds a reply against what every reply must be, and tells it.
+    fn told(&self, octets: &[u8], reply: &[u8]) -> String {
+        let message = decode(reply);
         assert_eq!(reply[..2], octets[..2], "the id is echoed");
         assert_eq!(message.metadata.message_type, MessageType::Response);
         assert_eq!(reply[3] & 0x40, 0, "the reserved bit of the header is clear (RFC 1035 section 4.1.1)");
@@ -289,6 +309,11 @@ impl Asked {
         }
         tell(&message, self.brief.then_some(reply.len()))
     }
+}
+
+/// What is told where there is no reply.
+fn silence() -> String {
+    "silence\n".to_owned()
 }
 
 /// The data of a client subnet option: no more octets of the address than the length needs.

@@ -49,6 +49,8 @@ pub(super) enum End {
     PushedOut,
     /// A message without octets was met: nothing after it makes sense.
     Malformed,
+    /// The client is to get no answer.
+    TurnedAway,
     /// The server stops.
     Stopping,
 }
@@ -89,8 +91,8 @@ enum Next {
     Read,
     /// As many messages wait to be answered as may.
     Wait,
-    /// A message without octets was met.
-    Close,
+    /// A message was met after which there is to be no other.
+    Close(End),
 }
 
 /// What a connection that waits is waiting for.
@@ -137,7 +139,7 @@ impl<'w> Connection<'w> {
             End::Unread => drop(self.stream.set_zero_linger()),
             // It has no seat any more, so that it may not stay a moment longer either.
             End::PushedOut => self.take_leave(Instant::now()).await,
-            End::Idle | End::Total | End::Malformed | End::Stopping => {
+            End::Idle | End::Total | End::Malformed | End::TurnedAway | End::Stopping => {
                 let until = self.replied_at.map_or_else(Instant::now, |at| at + LINGER);
                 self.take_leave(until).await;
             }
@@ -159,7 +161,7 @@ impl<'w> Connection<'w> {
                 leaving = Some(End::Total);
             }
             match (next, leaving) {
-                (Next::Close, _) => return Break(End::Malformed),
+                (Next::Close(end), _) => return Break(end),
                 (Next::Read, Some(end)) => return Break(end),
                 (Next::Answer, _) => {}
                 (Next::Read, None) | (Next::Wait, _) => {
@@ -272,7 +274,7 @@ impl<'w> Connection<'w> {
                 break;
             };
             if message.is_empty() {
-                turn.next = Next::Close;
+                turn.next = Next::Close(End::Malformed);
                 break;
             }
             rest = after;
@@ -281,6 +283,11 @@ impl<'w> Connection<'w> {
                 Attempt::Silence => {
                     counters.dropped.add(1);
                     continue;
+                }
+                Attempt::Close => {
+                    counters.dropped.add(1);
+                    turn.next = Next::Close(End::TurnedAway);
+                    break;
                 }
                 Attempt::Reply => turn.replies += put(self.worker, &reply, &mut self.output),
                 Attempt::Wait(wait) => {

@@ -104,6 +104,7 @@ fn count(end: End, counters: &metrics::Tcp) {
         End::Unread => &counters.closed_unread,
         End::PushedOut => &counters.pushed_out,
         End::Malformed => &counters.closed_malformed,
+        End::TurnedAway => &counters.closed_turned_away,
         End::Stopping => &counters.closed_stopping,
     };
     way.add(1);
