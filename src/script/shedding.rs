@@ -14,6 +14,9 @@
 //!                          any other                          once in a while: a 500th of the time is for these
 //! ```
 //!
+//! A worker that rests between the requests it gets is asked for no more than it can do, however little it rests: a client
+//! that asks anew as soon as it is answered keeps it busy, and nobody waits.
+//!
 //! Light is what nobody notices who waits behind it. A batch is what is answered at one reading of the clock: whatever
 //! else came with it waits for its scripts. The worker's time is what others leave of it, and `script-share` of it
 //! whatever they leave.
@@ -49,6 +52,8 @@ const DEAR: usize = 8;
 pub struct Load {
     /// How long it has had nothing to do, in all; one that does not tell counts as busy all the time.
     pub idle: Duration,
+    /// How often it has had nothing to do.
+    pub rests: u64,
 }
 
 /// What a run of a script costs, by the runs there were.
@@ -86,8 +91,10 @@ pub(super) struct Shedding {
     asked: [Duration; CLASSES],
     /// How much of it was run.
     spent: Duration,
-    /// When the interval began, and how much idle time there had been by then.
-    begun: (Duration, Duration),
+    /// How many runs were asked for in it.
+    decided: u64,
+    /// When the interval began, and how idle the worker had been by then.
+    begun: (Duration, Load),
     limit: Option<Limit>,
     /// When there may be a run again of those that there is no room for.
     room: Duration,
@@ -134,6 +141,7 @@ impl Shedding {
             settings,
             asked: [Duration::ZERO; CLASSES],
             spent: Duration::ZERO,
+            decided: 0,
             begun: Default::default(),
             limit: None,
             room: Duration::ZERO,
@@ -147,6 +155,7 @@ impl Shedding {
     /// Decides whether a run is made that is expected to cost so much.
     pub(super) fn decide(&mut self, now: Duration, load: Load, cost: Cost) -> Decision {
         self.judge(now, load);
+        self.decided += 1;
         if self.batch != now {
             (self.batch, self.light, self.dear) = (now, Duration::ZERO, Duration::ZERO);
         }
@@ -188,12 +197,14 @@ impl Shedding {
         if elapsed < INTERVAL {
             return;
         }
-        let idle = load.idle.saturating_sub(self.begun.1);
+        let idle = load.idle.saturating_sub(self.begun.1.idle);
         let others = elapsed.saturating_sub(idle).saturating_sub(self.spent);
         let asked: Duration = self.asked.iter().sum();
         let full = elapsed.mul_f64(FULL);
         let room = full.saturating_sub(others).max(elapsed.mul_f64(self.settings.script_share));
-        if others + asked > full && asked > room {
+        // More than one request for each rest: they waited for each other.
+        let is_crowded = load.rests.saturating_sub(self.begun.1.rests) < self.decided / 2;
+        if others + asked > full && asked > room && (is_crowded || self.limit.is_some()) {
             let mut below = Duration::ZERO;
             let class = self.asked.iter().position(|asked| {
                 below += *asked;
@@ -209,7 +220,8 @@ impl Shedding {
         } else if self.limit.as_ref().is_some_and(|limit| limit.seen + HOLD <= now) {
             self.limit = None;
         }
-        (self.asked, self.spent, self.begun) = ([Duration::ZERO; CLASSES], Duration::ZERO, (now, load.idle));
+        (self.asked, self.spent, self.decided) = ([Duration::ZERO; CLASSES], Duration::ZERO, 0);
+        self.begun = (now, load);
     }
 
     /// Whether those who came with it can wait for this run as well.
@@ -277,7 +289,7 @@ mod tests {
                 asked[index] += 1;
                 now += MICRO;
                 let expected = Cost::expected(costs[index]);
-                if shedding.decide(begun, Load { idle }, expected) == Decision::Run {
+                if shedding.decide(begun, Load { idle, rests: 0 }, expected) == Decision::Run {
                     runs[index] += 1;
                     now += records[index].cost;
                     shedding.account(begun, expected, records[index].cost);
@@ -304,6 +316,19 @@ mod tests {
             for (record, runs) in records.iter().zip(runs) {
                 assert!(runs >= record.per_second * 5 - 70, "{record:?}: {runs}");
             }
+        }
+    }
+
+    #[test]
+    fn a_client_that_asks_anew_when_it_is_answered_is_never_shed() {
+        let mut shedding = Shedding::new(Overload::default());
+        let cost = Cost(2 * MILLI);
+        for rests in 0..5_000 {
+            // Nothing but this client keeps the worker busy, which it does all but a thousandth of the time.
+            let now = SECOND + u32::try_from(rests).unwrap() * cost.0;
+            let load = Load { idle: now / 1000, rests };
+            assert_eq!(shedding.decide(now, load, cost), Decision::Run, "{rests}");
+            shedding.account(now, cost, cost.0);
         }
     }
 
@@ -350,7 +375,7 @@ mod tests {
     fn a_batch_has_its_time() {
         let mut shedding = Shedding::new(Overload { batch_time: 10 * MILLI, ..Overload::default() });
         let mut run = |now: Duration, cost: Duration| {
-            let made = shedding.decide(now, Load { idle: now }, Cost(cost)) == Decision::Run;
+            let made = shedding.decide(now, Load { idle: now, rests: 0 }, Cost(cost)) == Decision::Run;
             if made {
                 shedding.account(now, Cost(cost), cost);
             }
@@ -378,7 +403,7 @@ mod tests {
     fn it_is_told_when_it_begins_and_when_it_is_over() {
         let mut shedding = Shedding::new(Overload::default());
         let mut decide = |now: Duration| {
-            let decision = shedding.decide(now, Load { idle: now }, Cost(9 * MILLI));
+            let decision = shedding.decide(now, Load { idle: now, rests: 0 }, Cost(9 * MILLI));
             if decision == Decision::Run {
                 shedding.account(now, Cost(9 * MILLI), 9 * MILLI);
             }
@@ -422,7 +447,7 @@ mod tests {
                     idle += pause / 10 * 10 * MILLI * *rest / 100;
                     let cost = Cost(Duration::from_micros(*micros));
                     let trickles = shedding.room <= now && shedding.limit.is_some();
-                    let made = shedding.decide(now, Load { idle }, cost) == Decision::Run;
+                    let made = shedding.decide(now, Load { idle, rests: 0 }, cost) == Decision::Run;
                     if made {
                         shedding.account(now, cost, cost.0);
                     }

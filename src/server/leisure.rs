@@ -17,13 +17,14 @@ pub(super) struct Leisure {
     sum: Arc<Sum>,
 }
 
-/// Nanoseconds. Only the worker's own thread comes here, in places that may not know: hence the atomics.
+/// Nanoseconds, and how many moments there were. Only the worker's own thread comes here, in places that may not know: hence the atomics.
 // Of cache lines that no other worker has a share of.
 #[derive(Default)]
 #[repr(align(128))]
 struct Sum {
     begun: AtomicU64,
     idle: AtomicU64,
+    rests: AtomicU64,
 }
 
 impl Leisure {
@@ -41,11 +42,13 @@ impl Leisure {
         let moment = self.nanos().saturating_sub(self.sum.begun.load(Ordering::Relaxed));
         let idle = self.sum.idle.load(Ordering::Relaxed);
         self.sum.idle.store(idle.saturating_add(moment), Ordering::Relaxed);
+        self.sum.rests.store(self.sum.rests.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
     }
 
     /// What is known by now.
     pub(super) fn load(&self) -> Load {
-        Load { idle: Duration::from_nanos(self.sum.idle.load(Ordering::Relaxed)) }
+        let idle = Duration::from_nanos(self.sum.idle.load(Ordering::Relaxed));
+        Load { idle, rests: self.sum.rests.load(Ordering::Relaxed) }
     }
 
     /// The time since the clock's start; enough for five hundred years.
@@ -73,6 +76,7 @@ mod tests {
             clone.end();
             assert!(leisure.load().idle > before);
         }
+        assert_eq!(leisure.load().rests, 2);
         assert!(leisure.load().idle >= least);
         assert!(leisure.load().idle <= clock.monotonic());
     }
