@@ -5,11 +5,12 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use divan::Bencher;
 use perigee::answer::{Client, Now, Patience, Responder, Transport, World};
-use perigee::config::{Config, Zone};
+use perigee::config::{Config, Format, Zone};
+use perigee::daemon::queries::Line;
 use perigee::daemon::{candidate, settings};
 use perigee::dns::{Name, Rtype, probe};
 use perigee::health::table::Table;
@@ -22,8 +23,18 @@ fn main() {
     divan::main();
 }
 
+/// Whether what scripts cost is measured.
+enum Runs {
+    Unmeasured,
+    Measured,
+}
+
 /// A responder for one of the zones in `zones/`.
 fn responder(apex: &str) -> Responder {
+    responder_with(apex, Runs::Unmeasured)
+}
+
+fn responder_with(apex: &str, runs: Runs) -> Responder {
     let name: Name = apex.parse().expect("a name");
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("zones/{apex}.zone"));
     let zone = Zone { file: Some(file), ..Zone::new(name) };
@@ -41,7 +52,11 @@ fn responder(apex: &str) -> Responder {
     let surroundings = Arc::new(Surroundings::default().with_zones(ZoneSet::new(zones)));
     let world = World { surroundings, settings: Arc::new(settings::of(&config)) };
     let (limits, library, table) = (config.lua.clone(), Arc::default(), Arc::new(Table::new(16)));
-    let vm = Vm::new(Setup { limits, library, table, seed: 7, clock: Box::new(|| Duration::ZERO) }).expect("a VM");
+    let mut vm = Vm::new(Setup { limits, library, table, seed: 7, clock: Box::new(|| Duration::ZERO) }).expect("a VM");
+    if let Runs::Measured = runs {
+        let start = Instant::now();
+        vm.account_for_runs(config.overload, Box::new(move || start.elapsed()));
+    }
     Responder::new(Arc::new(world), vm, Arc::new(metrics::Server::new(1)).share(0))
 }
 
@@ -51,23 +66,51 @@ fn answer(bencher: Bencher<'_, '_>, owner: &str) {
     ask(bencher, "example.com", owner, Rtype::A);
 }
 
+/// The same where runs of scripts are measured, as a server does.
+#[divan::bench(args = ["ns", "random", "src"])]
+fn answer_measured(bencher: Bencher<'_, '_>, owner: &str) {
+    ask_of(bencher, responder_with("example.com", Runs::Measured), "example.com", owner, Rtype::A);
+}
+
+/// The same where each answer is a line of the query log.
+#[divan::bench(args = ["ns", "random", "src"])]
+fn answer_logged(bencher: Bencher<'_, '_>, owner: &str) {
+    let mut responder = responder("example.com");
+    let mut line = Line::new(Format::Text);
+    responder.tell(Box::new(move |account| {
+        divan::black_box(line.write(account, Duration::ZERO, Duration::ZERO));
+    }));
+    ask_of(bencher, responder, "example.com", owner, Rtype::A);
+}
+
 /// Scripts that take one.
 #[divan::bench(args = ["me", "inside", "where"])]
 fn answer_by_vm(bencher: Bencher<'_, '_>, owner: &str) {
     ask(bencher, "tour.example", owner, Rtype::TXT);
 }
 
+/// The same where runs are measured.
+#[divan::bench(args = ["me", "inside", "where"])]
+fn answer_by_vm_measured(bencher: Bencher<'_, '_>, owner: &str) {
+    ask_of(bencher, responder_with("tour.example", Runs::Measured), "tour.example", owner, Rtype::TXT);
+}
+
 fn ask(bencher: Bencher<'_, '_>, apex: &str, owner: &str, rtype: Rtype) {
-    let mut responder = responder(apex);
+    ask_of(bencher, responder(apex), apex, owner, rtype);
+}
+
+fn ask_of(bencher: Bencher<'_, '_>, mut responder: Responder, apex: &str, owner: &str, rtype: Rtype) {
     let name: Name = format!("{owner}.{apex}").parse().expect("a name");
     let request = probe::question(1, name.as_ref(), rtype);
     let address = SocketAddr::from(([127, 0, 0, 1], 5353));
     let client = Client { address, local: address, transport: Transport::Udp };
-    let now = Now { unix_secs: 0, monotonic: Duration::ZERO };
+    let mut now = Now { unix_secs: 0, monotonic: Duration::ZERO };
     let mut reply = Vec::with_capacity(4096);
     bencher.bench_local(|| {
         reply.clear();
-        responder.respond(now, &client, &request, Patience::Left, &mut reply)
+        // Each is a batch of its own: of one that never ends, scripts would be shed.
+        now.monotonic += Duration::from_millis(1);
+        responder.respond(now, &client, &request, Patience::Left.into(), &mut reply)
     });
     assert!(reply.len() > request.len());
 }

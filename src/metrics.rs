@@ -58,6 +58,28 @@ impl Deref for Share {
 pub struct Answers {
     /// Messages that are no query that can be answered.
     pub refusals: Counter,
+    /// Requests with a server cookie that is ours.
+    pub cookies_valid: Counter,
+    /// Requests with a client cookie alone.
+    pub cookies_new: Counter,
+    /// Requests with a server cookie that is not ours, or too old.
+    pub cookies_bad: Counter,
+    /// Queries whose script was not run, as the worker was asked for too much.
+    pub shed: Counter,
+    /// How many times a script was run in the VM.
+    pub script_runs: Counter,
+    /// How long that took, in microseconds.
+    pub script_micros: Counter,
+    /// Lines of the query log that could not be written.
+    pub query_log_lost: Counter,
+}
+
+impl Answers {
+    /// Counts runs of scripts that took so long together.
+    pub fn spent(&self, runs: u64, time: Duration) {
+        self.script_runs.add(runs);
+        self.script_micros.add(u64::try_from(time.as_nanos().div_ceil(1000)).unwrap_or(u64::MAX));
+    }
 }
 
 /// What is counted of datagrams.
@@ -90,10 +112,28 @@ pub struct Tcp {
     pub send_failures: Counter,
     /// Connections that were taken.
     pub opened: Counter,
-    /// Connections that ended, whoever ended them.
-    pub closed: Counter,
     /// Connections closed unheard, as all others were being answered or the system could give no more.
     pub refused: Counter,
+    /// Connections closed unheard, as their client's network had as many as it may.
+    pub refused_by_network: Counter,
+    /// Connections that ended, whoever ended them: the sum of those below.
+    pub closed: Counter,
+    /// Connections whose client closed them.
+    pub closed_by_client: Counter,
+    /// Connections that broke, most often as the client was gone.
+    pub broken: Counter,
+    /// Connections closed as no message that could be answered came for too long.
+    pub closed_idle: Counter,
+    /// Connections closed as they had lasted as long as any may.
+    pub closed_old: Counter,
+    /// Connections reset as their client did not read its replies in time.
+    pub closed_unread: Counter,
+    /// Connections closed to make room for others.
+    pub pushed_out: Counter,
+    /// Connections closed at a message without octets.
+    pub closed_malformed: Counter,
+    /// Connections closed by a stop of the server.
+    pub closed_stopping: Counter,
 }
 
 /// What the health checker counts.
@@ -247,12 +287,28 @@ impl Worker {
             ("tcp_dropped", &tcp.dropped),
             ("tcp_send_failures", &tcp.send_failures),
             ("tcp_opened", &tcp.opened),
-            ("tcp_closed", &tcp.closed),
             ("tcp_refused", &tcp.refused),
+            ("tcp_refused_by_network", &tcp.refused_by_network),
+            ("tcp_closed", &tcp.closed),
+            ("tcp_closed_by_client", &tcp.closed_by_client),
+            ("tcp_broken", &tcp.broken),
+            ("tcp_closed_idle", &tcp.closed_idle),
+            ("tcp_closed_old", &tcp.closed_old),
+            ("tcp_closed_unread", &tcp.closed_unread),
+            ("tcp_pushed_out", &tcp.pushed_out),
+            ("tcp_closed_malformed", &tcp.closed_malformed),
+            ("tcp_closed_stopping", &tcp.closed_stopping),
             ("waits", waits),
             ("waits_refused", waits_refused),
             ("waits_expired", waits_expired),
             ("refusals", &answers.refusals),
+            ("cookies_valid", &answers.cookies_valid),
+            ("cookies_new", &answers.cookies_new),
+            ("cookies_bad", &answers.cookies_bad),
+            ("shed", &answers.shed),
+            ("script_runs", &answers.script_runs),
+            ("script_micros", &answers.script_micros),
+            ("query_log_lost", &answers.query_log_lost),
         ]
     }
 }
@@ -304,8 +360,11 @@ mod tests {
         assert_eq!(
             snapshot.to_string(),
             "udp_requests=7 udp_replies=0 udp_dropped=0 udp_truncated=0 udp_receive_failures=0 udp_send_failures=0 \
-             tcp_requests=0 tcp_replies=0 tcp_dropped=0 tcp_send_failures=0 tcp_opened=0 tcp_closed=0 tcp_refused=1 \
-             waits=0 waits_refused=0 waits_expired=0 refusals=0"
+             tcp_requests=0 tcp_replies=0 tcp_dropped=0 tcp_send_failures=0 tcp_opened=0 tcp_refused=1 \
+             tcp_refused_by_network=0 tcp_closed=0 tcp_closed_by_client=0 tcp_broken=0 tcp_closed_idle=0 tcp_closed_old=0 \
+             tcp_closed_unread=0 tcp_pushed_out=0 tcp_closed_malformed=0 tcp_closed_stopping=0 \
+             waits=0 waits_refused=0 waits_expired=0 refusals=0 cookies_valid=0 cookies_new=0 cookies_bad=0 shed=0 \
+             script_runs=0 script_micros=0 query_log_lost=0"
         );
     }
 

@@ -99,6 +99,7 @@ fn ending(outcome: Result<Output<'_>, Failure>) -> String {
         FailureKind::Await => "await".to_owned(),
         FailureKind::Denied => "denied".to_owned(),
         FailureKind::Resting => "resting".to_owned(),
+        FailureKind::Shed => "shed".to_owned(),
     }
 }
 

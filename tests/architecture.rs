@@ -23,7 +23,11 @@ const ROOMS: &[Room] = &[
     // Beside all others.
     Room { name: "diagnostic", rooms: &[], crates: &[] },
     Room { name: "metrics", rooms: &[], crates: &[] },
-    Room { name: "config", rooms: &["diagnostic", "dns", "geo"], crates: &["ipnet", "jiff", "strsim", "toml"] },
+    Room {
+        name: "config",
+        rooms: &["diagnostic", "dns", "geo"],
+        crates: &["data_encoding", "ipnet", "jiff", "strsim", "toml"],
+    },
     // The core.
     Room { name: "dns", rooms: &[], crates: &["data_encoding", "jiff", "smallvec", "thiserror"] },
     Room { name: "dns::probe", rooms: &["dns"], crates: &["hickory_proto", "thiserror"] },
@@ -47,8 +51,8 @@ const ROOMS: &[Room] = &[
     },
     Room {
         name: "answer",
-        rooms: &["answer::synthesize", "dns", "metrics", "resolve", "script", "zone"],
-        crates: &["bumpalo"],
+        rooms: &["answer::synthesize", "config", "dns", "metrics", "resolve", "script", "zone"],
+        crates: &["bumpalo", "siphasher"],
     },
     Room {
         name: "answer::synthesize",
@@ -132,14 +136,14 @@ const ROOMS: &[Room] = &[
             "source",
             "zone",
         ],
-        crates: &["rand", "rustix", "tokio", "tracing"],
+        crates: &["jiff", "listenfd", "nix", "rand", "rustix", "sd_notify", "serde_json", "tokio", "tracing"],
     },
     Room {
         name: "commands",
         rooms: &["config", "daemon", "diagnostic", "dns", "dns::probe", "health", "source"],
         crates: &["clap", "serde_json", "tracing", "tracing_subscriber"],
     },
-    Room { name: "main", rooms: &["commands"], crates: &["clap", "tikv_jemallocator"] },
+    Room { name: "main", rooms: &["commands"], crates: &["clap", "tikv_jemalloc_sys", "tikv_jemallocator"] },
 ];
 
 /// The rooms that wait for nothing, open nothing and read no clock.
@@ -161,9 +165,10 @@ const WORLDLY: &[&str] = &[
     "std::time::SystemTime",
 ];
 
-/// The files that may say `unsafe`: one asks the kernel for what no safe interface has, and one maps files, which Rust
-/// calls unsafe whatever the file, since others may write to it.
-const UNSAFE: [&str; 2] = ["src/server/linux.rs", "src/geo/open.rs"];
+/// The files that may say `unsafe`: one asks the kernel for what no safe interface has, one maps files, which Rust calls
+/// unsafe whatever the file, since others may write to it, and one tells the allocator when it may start threads, for which
+/// the safe interface has a dependency that nobody keeps any more.
+const UNSAFE: [&str; 3] = ["src/server/linux.rs", "src/geo/open.rs", "src/main.rs"];
 
 #[test]
 fn rooms_import_whom_they_may() {
@@ -181,7 +186,7 @@ fn the_core_waits_for_nothing_opens_nothing_and_reads_no_clock() {
 }
 
 #[test]
-fn unsafe_code_stands_in_two_files() {
+fn unsafe_code_stands_in_three_files() {
     hold(unsafe_code);
 }
 
@@ -274,7 +279,7 @@ fn each_rule_finds_what_breaks_it() {
         (
             unsafe_code,
             &[("src/dns/name.rs", "fn f() {\n    unsafe { g() }\n}")],
-            "src/dns/name.rs:2: `unsafe` stands in src/server/linux.rs and src/geo/open.rs alone",
+            "src/dns/name.rs:2: `unsafe` stands in src/server/linux.rs and src/geo/open.rs and src/main.rs alone",
         ),
         (
             headlines,

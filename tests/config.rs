@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::time::Duration;
 
-use perigee::config::{Config, Format, KEYS, Level, Scope, ZONE_KEYS};
+use perigee::config::{Config, Format, KEYS, Level, Listen, QueryClass, Scope, ZONE_KEYS};
 use perigee::diagnostic::Diagnostic;
 
 /// Parses `text` as the file `etc/perigee.toml`, without an environment.
@@ -32,7 +32,7 @@ fn no_file_and_no_environment_give_the_defaults() {
 fn what_powerdns_has_a_setting_for_has_its_default() {
     let config = Config::default();
     assert_eq!((config.health.interval, config.health.forget), (Duration::from_secs(5), Duration::from_secs(3600)));
-    assert!(config.server.any_to_tcp && !config.lua.insert_whitespace && !config.lua.shared_state);
+    assert!(config.server.rotate_rrsets && !config.lua.insert_whitespace && !config.lua.shared_state);
     assert!(config.geoip.databases.is_empty() && config.resolver.servers.is_empty());
 }
 
@@ -54,12 +54,25 @@ fn every_key_is_set_by_its_file_and_by_its_variable() {
     // What differs from the default, as TOML and as a variable has it.
     let rows = [
         ("server.listen", r#"["0.0.0.0:53", "[::]:53"]"#, "0.0.0.0:53, [::]:53"),
+        ("server.freebind", "true", "true"),
+        ("server.user", r#""perigee""#, "perigee"),
+        ("server.group", r#""dns""#, "dns"),
         ("server.workers", "3", "3"),
-        ("server.any-to-tcp", "false", "false"),
+        ("server.any", r#""truncate""#, "truncate"),
+        ("server.minimal-responses", "true", "true"),
+        ("server.rotate-rrsets", "false", "false"),
+        ("server.version-text", r#""a server""#, "a server"),
+        ("server.identity", r#""ams1""#, "ams1"),
         ("server.udp-payload-max", "1400", "1400"),
         ("server.udp-batch", "8", "8"),
         ("server.tcp-connections-max", "77", "77"),
+        ("server.tcp-connections-per-network-max", "0", "0"),
+        ("server.tcp-ipv4-prefix", "24", "24"),
+        ("server.tcp-ipv6-prefix", "64", "64"),
         ("server.tcp-idle-timeout", r#""1m30s""#, "90"),
+        ("server.tcp-total-timeout", "0", "0"),
+        ("server.tcp-write-timeout", r#""2s""#, "2"),
+        ("server.tcp-fast-open", "0", "0"),
         ("zones.directory", r#""/srv/zones""#, "/srv/zones"),
         ("zones.watch", "false", "false"),
         ("zones.reload-interval", r#""250ms""#, "0.25"),
@@ -100,6 +113,12 @@ fn every_key_is_set_by_its_file_and_by_its_variable() {
         ("health.webhook-timeout", r#""250ms""#, "0.25"),
         ("health.webhook-queue-max", "9", "9"),
         ("edns.client-subnet", "false", "false"),
+        ("edns.cookies", "false", "false"),
+        ("edns.cookie-secrets", r#"["000102030405060708090a0b0c0d0e0f"]"#, "000102030405060708090A0B0C0D0E0F"),
+        ("edns.cookie-secrets-file", r#""/etc/secrets""#, "/etc/secrets"),
+        ("edns.cookie-policy", r#""require""#, "require"),
+        ("edns.nocookie-udp-payload-max", "512", "512"),
+        ("edns.nsid", r#""fra-1""#, "0x6672612d31"),
         ("geoip.databases", r#"["/srv/city.mmdb", "/srv/asn.mmdb"]"#, "/srv/city.mmdb,/srv/asn.mmdb"),
         ("geoip.language", r#""de""#, "de"),
         ("geoip.unknown-location", r#""48.137 11.576""#, " 48.137  11.576"),
@@ -109,8 +128,14 @@ fn every_key_is_set_by_its_file_and_by_its_variable() {
         ("resolver.ttl-min", r#""5s""#, "5s"),
         ("resolver.negative-ttl", r#""5m""#, "5m"),
         ("resolver.waiting-max", "9", "9"),
+        ("overload.shed", r#""drop""#, "drop"),
+        ("overload.script-share", r#""40%""#, "40%"),
+        ("overload.batch-time", r#""25ms""#, "0.025"),
         ("log.level", r#""debug""#, "debug"),
         ("log.format", r#""json""#, "json"),
+        ("log.queries", r#"["servfail", "dropped"]"#, "servfail,dropped"),
+        ("log.query-sample", "100", "100"),
+        ("log.query-file", r#""/var/log/queries""#, "/var/log/queries"),
     ];
     assert_eq!(rows.map(|row| row.0).to_vec(), KEYS.iter().map(|key| key.path()).collect::<Vec<_>>());
     for ((path, in_file, in_variable), key) in rows.into_iter().zip(KEYS) {
@@ -128,6 +153,19 @@ fn every_key_is_set_by_its_file_and_by_its_variable() {
 }
 
 #[test]
+fn all_queries_are_logged_by_one_word() {
+    for text in ["log.queries = \"all\"", "log.queries = [\"all\"]"] {
+        let (config, _) = parse(text).unwrap_or_else(|faults| panic!("{}", render(&faults)));
+        assert_eq!(config.log.queries, QueryClass::WORDS.map(|(class, _)| class));
+    }
+    let faults = parse("log.queries = [\"answers\", 3]").expect_err("neither is an outcome");
+    let told = render(&faults);
+    assert!(told.contains("1:16: error: `log.queries` cannot be `answers`"), "{told}");
+    assert!(told.contains("`\"answer\"`, `\"nodata\"`") && told.contains("or `\"all\"`"), "{told}");
+    assert!(told.contains("1:27: error: `log.queries` cannot be the number `3`"), "{told}");
+}
+
+#[test]
 fn values_mean_what_they_say() {
     let (config, _) = parse(
         r#"
@@ -142,7 +180,7 @@ fn values_mean_what_they_say() {
         "#,
     )
     .unwrap_or_else(|faults| panic!("{}", render(&faults)));
-    assert_eq!(config.server.listen, ["[2001:db8::1]:53".parse().expect("an address")]);
+    assert_eq!(config.server.listen, [Listen::Address("[2001:db8::1]:53".parse().expect("an address"))]);
     assert_eq!((config.lua.scope, config.lua.memory_limit), (Scope::Source, 65_536));
     assert_eq!(config.lua.time_limit, Duration::from_millis(10));
     assert_eq!(config.health.interval, Duration::from_secs(5400));
@@ -170,6 +208,17 @@ fn relative_paths_start_at_the_directory_of_the_file() {
 }
 
 #[test]
+fn texts_for_a_record_or_an_option_have_no_more_octets_than_it_holds() {
+    for (key, most) in [("version-text", 255), ("identity", 128)] {
+        let text = |octets: usize| format!("[server]\n{key} = \"{}\"\n", "x".repeat(octets));
+        let (config, _) = parse(&text(most)).expect("it fits");
+        assert_eq!(config.server.version_text.len().max(config.server.identity.len()), most);
+        let faults = render(&parse(&text(most + 1)).expect_err("it is too long"));
+        assert!(faults.ends_with(&format!("out of bounds\n  help: choose 0 to {most} octets\n")), "{faults}");
+    }
+}
+
+#[test]
 fn all_faults_of_a_file_are_told_with_their_places() {
     let faults = parse(
         r#"
@@ -179,7 +228,7 @@ x = 1
 [server]
 listen = ["53", "0.0.0.0", "localhost:53", "127.0.0.1:53", "127.0.0.1:53", 53, "::1"]
 workers = "two"
-any_to_tcp = true
+rotate_rrsets = true
 udp-payload-max = 100
 interval = "5s"
 [health]
@@ -197,6 +246,9 @@ overrun-share = 0.5
 deny = [1]
 [edns]
 client-subnet = "yes"
+cookie-secrets = ["000102030405060708090a0b0c0d0e", 7]
+cookie-policy = "badcookies"
+nsid = "0x123"
 [geoip]
 databases = "x.mmdb"
 language = 1
@@ -217,7 +269,7 @@ lua = 1
     .expect_err("all of it is wrong");
     insta::assert_snapshot!(render(&faults), @r#"
     etc/perigee.toml:2:1: error: there is no table `hello`
-      help: the tables are `server`, `zones`, `lua`, `health`, `edns`, `geoip`, `resolver`, `log`, `zone`
+      help: the tables are `server`, `zones`, `lua`, `health`, `edns`, `geoip`, `resolver`, `overload`, `log`, `zone`
     etc/perigee.toml:3:2: error: there is no table `sever`
       help: did you mean `[server]`?
     etc/perigee.toml:6:11: error: `server.listen` cannot be `53`
@@ -234,8 +286,8 @@ lua = 1
       help: add the port: `[::1]:53`
     etc/perigee.toml:7:11: error: `server.workers` cannot be the text `two`
       help: write a whole number without quotes
-    etc/perigee.toml:8:1: error: `server` has no key `any_to_tcp`
-      help: did you mean `any-to-tcp`?
+    etc/perigee.toml:8:1: error: `server` has no key `rotate_rrsets`
+      help: did you mean `rotate-rrsets`?
     etc/perigee.toml:9:19: error: `server.udp-payload-max` cannot be `100`: out of bounds
       help: choose 512 to 4096
     etc/perigee.toml:10:1: error: `server` has no key `interval`
@@ -264,37 +316,45 @@ lua = 1
       help: write a text in quotes
     etc/perigee.toml:25:17: error: `edns.client-subnet` cannot be the text `yes`
       help: write `true` or `false`
-    etc/perigee.toml:27:13: error: `geoip.databases` cannot be the text `x.mmdb`
+    etc/perigee.toml:26:19: error: an entry of `edns.cookie-secrets` is no secret
+      help: write 32 hexadecimal digits in quotes; `openssl rand -hex 16` makes some
+    etc/perigee.toml:26:53: error: an entry of `edns.cookie-secrets` is no secret
+      help: write 32 hexadecimal digits in quotes; `openssl rand -hex 16` makes some
+    etc/perigee.toml:27:17: error: `edns.cookie-policy` cannot be `badcookies`
+      help: write one of `"answer"`, `"badcookie"`, `"require"`
+    etc/perigee.toml:28:8: error: `edns.nsid` cannot be `0x123`
+      help: write two hexadecimal digits for each octet behind `0x`
+    etc/perigee.toml:30:13: error: `geoip.databases` cannot be the text `x.mmdb`
       help: write a list in brackets: `["…", "…"]`
-    etc/perigee.toml:28:12: error: `geoip.language` cannot be the number `1`
+    etc/perigee.toml:31:12: error: `geoip.language` cannot be the number `1`
       help: write a text in quotes
-    etc/perigee.toml:29:20: error: `geoip.unknown-location` cannot be `48.137`
+    etc/perigee.toml:32:20: error: `geoip.unknown-location` cannot be `48.137`
       help: write a latitude and a longitude in degrees, as in `"48.137 11.576"`, or `""` for nowhere
-    etc/perigee.toml:30:1: error: this `[[zone]]` has an empty `file`
+    etc/perigee.toml:33:1: error: this `[[zone]]` has an empty `file`
       help: write `[[zone]]`, then `name = "example.org"` below, and `file = "example.org.zone"` if the zone is not in `zones.directory`
-    etc/perigee.toml:31:8: error: `zone.name` cannot be `a..b`
+    etc/perigee.toml:34:8: error: `zone.name` cannot be `a..b`
       help: the name has an empty label; write a name as `example.org`
-    etc/perigee.toml:33:14: error: `zone.exec-limit` cannot be `-1`: out of bounds
+    etc/perigee.toml:36:14: error: `zone.exec-limit` cannot be `-1`: out of bounds
       help: choose 0 to 1000000000
-    etc/perigee.toml:34:14: error: `zone.time-limit` cannot be `2s`: out of bounds
+    etc/perigee.toml:37:14: error: `zone.time-limit` cannot be `2s`: out of bounds
       help: choose 1ms to 1s
-    etc/perigee.toml:35:13: error: `zone.lua-allow` cannot be the text `pick`
+    etc/perigee.toml:38:13: error: `zone.lua-allow` cannot be the text `pick`
       help: write a list in brackets: `["…", "…"]`
-    etc/perigee.toml:36:17: error: `zone.lookup-names` cannot be `a..b`
+    etc/perigee.toml:39:17: error: `zone.lookup-names` cannot be `a..b`
       help: the name has an empty label; write a name as `example.org`
-    etc/perigee.toml:37:19: error: `zone.probe-networks` cannot be `10.0.0.0/33`
+    etc/perigee.toml:40:19: error: `zone.probe-networks` cannot be `10.0.0.0/33`
       help: write a network as `192.0.2.0/24` or `2001:db8::/32`
-    etc/perigee.toml:37:34: error: `zone.probe-networks` cannot be `here`
+    etc/perigee.toml:40:34: error: `zone.probe-networks` cannot be `here`
       help: write a network as `192.0.2.0/24` or `2001:db8::/32`
-    etc/perigee.toml:37:42: error: `zone.probe-networks` cannot be the number `4`
+    etc/perigee.toml:40:42: error: `zone.probe-networks` cannot be the number `4`
       help: write a network as `192.0.2.0/24` or `2001:db8::/32`
-    etc/perigee.toml:38:18: error: `zone.exec-programs` cannot be `is-up`
+    etc/perigee.toml:41:18: error: `zone.exec-programs` cannot be `is-up`
       help: write the whole path of a program, as `/usr/local/bin/is-up`
-    etc/perigee.toml:38:27: error: `zone.exec-programs` cannot be the number `4`
+    etc/perigee.toml:41:27: error: `zone.exec-programs` cannot be the number `4`
       help: write a text in quotes
-    etc/perigee.toml:39:1: error: this `[[zone]]` has no `name`
+    etc/perigee.toml:42:1: error: this `[[zone]]` has no `name`
       help: write `[[zone]]`, then `name = "example.org"` below, and `file = "example.org.zone"` if the zone is not in `zones.directory`
-    etc/perigee.toml:40:7: error: `zone.lua` cannot be the number `1`
+    etc/perigee.toml:43:7: error: `zone.lua` cannot be the number `1`
       help: write `true` or `false`
     "#);
 }
@@ -394,6 +454,11 @@ fn what_is_odd_but_usable_is_a_warning() {
     insta::assert_snapshot!(render(&diagnostics), @r#"
     warning: `health.forget` is shorter than `health.interval`
       help: checks would be forgotten before their second probe; make it several intervals long
+    "#);
+    let (_, diagnostics) = parse("edns = { cookies = false, cookie-policy = \"require\" }\n").expect("usable");
+    insta::assert_snapshot!(render(&diagnostics), @r#"
+    warning: `edns.cookie-policy` means nothing without `edns.cookies`
+      help: switch cookies on, or leave the policy at `answer`
     "#);
     let (_, diagnostics) = parse_variables(&[("PERIGEE_HEALTH_INTERVALL", "2s"), ("PERIGEE_X", "1")]).expect("usable");
     insta::assert_snapshot!(render(&diagnostics), @r#"

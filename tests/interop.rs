@@ -1,5 +1,5 @@
-//! What other programs make of our responses: dig, kdig, drill and dnspython ask for every record of a zone that has
-//! all types. None may complain, and what they read must be what the zone says.
+//! What other programs make of our responses: dig, kdig, drill, dnspython and Unbound ask for every record of a zone that
+//! has all types. None may complain, and what they read must be what the zone says. And whose cookies are known to whom.
 
 use std::collections::BTreeSet;
 use std::io::{ErrorKind, Write};
@@ -11,6 +11,7 @@ use perigee::dns::Name;
 use perigee::zone::parser::{self, Input, Options};
 use perigee::zone::{Data, Record};
 
+use crate::support::foreign::Foreign;
 use crate::support::process::Perigee;
 
 const ZONE: &str = include_str!("data/types.test.zone");
@@ -96,7 +97,8 @@ impl Interop {
         let questions: BTreeSet<_> = records.iter().map(question).collect();
         let made = read("made", APEX, "lua 300 A 192.0.2.1");
         let expected = facts(&records).into_iter().chain(facts(&made)).collect();
-        let perigee = Perigee::start(&[("zones/types.test.zone", ZONE)]);
+        let config = "edns.nsid = \"fra-1\"\n";
+        let perigee = Perigee::start(&[("zones/types.test.zone", ZONE), ("perigee.toml", config)]);
         Self { perigee, questions: questions.into_iter().collect(), expected }
     }
 
@@ -106,16 +108,22 @@ impl Interop {
 
     /// Checks that a tool's output has no complaint and exactly the zone's records.
     fn check(&self, tool: &str, output: &str) {
-        check_for_complaints(tool, output);
-        let own_ways = OWN_WAYS.iter().find(|(known, _)| tool.starts_with(known)).map_or(&[][..], |(_, types)| types);
-        let is_own_way = |line: &str| own_ways.iter().any(|rtype| line.contains(&format!("\t{rtype}\t")));
-        let lines: String = output.lines().filter(|line| !is_own_way(line)).map(|line| format!("{line}\n")).collect();
-        let read = facts(&read(tool, ".", &lines));
-        let is_missing = |fact: &&String| !own_ways.iter().any(|rtype| fact.contains(&format!(" {rtype} ")));
-        let missing: Vec<_> = self.expected.difference(&read).filter(is_missing).collect();
-        let made_up: Vec<_> = read.difference(&self.expected).collect();
-        assert!(missing.is_empty() && made_up.is_empty(), "{tool}\nmissing: {missing:#?}\nmade up: {made_up:#?}");
+        compare(tool, output, &self.expected, |fact| fact.to_owned());
     }
+}
+
+/// Checks that a tool's output has no complaint and exactly the `expected` facts, each seen through `lens`.
+fn compare(tool: &str, output: &str, expected: &BTreeSet<String>, lens: impl Fn(&str) -> String) {
+    let see = |facts: &BTreeSet<String>| facts.iter().map(|fact| lens(fact)).collect::<BTreeSet<_>>();
+    check_for_complaints(tool, output);
+    let own_ways = OWN_WAYS.iter().find(|(known, _)| tool.starts_with(known)).map_or(&[][..], |(_, types)| types);
+    let is_own_way = |line: &str| own_ways.iter().any(|rtype| line.contains(&format!("\t{rtype}\t")));
+    let lines: String = output.lines().filter(|line| !is_own_way(line)).map(|line| format!("{line}\n")).collect();
+    let (expected, read) = (see(expected), see(&facts(&read(tool, ".", &lines))));
+    let is_missing = |fact: &&String| !own_ways.iter().any(|rtype| fact.contains(&format!(" {rtype} ")));
+    let missing: Vec<_> = expected.difference(&read).filter(is_missing).collect();
+    let made_up: Vec<_> = read.difference(&expected).collect();
+    assert!(missing.is_empty() && made_up.is_empty(), "{tool}\nmissing: {missing:#?}\nmade up: {made_up:#?}");
 }
 
 fn check_for_complaints(tool: &str, output: &str) {
@@ -224,4 +232,157 @@ fn dig_takes_referrals_aliases_denials_and_failures() {
     check_for_complaints("dig", &output);
     assert_eq!(output.matches("; EDNS: version: 0, flags: do;").count(), names.len() * types.len(), "{output}");
     assert_eq!(output.matches("; CLIENT-SUBNET: 192.0.2.0/24/").count(), names.len() * types.len(), "{output}");
+}
+
+/// Asks a server once with dig, from [`DIG_SOURCE`]; what it writes, but for complaints.
+fn dig(server: SocketAddr, words: &str) -> String {
+    let (address, port) = (format!("@{}", server.ip()), server.port().to_string());
+    let mut arguments = owned(&["-r", "-b", DIG_SOURCE, &address, "-p", &port, "+norecurse"]);
+    arguments.extend(words.split_whitespace().map(str::to_owned));
+    let output = run("dig", "bind9-dnsutils", &arguments, "");
+    check_for_complaints("dig", &output);
+    output
+}
+
+#[test]
+fn dig_takes_every_option() {
+    let interop = Interop::start();
+    let rows: [(&str, &[&str]); 12] = [
+        ("types.test SOA +cookie", &["status: NOERROR", " (good)"]),
+        ("types.test SOA +nocookie +nsid", &["; NSID: 66 72 61 2d 31 (\"fra-1\")"]),
+        ("types.test SOA +subnet=192.0.2.0/24", &["; CLIENT-SUBNET: 192.0.2.0/24/0"]),
+        ("types.test SOA +subnet=2001:db8::/56", &["; CLIENT-SUBNET: 2001:db8::/56/0"]),
+        ("types.test SOA +subnet=0", &["; CLIENT-SUBNET: 0.0.0.0/0/0"]),
+        ("types.test SOA +tcp +keepalive", &["; TCP KEEPALIVE: 10.0 secs"]),
+        ("types.test SOA +bufsize=512 +cookie +nsid +subnet=192.0.2.0/24", &["udp: 1232", " (good)", "NSID", "SUBNET"]),
+        ("types.test SOA +ednsopt=65001:c0ffee +padding=128", &["status: NOERROR"]),
+        ("types.test SOA +ednsflags=0x7f7f", &["status: NOERROR", "; EDNS: version: 0, flags:; udp: 1232"]),
+        ("types.test SOA +edns=1 +noednsnegotiation", &["status: BADVERS", "; EDNS: version: 0,"]),
+        ("www.example.net A", &["status: REFUSED", "; EDE: 20 (Not Authoritative): (no zone for this name)"]),
+        ("+header-only +cookie", &["status: NOERROR", " (good)"]),
+    ];
+    for (words, expected) in rows {
+        let output = dig(interop.address(), words);
+        let missing: Vec<_> = expected.iter().filter(|expected| !output.contains(**expected)).collect();
+        assert!(missing.is_empty(), "dig {words} lacks {missing:?}\n{output}");
+    }
+    assert!(!dig(interop.address(), "types.test SOA +noedns").contains("EDNS"));
+}
+
+#[test]
+fn kdig_drill_and_delv_take_options() {
+    let interop = Interop::start();
+    let (address, port) = (format!("@{}", interop.address().ip()), interop.address().port().to_string());
+    let kdig = ["+norecurse", "+cookie", "+nsid", "+subnet=192.0.2.0/24", "+bufsize=512", "types.test", "SOA"];
+    let rows: [(&str, &str, &[&str], &[&str]); 4] = [
+        ("kdig", "knot-dnsutils", &kdig, &["status: NOERROR", "COOKIE:", "NSID: 6672612D31", "SUBNET: 192.0.2.0/24/0"]),
+        ("kdig", "knot-dnsutils", &["+norecurse", "+edns=1", "types.test", "SOA"], &["ext-rcode: BADVERS"]),
+        ("drill", "ldnsutils", &["-o", "rd", "-b", "512", "types.test", "SOA"], &["rcode: NOERROR", "udp: 1232"]),
+        ("delv", "bind9-dnsutils", &["-i", "types.test", "SOA"], &["; authoritative", "\tSOA\tns.types.test."]),
+    ];
+    for (tool, package, words, expected) in rows {
+        let arguments = [owned(&[&address, "-p", &port]), owned(words)].concat();
+        let output = run(tool, package, &arguments, "");
+        check_for_complaints(tool, &output);
+        let missing: Vec<_> = expected.iter().filter(|expected| !output.contains(**expected)).collect();
+        assert!(missing.is_empty(), "{tool} {words:?} lacks {missing:?}\n{output}");
+    }
+}
+
+#[test]
+fn unbound_finds_every_record() {
+    let interop = Interop::start();
+    let unbound = Foreign::unbound(APEX, interop.address());
+    // Below a cut it would ask a server that is not there.
+    let is_ours = |text: &str| !text.starts_with("sub.");
+    let questions: Vec<_> = interop.questions.iter().filter(|(name, _)| is_ours(name)).collect();
+    let text: String = questions.iter().map(|(name, rtype)| format!("{name} {rtype}\n")).collect();
+    let (address, port) = (format!("@{}", unbound.address.ip()), unbound.address.port().to_string());
+    let arguments = ["-r", "-b", DIG_SOURCE, &address, "-p", &port, "-f", "/dev/stdin"];
+    let output = run("dig", "bind9-dnsutils", &owned(&arguments), &text);
+    assert_eq!(output.matches("status: NOERROR").count(), questions.len(), "{output}");
+    // What it keeps gets older.
+    let but_ttl = |fact: &str| {
+        let (owner, rest) = fact.split_once(' ').expect("an owner");
+        format!("{owner} {}", rest.split_once(' ').expect("a TTL").1)
+    };
+    let expected = interop.expected.iter().filter(|fact| is_ours(fact)).cloned().collect();
+    compare("dig of Unbound", &output, &expected, but_ttl);
+    let log = unbound.end();
+    // Had a letter changed its case on the way, it would ask anew without.
+    let odd = log.iter().find(|line| ["Capsforid", "error:", "warning:"].iter().any(|word| line.contains(word)));
+    assert!(odd.is_none(), "{odd:?}");
+}
+
+const COOKIE_ZONE: &str = "$TTL 300\n@ SOA ns hostmaster 1 7200 900 1209600 60\n@ NS ns\nns A 192.0.2.53\n";
+const SECRETS: [&str; 2] = ["000102030405060708090a0b0c0d0e0f", "101112131415161718191a1b1c1d1e1f"];
+
+/// A perigee that answers nobody without a cookie, with these secrets in a file.
+fn with_secrets(secrets: &str) -> Perigee {
+    let config = "[edns]\ncookie-secrets-file = \"secrets\"\ncookie-policy = \"require\"\n";
+    Perigee::start(&[("zones/example.zone", COOKIE_ZONE), ("secrets", secrets), ("perigee.toml", config)])
+}
+
+/// The cookie that a server gives.
+fn given_by(server: SocketAddr) -> String {
+    let output = dig(server, "ns.example A +nobadcookie +cookie");
+    let line = output.lines().find_map(|line| line.strip_prefix("; COOKIE: ")).expect("a cookie");
+    line.strip_suffix(" (good)").expect("dig knows its part of the cookie").to_owned()
+}
+
+/// Whether a server takes a cookie for one of its own.
+fn is_known_to(server: SocketAddr, cookie: &str) -> bool {
+    let output = dig(server, &format!("ns.example A +nobadcookie +cookie={cookie}"));
+    assert_ne!(output.contains("status: NOERROR"), output.contains("status: BADCOOKIE"), "{output}");
+    output.contains("status: NOERROR")
+}
+
+#[test]
+fn cookies_of_bind_are_known_and_it_knows_ours() {
+    let perigee = with_secrets(SECRETS[0]);
+    let named = |secret: &str| {
+        let options = format!("cookie-algorithm siphash24; cookie-secret \"{secret}\"; require-server-cookie yes;");
+        Foreign::named(&options, ("example", COOKIE_ZONE))
+    };
+    let [same, other] = SECRETS.map(named);
+    let ours = given_by(perigee.address);
+    assert!(is_known_to(perigee.address, &ours) && is_known_to(same.address, &ours));
+    assert!(!is_known_to(other.address, &ours));
+    let theirs = given_by(same.address);
+    assert!(is_known_to(same.address, &theirs) && is_known_to(perigee.address, &theirs));
+    assert!(!is_known_to(perigee.address, &given_by(other.address)));
+    // dig asks again by itself, with what BADCOOKIE brings.
+    let output = dig(perigee.address, "ns.example A +badcookie +cookie");
+    assert!(output.contains("status: NOERROR") && output.contains("192.0.2.53"), "{output}");
+}
+
+#[test]
+fn secrets_of_cookies_are_changed_while_two_servers_answer() {
+    let [old, new] = SECRETS;
+    let mut servers = [with_secrets(old), with_secrets(old)];
+    let learned = given_by(servers[0].address);
+    assert!(servers.iter().all(|server| is_known_to(server.address, &learned)));
+    // The new one is known to all before any signs with it, and the old one until its cookies are old.
+    let both = [format!("{old}\n{new}\n"), format!("# today\n{new}\n{old}\n")];
+    for secrets in &both {
+        for index in [0, 1] {
+            let before = given_by(servers[1 - index].address);
+            servers[index].edit("secrets", secrets);
+            servers[index].signal("HUP");
+            servers[index].wait_for_log("secrets of cookies replaced");
+            for cookie in [&learned, &before, &given_by(servers[index].address)] {
+                assert!(servers.iter().all(|server| is_known_to(server.address, cookie)));
+            }
+        }
+    }
+    let [first, second] = &mut servers;
+    first.edit("secrets", "what\n");
+    let fault = first.wait_for_log("this line is no secret");
+    assert!(fault.contains("secrets:1:1"), "{fault}");
+    assert!(is_known_to(first.address, &learned), "a file that is not sound replaces nothing");
+    // It is taken up without a signal, too.
+    second.edit("secrets", new);
+    second.wait_for_log("secrets of cookies replaced");
+    assert!(!is_known_to(second.address, &learned));
+    assert!(is_known_to(second.address, &given_by(first.address)));
 }

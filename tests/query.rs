@@ -6,7 +6,8 @@ use hickory_proto::op::{Message, MessageType};
 use hickory_proto::rr::rdata::opt::EdnsCode;
 use hickory_proto::serialize::binary::{BinDecodable, BinDecoder};
 use perigee::answer::Transport;
-use perigee::dns::wire;
+use perigee::dns::edns::Malformed;
+use perigee::dns::{Rtype, wire};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -22,6 +23,17 @@ thread_local! {
 fn respond(transport: Transport, octets: &[u8]) -> Option<Vec<u8>> {
     let from = ([198, 51, 100, 7], 5353).into();
     AUTHORITY.with_borrow_mut(|authority| authority.respond(from, transport, octets))
+}
+
+/// No case can ask for this: hickory takes a record without data for one of an update.
+#[test]
+fn a_record_without_data_is_answered() {
+    let zone = "@ 60 SOA ns hostmaster 1 1 1 1 1\n@ 60 NS ns\nns 60 A 192.0.2.53\nx 60 TYPE65280 \\# 0\n";
+    let mut authority = Authority::new("", [("example", zone)]);
+    let question = b"\x0d\x05\0\0\0\x01\0\0\0\0\0\0\x01x\x07example\0\xff\0\0\x01";
+    let reply = authority.respond(([198, 51, 100, 7], 5353).into(), Transport::Udp, question).unwrap();
+    assert_eq!(reply[6..12], [0, 1, 0, 0, 0, 0], "one answer and nothing else");
+    assert_eq!(reply[question.len()..], b"\xc0\x0c\xff\0\0\x01\0\0\0\x3c\0\0"[..]);
 }
 
 /// Names in and around the zone.
@@ -168,13 +180,17 @@ proptest! {
         prop_assert!(!has_opt || reply[11] > 0, "an OPT record is answered with one");
     }
 
-    /// A UDP reply without TC is the reply that TCP gets, but for additional records.
+    /// A UDP reply without TC is the reply that TCP gets, but for additional records and for those of ANY.
     #[test]
     fn what_is_not_truncated_is_whole(octets in query()) {
         let [udp, tcp] = [Transport::Udp, Transport::Tcp].map(|transport| respond(transport, &octets).expect("answered"));
         prop_assert_eq!(tcp[2] & 2, 0, "nothing here is too large for TCP");
         if udp[2] & 2 == 0 {
-            prop_assert_eq!(&udp[..10], &tcp[..10], "the header and the counts of answer and authority");
+            prop_assert_eq!(&udp[..6], &tcp[..6], "the header and the count of questions");
+            let is_any = wire::decode(&octets).is_ok_and(|request| request.qtype == Rtype::ANY);
+            let answers = [udp[7], tcp[7]];
+            prop_assert!(answers[0] == answers[1] || is_any && (1..answers[1]).contains(&answers[0]), "{answers:?}");
+            prop_assert_eq!(&udp[8..10], &tcp[8..10], "the count of authority");
         } else {
             prop_assert_eq!(&udp[6..10], &[0; 4], "what is truncated has no records");
         }
@@ -190,7 +206,7 @@ proptest! {
             // What we pass over without a look, hickory looks into.
             let additional = u16::from_be_bytes([octets[10], octets[11]]);
             let passes_over = match request.edns {
-                Some(edns) => additional > 1 || edns.version > 0,
+                Some(edns) => additional > 1 || edns.version > 0 || edns.malformed != Malformed::default(),
                 None => additional > 0,
             };
             prop_assert!(passes_over || has_subnet_of_no_family(&octets) || theirs.is_ok(), "{theirs:?}");
@@ -202,6 +218,15 @@ proptest! {
             prop_assert!(ours.is_ok(), "{octets:02x?}");
         }
     }
+}
+
+/// Not a case, as it would have to be rewritten for each version.
+#[test]
+fn the_version_is_told_by_default() {
+    const QUERY: &[u8] = b"\x0d\x05\0\0\0\x01\0\0\0\0\0\0\x07version\x04bind\0\0\x10\0\x03";
+    let reply = respond(Transport::Udp, QUERY).expect("it is answered");
+    let text = format!("perigee {}", env!("CARGO_PKG_VERSION"));
+    assert!(reply.ends_with(text.as_bytes()), "{reply:02x?}");
 }
 
 /// Whether a message is a query with one question and nothing else but an OPT record.

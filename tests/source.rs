@@ -2,14 +2,13 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use perigee::config;
 use perigee::dns::Name;
-use perigee::source::{Event, FileSource, Loaded, Text, ZoneReader};
+use perigee::source::{Event, FileSource, Loaded, Pass, Reload, Text, ZoneReader, reloads};
 use tempfile::TempDir;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
 
 /// How long an event may take; far above what it does take, as machines that build are busy.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -91,8 +90,8 @@ impl Bench {
         let told: Vec<String> = source.load_all().into_iter().map(|event| self.brief(event)).collect();
         assert_eq!(told, expected);
         let (sender, events) = mpsc::channel(4);
-        let reload = Arc::new(Notify::new());
-        let task = tokio::spawn(source.watch(sender, Arc::clone(&reload)));
+        let (reload, asked) = reloads();
+        let task = tokio::spawn(source.watch(sender, asked));
         Watched { bench: self, events, reload, task }
     }
 
@@ -114,7 +113,7 @@ impl Bench {
 struct Watched<'b> {
     bench: &'b Bench,
     events: mpsc::Receiver<Event<String>>,
-    reload: Arc<Notify>,
+    reload: Reload,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -358,10 +357,13 @@ async fn a_reload_sends_everything_again() {
     bench.write("a.zone", "1");
     bench.write("b.zone", "broken");
     let mut watched = bench.watch(&["a. is 1", "b. failed: b.zone: broken"]);
-    watched.reload.notify_one();
+    let (pass, mut passing) = Pass::begin();
+    watched.reload.ask(&pass);
+    drop(pass);
     let mut told = [watched.next().await, watched.next().await];
     told.sort();
     assert_eq!(told, ["a. is 1", "b. failed: b.zone: broken"]);
+    passing.over().await;
 }
 
 #[tokio::test]

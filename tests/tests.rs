@@ -8,6 +8,7 @@ mod bad_input; // targets that fail in every way there is, and come back
 mod cases; // the files in tests/cases: zone in, question, answer in presentation format
 mod command_line; // what `perigee check` tells, and exit codes
 mod config; // what files and the environment may say, and the manual that tells it
+mod differential; // what NSD, Knot and BIND agree on, asked about random zones
 mod edns; // what the cases cannot say of EDNS
 mod events; // flips told in the log and to a webhook, which fails and recovers
 mod failover; // health to answers: right from the first one, following a fall and a return
@@ -25,13 +26,17 @@ mod lua_manual; // the manual of LUA records, its examples, and the list for edi
 mod lua_types; // what a script returns, for every type there is
 mod maps; // map files under a running server: looked up, swapped whole, kept when they break
 mod modules; // what the records of a zone require
+mod overload; // the dearest scripts are shed first, and everything else is answered
 mod overrides; // what operators say of targets, by a file and by the command
 mod powerdns; // LUA records that PowerDNS answers in the same way
 mod probes; // probes of each kind but HTTP, and servers that behave or do not
 mod query; // what holds for every message whatever
+mod query_log; // one line for each outcome, whatever clients send
 mod readme; // the console examples of README.md and docs/, run
 mod reload; // zones swapped under load: wholly old or wholly new, none lost
 mod restart; // states and overrides over stops and kills at any moment
+mod rfc; // docs/rfc.md: each rule of each RFC has its case, and each case its rule
+mod running; // the process: rights, sockets, interfaces, signals, and the service manager
 mod samples; // zones/ and lua/ do what their headers promise
 mod sandbox; // scripts that would take everything
 mod scenarios; // stories of targets that rise, fall, wobble and come back

@@ -2,12 +2,12 @@
 
 use std::cell::Cell;
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::{Mutex, mpsc};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use perigee::answer::{Outcome, Transport};
-use perigee::server::{self, Error, Settings};
+use perigee::server::{self, Error, Settings, Wanted};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
@@ -165,11 +165,72 @@ fn a_reply_leaves_from_the_address_asked() {
 #[test]
 fn a_port_that_is_served_cannot_be_taken_again() {
     let server = Server::echo(&LOOPBACK, SETTINGS);
-    let problems = server::bind(&server.addresses, 2).unwrap_err();
+    let problems = server::bind(&wanted(&server.addresses), 2).unwrap_err();
     assert_eq!(problems.len(), server.addresses.len());
     let everywhere = SocketAddr::new("0.0.0.0".parse().unwrap(), server.addresses[0].port());
-    assert_eq!(server::bind(&[everywhere], 2).unwrap_err().len(), 1);
+    assert_eq!(server::bind(&wanted(&[everywhere]), 2).unwrap_err().len(), 1);
     assert_eq!(ask_udp(server.addresses[0], b"still there").unwrap(), b"still there");
+}
+
+/// The addresses as those to be bound.
+fn wanted(addresses: &[SocketAddr]) -> Vec<Wanted> {
+    addresses.iter().map(|address| (*address).into()).collect()
+}
+
+#[test]
+fn addresses_come_and_go_while_others_are_served() {
+    let server = Server::echo(&LOOPBACK, SETTINGS);
+    let more = server::bind(&wanted(&["127.0.0.2:0".parse().unwrap()]), 2).unwrap();
+    let address = more.addresses()[0];
+    server.orders().serve(more);
+    // A roll call ends after all that was ordered before.
+    block_on(server.orders().roll_call());
+    let stream = tcp_to(address);
+    assert_eq!(ask_udp(address, b"new").unwrap(), b"new");
+    assert_eq!(ask_on(&stream, b"new").unwrap(), b"new");
+
+    server.orders().leave(&[address]);
+    block_on(server.orders().roll_call());
+    // Whoever is there goes on, and nobody else gets in.
+    assert_eq!(ask_on(&stream, b"still there").unwrap(), b"still there");
+    let refused = |outcome: io::Error| outcome.kind() == io::ErrorKind::ConnectionRefused;
+    let closed = (0..1000).any(|_| TcpStream::connect(address).is_err_and(refused));
+    assert!(closed, "the address is still served by TCP");
+    assert_eq!(ask_udp(server.addresses[0], b"still there").unwrap(), b"still there");
+    assert_eq!(server::bind(&wanted(&[address]), 2).map(|taken| taken.addresses().to_vec()).unwrap(), [address]);
+}
+
+#[test]
+fn a_worker_that_hangs_does_not_answer_a_roll_call() {
+    let (reached, is_reached) = mpsc::channel();
+    let (go_on, may_go_on) = mpsc::channel();
+    let parts = Mutex::new(Some((reached, may_go_on)));
+    let server = Server::start(&LOOPBACK, 1, SETTINGS, move |_| {
+        let (reached, may_go_on) = parts.lock().unwrap().take().unwrap();
+        move |_, _: &_, _: &[u8], _, _: &mut Vec<u8>| {
+            reached.send(()).unwrap();
+            may_go_on.recv().unwrap();
+            Outcome::Silence
+        }
+    });
+    block_on(server.orders().roll_call());
+    udp_to(server.addresses[0]).send(b"hang").unwrap();
+    is_reached.recv().unwrap();
+    let orders = server.orders();
+    let (answered, has_answered) = mpsc::channel();
+    let calling = std::thread::spawn(move || {
+        block_on(orders.roll_call());
+        answered.send(()).unwrap();
+    });
+    assert!(has_answered.recv_timeout(Duration::from_millis(100)).is_err());
+    go_on.send(()).unwrap();
+    has_answered.recv_timeout(PATIENCE).unwrap();
+    calling.join().unwrap();
+}
+
+/// Waits for what workers say.
+fn block_on<F: Future>(future: F) -> F::Output {
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
 }
 
 #[test]
@@ -183,7 +244,7 @@ fn a_port_is_free_again_after_a_stop() {
     server.join().unwrap();
     assert!(is_closed(&stream));
     drop(stream);
-    assert_eq!(server::bind(&addresses, 2).unwrap().addresses(), addresses);
+    assert_eq!(server::bind(&wanted(&addresses), 2).unwrap().addresses(), addresses);
 }
 
 #[test]
@@ -257,7 +318,7 @@ fn dripping_octets_do_not_keep_a_connection_open() {
 
 #[test]
 fn a_client_that_does_not_read_is_left() {
-    let server = Server::echo(&LOOPBACK, HASTY);
+    let server = Server::start(&LOOPBACK, 1, HASTY, |_| echo);
     let mut stream = tcp_to(server.addresses[0]);
     let octets = framed(&vec![0; 65_535]);
     let error = loop {
@@ -267,6 +328,168 @@ fn a_client_that_does_not_read_is_left() {
     };
     let expected = [io::ErrorKind::ConnectionReset, io::ErrorKind::BrokenPipe];
     assert!(expected.contains(&error.kind()), "{error:?}");
+    // The worker has ended that connection before it takes another.
+    ask_tcp(server.addresses[0], b"next").unwrap();
+    assert_eq!(server.counter("tcp_closed_unread"), 1);
+}
+
+#[test]
+fn a_client_that_does_not_read_is_read_no_further() {
+    let (server, begins) = vast_server(HASTY);
+    let unread = tcp_to(server.addresses[0]);
+    (&unread).write_all(&framed(b"fill").repeat(600)).unwrap();
+    begins.recv_timeout(PATIENCE).unwrap();
+    // It asks until it is reset.
+    while (&unread).write_all(&framed(b"more").repeat(100)).is_ok() {}
+    ask_tcp(server.addresses[0], b"next").unwrap();
+    assert_eq!(server.counter("tcp_closed_unread"), 1);
+    let answered = server.counter("tcp_requests");
+    // What both kernels hold, and one turn's replies.
+    assert!(answered * 65_535 < 4 << 20, "{answered} requests were answered, and no reply was read");
+}
+
+#[test]
+fn messages_without_a_reply_buy_no_time() {
+    let server = Server::start(&LOOPBACK, 1, HASTY, |_| |_, _: &_, _: &[u8], _, _: &mut Vec<u8>| Outcome::Silence);
+    let stream = tcp_to(server.addresses[0]);
+    stream.set_read_timeout(Some(Duration::from_millis(5))).unwrap();
+    let begin = Instant::now();
+    while (&stream).write_all(&framed(b"noise")).is_ok() && !is_closed(&stream) {
+        assert!(begin.elapsed() < PATIENCE, "the connection is kept");
+    }
+    assert!(server.counter("tcp_dropped") > 0);
+}
+
+#[test]
+fn replies_survive_what_a_client_sends_behind_the_end() {
+    let server = Server::echo(&LOOPBACK, SETTINGS);
+    let mut stream = tcp_to(server.addresses[0]);
+    stream.write_all(&[framed(b"first"), framed(b""), vec![7; 50_000]].concat()).unwrap();
+    stream.write_all(&[7; 50_000]).unwrap();
+    assert_eq!(read_message(&stream).unwrap(), b"first");
+    // A reset would be an error here, and could have taken the reply with it.
+    assert_eq!(stream.read(&mut [0]).unwrap(), 0);
+}
+
+#[test]
+fn a_reply_leaves_together_with_its_length() {
+    let server = Server::echo(&LOOPBACK, SETTINGS);
+    let mut stream = tcp_to(server.addresses[0]);
+    stream.write_all(&framed(b"one segment")).unwrap();
+    let mut octets = [0; 64];
+    assert_eq!(stream.read(&mut octets).unwrap(), 2 + b"one segment".len());
+}
+
+#[test]
+fn a_client_that_sends_no_more_gets_all_its_replies() {
+    let server = Server::echo(&LOOPBACK, SETTINGS);
+    let mut stream = tcp_to(server.addresses[0]);
+    stream.write_all(&framed(&[7; 1000]).repeat(100)).unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+    for _ in 0..100 {
+        assert_eq!(read_message(&stream).unwrap(), [7; 1000]);
+    }
+    assert_eq!(stream.read(&mut [0]).unwrap(), 0);
+}
+
+#[test]
+fn connections_that_are_reset_leave_nothing_behind() {
+    const RESETS: u64 = 300;
+    let settings = Settings { tcp_connections_max: 4, ..SETTINGS };
+    let server = Server::start(&LOOPBACK, 1, settings, |_| echo);
+    for number in 0..RESETS {
+        let stream = tcp_to(server.addresses[0]);
+        if number % 3 > 0 {
+            (&stream).write_all(&framed(b"asked and gone")).unwrap();
+        }
+        if number % 3 > 1 {
+            read_message(&stream).unwrap();
+        }
+        socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
+    }
+    let last = tcp_to(server.addresses[0]);
+    let begin = Instant::now();
+    while server.counter("tcp_closed") + server.counter("tcp_refused") < RESETS {
+        assert_eq!(ask_on(&last, b"still there").unwrap(), b"still there");
+        assert!(begin.elapsed() < PATIENCE, "{} of {RESETS} have ended", server.counter("tcp_closed"));
+    }
+    assert_eq!(server.counter("tcp_refused"), 0);
+    assert_eq!(server.counter("tcp_closed"), server.counter("tcp_broken") + server.counter("tcp_pushed_out"));
+}
+
+#[test]
+fn a_connection_ends_with_its_time_though_it_asks() {
+    let settings = Settings { tcp_total_timeout: Some(Duration::from_millis(100)), ..SETTINGS };
+    let server = Server::start(&LOOPBACK, 1, settings, |_| echo);
+    let (busy, idle) = (tcp_to(server.addresses[0]), tcp_to(server.addresses[0]));
+    let begin = Instant::now();
+    while ask_on(&busy, b"again").is_ok() {
+        assert!(begin.elapsed() < PATIENCE, "it goes on and on");
+    }
+    assert!(begin.elapsed() >= Duration::from_millis(100));
+    assert!(is_closed(&idle));
+    ask_tcp(server.addresses[0], b"anew").unwrap();
+    assert_eq!(["tcp_closed_old", "tcp_closed_idle"].map(|name| server.counter(name)), [2, 0]);
+}
+
+#[test]
+fn a_connection_that_comes_while_few_seats_are_left_must_ask_soon() {
+    let settings = Settings { tcp_connections_max: 16, tcp_first_timeout: Duration::from_millis(50), ..SETTINGS };
+    let server = Server::start(&LOOPBACK, 1, settings, |_| echo);
+    let early: Vec<_> = (0..12).map(|_| tcp_to(server.addresses[0])).collect();
+    let (silent, asked) = early.split_at(1);
+    for stream in &asked[..10] {
+        ask_on(stream, b"sit down").unwrap();
+    }
+    // This one, the twelfth, found a quarter of the seats left.
+    assert!(is_closed(&asked[10]));
+    assert_eq!(ask_on(&silent[0], b"there was time").unwrap(), b"there was time");
+    assert_eq!(["tcp_closed_idle", "tcp_closed"].map(|name| server.counter(name)), [1, 1]);
+}
+
+#[test]
+fn a_network_has_no_more_connections_than_it_may() {
+    let settings = Settings { tcp_connections_per_network_max: 3, tcp_ipv4_prefix: 24, ..SETTINGS };
+    let server = Server::echo(&LOOPBACK, settings);
+    let from = |ip: &str| {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::new(ip.parse().unwrap(), 0).into()).unwrap();
+        socket.connect(&server.addresses[0].into()).unwrap();
+        let stream = TcpStream::from(socket);
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream
+    };
+    // Over all workers, whichever the kernel gives them to.
+    let first = ["127.0.0.1", "127.0.0.2", "127.0.0.255"].map(from);
+    for stream in &first {
+        assert_eq!(ask_on(stream, b"one of three").unwrap(), b"one of three");
+    }
+    for _ in 0..5 {
+        assert!(is_closed(&from("127.0.0.3")));
+    }
+    assert_eq!(["tcp_refused_by_network", "tcp_refused"].map(|name| server.counter(name)), [5, 0]);
+    assert_eq!(ask_on(&from("127.0.1.1"), b"a neighbour").unwrap(), b"a neighbour");
+
+    drop(first);
+    let begin = Instant::now();
+    while ask_on(&from("127.0.0.1"), b"room?").is_err() {
+        assert!(begin.elapsed() < PATIENCE, "there is no room");
+    }
+}
+
+#[test]
+fn silent_connections_do_not_push_out_those_that_asked() {
+    let settings = Settings { tcp_connections_max: 8, ..SETTINGS };
+    let server = Server::start(&LOOPBACK, 1, settings, |_| echo);
+    let asked: Vec<_> = (0..4).map(|_| tcp_to(server.addresses[0])).collect();
+    for stream in &asked {
+        ask_on(stream, b"sit down").unwrap();
+    }
+    let silent: Vec<_> = (0..100).map(|_| tcp_to(server.addresses[0])).collect();
+    assert!(is_closed(&silent[0]));
+    for stream in &asked {
+        assert_eq!(ask_on(stream, b"stayed").unwrap(), b"stayed");
+    }
 }
 
 #[test]
@@ -345,8 +568,13 @@ fn octet_noise_does_not_stop_the_server() {
     outcome.unwrap();
 }
 
-/// A server of one worker that says when it begins to answer, and answers when it is told to.
+/// A server of one worker that says when it begins to answer its first request, and answers when it is told to.
 fn held_server() -> (Server, mpsc::Receiver<()>, mpsc::Sender<()>) {
+    server_held_at(|_| true)
+}
+
+/// The same for the first request of which something is so.
+fn server_held_at(is_held: fn(&[u8]) -> bool) -> (Server, mpsc::Receiver<()>, mpsc::Sender<()>) {
     let (begun, begins) = mpsc::channel();
     let (release, released) = mpsc::channel();
     let released = Mutex::new(Some(released));
@@ -355,7 +583,7 @@ fn held_server() -> (Server, mpsc::Receiver<()>, mpsc::Sender<()>) {
         let begun = begun.clone();
         let first = Cell::new(true);
         move |now, client: &_, octets: &[u8], patience, out: &mut Vec<u8>| {
-            if first.replace(false) {
+            if is_held(octets) && first.replace(false) {
                 begun.send(()).unwrap();
                 released.recv_timeout(PATIENCE).unwrap();
             }
@@ -392,6 +620,27 @@ fn a_stop_lets_an_answer_in_progress_reach_its_client() {
     assert_eq!(read_message(&stream).unwrap(), b"in progress");
     assert_eq!(read_message(&stream).unwrap(), b"behind it");
     assert!(is_closed(&stream));
+    server.join().unwrap();
+}
+
+#[test]
+fn a_stop_answers_the_messages_that_have_come() {
+    let (server, begins, release) = server_held_at(|octets| octets == b"in progress");
+    let (mut held, mut other) = (tcp_to(server.addresses[0]), tcp_to(server.addresses[0]));
+    ask_on(&other, b"taken").unwrap();
+    held.write_all(&framed(b"in progress")).unwrap();
+    begins.recv_timeout(PATIENCE).unwrap();
+    held.write_all(&framed(b"come")).unwrap();
+    other.write_all(&framed(b"come")).unwrap();
+    server.stop().request();
+    release.send(()).unwrap();
+    assert_eq!(read_message(&held).unwrap(), b"in progress");
+    for stream in [&mut held, &mut other] {
+        assert_eq!(read_message(stream).unwrap(), b"come");
+        // What comes later is not answered, nor does it reset the connection, which may lose replies.
+        stream.write_all(&framed(b"too late")).unwrap();
+        assert_eq!(stream.read(&mut [0]).unwrap(), 0);
+    }
     server.join().unwrap();
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
-use perigee::answer::{Client, Now, Outcome, Patience};
+use perigee::answer::{Client, Now, Occasion, Outcome, Patience};
 use perigee::dns::Rtype;
 use perigee::resolve::table::{Lifetimes, Reading, Table};
 use perigee::resolve::{Question, Reason, Verdict};
@@ -58,9 +58,9 @@ fn question(name: &str) -> Question {
 fn responder(
     names: Arc<Table>,
     begun: Sender<String>,
-) -> impl FnMut(Now, &Client, &[u8], Patience, &mut Vec<u8>) -> Outcome {
+) -> impl FnMut(Now, &Client, &[u8], Occasion, &mut Vec<u8>) -> Outcome {
     let mut made_up = 0;
-    move |_, _, octets, patience, out| {
+    move |_, _, octets, occasion, out| {
         let text = std::str::from_utf8(octets).unwrap();
         made_up += 1;
         let needs = match text {
@@ -71,7 +71,7 @@ fn responder(
         for need in needs {
             let slot = names.slot(&question(&need), Duration::ZERO);
             if let Reading::Pending(awaited) = names.read(&slot, Duration::ZERO) {
-                if patience == Patience::Spent {
+                if occasion.patience == Patience::Spent {
                     out.extend_from_slice(b"gave up");
                     return Outcome::Reply;
                 }

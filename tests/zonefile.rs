@@ -456,6 +456,16 @@ e 30 LUA AAAA \"pick()\"
 }
 
 #[test]
+fn rrsets_that_fit_no_message_are_told() {
+    // The second one fits, as its names become pointers.
+    let records = "$GENERATE 1-3000 a TXT \"a record of many $\"\n$GENERATE 1-3000 b MX $ a-long-name.example.net.";
+    insta::assert_snapshot!(checked(records), @r"
+    test.zone:4:1: warning: the TXT records of `a.example.com.` take 100893 octets, and a message holds 65535
+      help: spread them over several names; they cannot be answered
+    ");
+}
+
+#[test]
 fn what_no_query_reaches_is_told() {
     insta::assert_snapshot!(checked("\
 sub NS ns.sub

@@ -7,12 +7,12 @@ use bumpalo::Bump;
 use bumpalo::collections::Vec as ArenaVec;
 use smallvec::SmallVec;
 
-use super::World;
+use super::{Occasion, World};
 use crate::dns::edns::{ClientSubnet, Edns};
 use crate::dns::rrset::{RECORD_HEADER, header};
 use crate::dns::wire::Header;
 use crate::dns::{Client, NameRef, Now, Rcode, Request, RrsetRef, Rtype};
-use crate::script::{Failure, FailureKind, Level, Note, Patience, Program, Programs, Query, Vm};
+use crate::script::{Failure, FailureKind, Level, Note, Program, Programs, Query, Vm};
 use crate::zone::{Node, Zone};
 
 /// Answers for nodes: with what they hold, and what their scripts return for this query.
@@ -20,7 +20,7 @@ pub(super) struct Synthesizer<'s, 'z> {
     vm: &'s mut Vm,
     arena: &'z Bump,
     now: Now,
-    patience: Patience,
+    occasion: Occasion,
     client: &'s Client,
     subnet: Option<ClientSubnet>,
     header: Header,
@@ -31,6 +31,8 @@ pub(super) struct Synthesizer<'s, 'z> {
     /// When what scripts for that name have read of targets, and made no records of, could change at the earliest.
     until: Option<Duration>,
     scope: u8,
+    /// Whether a script was not run, as the worker is asked for too much.
+    has_shed: bool,
 }
 
 /// Why a node has no records to give.
@@ -45,15 +47,15 @@ impl<'s, 'z> Synthesizer<'s, 'z> {
     pub(super) fn new(
         vm: &'s mut Vm,
         arena: &'z Bump,
-        (now, patience): (Now, Patience),
+        (now, occasion): (Now, Occasion),
         client: &'s Client,
         request: &Request<'_>,
         world: &World,
     ) -> Self {
         let subnet = request.edns.and_then(|edns| edns.client_subnet).filter(|_| world.settings.limits.client_subnet);
         let (header, edns, ttl_min_of_state) = (request.header, request.edns, world.settings.ttl_min_of_state);
-        let (place, until, scope) = (None, None, 0);
-        Self { vm, arena, now, patience, client, subnet, header, edns, ttl_min_of_state, place, until, scope }
+        let (place, until, scope, has_shed) = (None, None, 0, false);
+        Self { vm, arena, now, occasion, client, subnet, header, edns, ttl_min_of_state, place, until, scope, has_shed }
     }
 
     /// Turns to a zone, in which `name` is looked for.
@@ -64,6 +66,11 @@ impl<'s, 'z> Synthesizer<'s, 'z> {
     /// How many bits of the client subnet all scripts so far have looked at.
     pub(super) fn scope(&self) -> u8 {
         self.scope
+    }
+
+    /// Whether a script was not run, as the worker is asked for too much.
+    pub(super) fn has_shed(&self) -> bool {
+        self.has_shed
     }
 
     /// Whether the node has a script for `rtype`.
@@ -109,7 +116,8 @@ impl<'s, 'z> Synthesizer<'s, 'z> {
         for index in self.programs_for(node, rtype) {
             let query = Query {
                 now: self.now,
-                patience: self.patience,
+                patience: self.occasion.patience,
+                load: self.occasion.load,
                 client: self.client,
                 subnet: self.subnet,
                 qname: name,
@@ -119,6 +127,7 @@ impl<'s, 'z> Synthesizer<'s, 'z> {
                 edns: self.edns,
             };
             let outcome = self.vm.run(&programs[index], &query);
+            self.has_shed |= matches!(&outcome, Err(failure) if failure.kind == FailureKind::Shed);
             log_notes(&self.vm.notes(), &programs[index], &query);
             self.scope = self.scope.max(outcome.as_ref().map_or_else(|failure| failure.scope, |output| output.scope));
             let output = outcome.map_err(Refrain::Failed)?;
@@ -190,8 +199,8 @@ impl<'s, 'z> Synthesizer<'s, 'z> {
 
     /// Logs a script's failure, once a second for each script, and says it in a few words for the client.
     pub(super) fn report(&self, request: &Request<'_>, failure: &Failure) -> &'static str {
-        // That it rests was told when it began to, and to wait is no failure.
-        let is_news = !matches!(failure.kind, FailureKind::Await | FailureKind::Resting);
+        // That it rests or is shed was told when it began to, and to wait is no failure.
+        let is_news = !matches!(failure.kind, FailureKind::Await | FailureKind::Resting | FailureKind::Shed);
         if is_news && failure.program.may_log(self.now.unix_secs) {
             tracing::warn!(
                 position = %failure.position,
@@ -209,6 +218,7 @@ impl<'s, 'z> Synthesizer<'s, 'z> {
             FailureKind::Value => "the record's script returned no usable value",
             FailureKind::Denied => "the record's script asked for what its zone may not do",
             FailureKind::Resting => "the record's script rests after it used up its budget",
+            FailureKind::Shed => "too much is asked now to run the record's script",
         }
     }
 }

@@ -12,7 +12,7 @@ use serde_json::json;
 
 use crate::config::{self, Config};
 use crate::daemon::places::Places;
-use crate::daemon::{candidate, capability, hook, library, overrides, roots};
+use crate::daemon::{candidate, capability, cookies, hook, library, overrides, roots};
 use crate::diagnostic::Diagnostic;
 use crate::dns::Name;
 use crate::source::{self, FileSource, MapSource, StateSource};
@@ -147,6 +147,10 @@ impl Report {
         self.diagnostics.extend(diagnostics);
         self.diagnostics.extend(config.iter().flat_map(capability::check));
         self.diagnostics.extend(config.iter().flat_map(hook::check));
+        self.diagnostics.extend(config.iter().flat_map(|config| match cookies::read(&config.edns) {
+            Ok((_, warnings)) => warnings,
+            Err(faults) => faults,
+        }));
         let file = config.as_ref().map(|config| &config.health.overrides_file);
         let file = file.filter(|file| !file.as_os_str().is_empty());
         self.diagnostics.extend(file.and_then(|file| overrides::read(file).err()).into_iter().flatten());

@@ -9,6 +9,7 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::config::Config;
+use crate::daemon::interfaces;
 use crate::diagnostic::Diagnostic;
 use crate::dns::probe::{self, ProbeError};
 use crate::dns::{NameRef, Rtype};
@@ -50,9 +51,20 @@ pub fn run(config: Option<&Path>, arguments: &Arguments) -> ExitCode {
 /// Without an address, asks the first one that the configuration listens on, by loopback if it is a wildcard. Any
 /// well-formed response will do, REFUSED included: it has passed through a worker. Takes 3 seconds at the most.
 fn check(config: &Config, address: Option<SocketAddr>) -> Result<(), Diagnostic> {
-    let first = || *config.server.listen.first().expect("a checked configuration listens on an address at least");
-    let server = address.unwrap_or_else(|| reachable(first()));
+    let server = match address {
+        Some(address) => address,
+        None => reachable(first(config)?),
+    };
     ask(server, PATIENCE).map_err(|ailment| ailment.explain(server))
+}
+
+/// The first address that the configuration comes to on this machine.
+fn first(config: &Config) -> Result<SocketAddr, Diagnostic> {
+    let present = interfaces::present()
+        .map_err(|error| Diagnostic::error(None, format!("the system does not tell its interfaces: {error}")))?;
+    let wanted = interfaces::resolve(&config.server.listen[..1], config.server.freebind, &present);
+    let wanted = wanted.map_err(|mut problems| problems.swap_remove(0))?;
+    Ok(wanted.first().expect("what has no address is a problem").address)
 }
 
 /// Turns an address to listen on into one to ask.
@@ -233,7 +245,8 @@ mod tests {
         let (socket, address) = server();
         answer_one(socket, 0, respond(0));
         let mut config = Config::default();
-        config.server.listen = vec![SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port()), address];
+        config.server.listen =
+            vec![SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port()).into(), address.into()];
         check(&config, None).unwrap();
     }
 }

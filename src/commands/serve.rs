@@ -13,14 +13,16 @@ use crate::daemon;
 use crate::diagnostic::Diagnostic;
 
 /// Serves by the configuration at a path, or the one found without; exits with 1 if that cannot be done.
-pub fn run(config: Option<&Path>) -> ExitCode {
+///
+/// `begin_threads` is called before the first thread is started, with no more rights than that may have.
+pub fn run(config: Option<&Path>, begin_threads: fn()) -> ExitCode {
     let result = Config::load(config, std::env::vars_os()).and_then(|(config, warnings)| {
         start_log(&config.log);
         for Diagnostic { position, message, help, .. } in warnings {
             let position = position.map(|position| position.to_string());
             tracing::warn!(position, help, "{message}");
         }
-        daemon::run(&config)
+        daemon::run(&config, begin_threads)
     });
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -44,7 +46,8 @@ fn start_log(log: &Log) {
     };
     // Colours are for a terminal: files and journals would keep their codes.
     let colours = io::stderr().is_terminal();
-    let lines = tracing_subscriber::fmt::layer().with_ansi(colours).with_writer(io::stderr);
+    // A line that cannot be written is lost. To complain of it on the same standard error would be a panic.
+    let lines = tracing_subscriber::fmt::layer().with_ansi(colours).with_writer(io::stderr).log_internal_errors(false);
     let wanted = tracing_subscriber::registry().with(wanted(level));
     match log.format {
         Format::Text => wanted.with(lines).init(),

@@ -73,16 +73,26 @@ fn typed<'v>(text: &'v str, field: &Field<'_>) -> Value<'v> {
         Field::Number(..) | Field::Octets16(..) | Field::Size(..) => integer(),
         Field::Duration(..) => integer().or_else(float),
         Field::Addresses(..)
+        | Field::Listen(..)
         | Field::Paths(_)
         | Field::Programs(_)
         | Field::Words(_)
+        | Field::Classes(_)
         | Field::Names(_)
         | Field::Networks(_)
-        | Field::SomeNetworks(_) => {
+        | Field::SomeNetworks(_)
+        | Field::Secrets(..) => {
             let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
             Some(Shape::List(entries.map(|entry| Value { shape: Shape::Text(entry), span: 0..0 }).collect()))
         }
-        Field::Name(_) | Field::Path(_) | Field::Text(_) | Field::Place(_) | Field::Share(..) | Field::Word(_) => None,
+        Field::Name(_)
+        | Field::Path(_)
+        | Field::Text(_)
+        | Field::ShortText(..)
+        | Field::Octets(..)
+        | Field::Place(_)
+        | Field::Share(..)
+        | Field::Word(_) => None,
     };
     Value { shape: shape.unwrap_or(Shape::Text(text)), span: 0..0 }
 }

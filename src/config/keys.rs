@@ -11,24 +11,48 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::units::{render_duration, render_share, render_size};
-use super::{Config, Format, Level, RECORDS_MAX, Scope, Zone};
+use super::{
+    Any, COOKIE_SECRETS_MAX, Config, CookiePolicy, Format, Level, Listen, QueryClass, RECORDS_MAX, Scope, Shed, Zone,
+};
 use crate::dns::Name;
+use crate::dns::edns::cookie::Secret;
+use crate::dns::wire::NSID_OCTETS_MAX;
 use crate::geo::Place;
 
 /// Every key outside `[[zone]]`.
 pub const KEYS: &[Key<Config>] = &[
-    Key::new("server", "listen", |c| Field::Addresses(&mut c.server.listen, 1..=256)),
+    Key::new("server", "listen", |c| Field::Listen(&mut c.server.listen, 1..=256)),
+    Key::new("server", "freebind", |c| Field::Bool(&mut c.server.freebind)),
+    Key::new("server", "user", |c| Field::Text(&mut c.server.user)),
+    Key::new("server", "group", |c| Field::Text(&mut c.server.group)),
     // More threads than any machine has cores only cost memory.
     Key::new("server", "workers", |c| Field::Number(&mut c.server.workers, 0..=1024)),
-    Key::new("server", "any-to-tcp", |c| Field::Bool(&mut c.server.any_to_tcp)),
+    Key::new("server", "any", |c| Field::Word(&mut c.server.any)),
+    Key::new("server", "minimal-responses", |c| Field::Bool(&mut c.server.minimal_responses)),
+    Key::new("server", "rotate-rrsets", |c| Field::Bool(&mut c.server.rotate_rrsets)),
+    Key::new("server", "version-text", |c| Field::ShortText(&mut c.server.version_text, CHARACTER_STRING)),
+    Key::new("server", "identity", |c| Field::ShortText(&mut c.server.identity, 0..=NSID_OCTETS_MAX)),
     // RFC 6891 section 6.2.5 sets 512 as the least and suggests 4096 as the most.
     Key::new("server", "udp-payload-max", |c| Field::Octets16(&mut c.server.udp_payload_max, 512..=4096)),
     // The kernel takes at most 1024 messages a call.
     Key::new("server", "udp-batch", |c| Field::Number(&mut c.server.udp_batch, 1..=1024)),
     Key::new("server", "tcp-connections-max", |c| Field::Number(&mut c.server.tcp_connections_max, 1..=1_000_000)),
+    Key::new("server", "tcp-connections-per-network-max", |c| {
+        Field::Number(&mut c.server.tcp_connections_per_network_max, 0..=1_000_000)
+    }),
+    Key::new("server", "tcp-ipv4-prefix", |c| Field::Number(&mut c.server.tcp_ipv4_prefix, 1..=32)),
+    Key::new("server", "tcp-ipv6-prefix", |c| Field::Number(&mut c.server.tcp_ipv6_prefix, 1..=128)),
     Key::new("server", "tcp-idle-timeout", |c| {
         Field::Duration(&mut c.server.tcp_idle_timeout, secs(1)..=secs(10 * MINUTE))
     }),
+    Key::new("server", "tcp-total-timeout", |c| {
+        Field::Duration(&mut c.server.tcp_total_timeout, secs(0)..=secs(24 * HOUR))
+    }),
+    Key::new("server", "tcp-write-timeout", |c| {
+        Field::Duration(&mut c.server.tcp_write_timeout, millis(100)..=secs(10 * MINUTE))
+    }),
+    // The kernel takes no more than `net.core.somaxconn`.
+    Key::new("server", "tcp-fast-open", |c| Field::Number(&mut c.server.tcp_fast_open, 0..=65_535)),
     Key::new("zones", "directory", |c| Field::Path(&mut c.zones.directory)),
     Key::new("zones", "watch", |c| Field::Bool(&mut c.zones.watch)),
     Key::new("zones", "reload-interval", |c| Field::Duration(&mut c.zones.reload_interval, millis(50)..=secs(HOUR))),
@@ -72,6 +96,13 @@ pub const KEYS: &[Key<Config>] = &[
     }),
     Key::new("health", "webhook-queue-max", |c| Field::Number(&mut c.health.webhook_queue_max, 1..=100_000)),
     Key::new("edns", "client-subnet", |c| Field::Bool(&mut c.edns.client_subnet)),
+    Key::new("edns", "cookies", |c| Field::Bool(&mut c.edns.cookies)),
+    Key::new("edns", "cookie-secrets", |c| Field::Secrets(&mut c.edns.cookie_secrets, 0..=COOKIE_SECRETS_MAX)),
+    Key::new("edns", "cookie-secrets-file", |c| Field::Path(&mut c.edns.cookie_secrets_file)),
+    Key::new("edns", "cookie-policy", |c| Field::Word(&mut c.edns.cookie_policy)),
+    // Below the least, hardly a question fits.
+    Key::new("edns", "nocookie-udp-payload-max", |c| Field::Octets16(&mut c.edns.nocookie_udp_payload_max, 128..=4096)),
+    Key::new("edns", "nsid", |c| Field::Octets(&mut c.edns.nsid, 0..=NSID_OCTETS_MAX)),
     Key::new("geoip", "databases", |c| Field::Paths(&mut c.geoip.databases)),
     Key::new("geoip", "language", |c| Field::Text(&mut c.geoip.language)),
     Key::new("geoip", "unknown-location", |c| Field::Place(&mut c.geoip.unknown_location)),
@@ -83,8 +114,14 @@ pub const KEYS: &[Key<Config>] = &[
     // RFC 2308 section 5 finds one to three hours sensible, and more than a day problematic.
     Key::new("resolver", "negative-ttl", |c| Field::Duration(&mut c.resolver.negative_ttl, secs(1)..=secs(24 * HOUR))),
     Key::new("resolver", "waiting-max", |c| Field::Number(&mut c.resolver.waiting_max, 1..=1_000_000)),
+    Key::new("overload", "shed", |c| Field::Word(&mut c.overload.shed)),
+    Key::new("overload", "script-share", |c| Field::Share(&mut c.overload.script_share, 0.01..=0.9)),
+    Key::new("overload", "batch-time", |c| Field::Duration(&mut c.overload.batch_time, millis(1)..=secs(1))),
     Key::new("log", "level", |c| Field::Word(&mut c.log.level)),
     Key::new("log", "format", |c| Field::Word(&mut c.log.format)),
+    Key::new("log", "queries", |c| Field::Classes(&mut c.log.queries)),
+    Key::new("log", "query-sample", |c| Field::Number(&mut c.log.query_sample, 1..=1_000_000_000)),
+    Key::new("log", "query-file", |c| Field::Path(&mut c.log.query_file)),
 ];
 
 /// How many steps a run may be given; 0 for no limit.
@@ -95,6 +132,9 @@ const TIMES: RangeInclusive<Duration> = millis(1)..=secs(1);
 const MEMORY: RangeInclusive<usize> = (64 << 10)..=GIB;
 /// How many records.
 const RESULTS: RangeInclusive<usize> = 1..=RECORDS_MAX;
+
+/// How many octets of text. One character-string of a TXT record holds no more (RFC 1035 section 3.3).
+const CHARACTER_STRING: RangeInclusive<usize> = 0..=255;
 
 /// Every key of a `[[zone]]`; the first must be given.
 pub const ZONE_KEYS: &[Key<Zone>] = &[
@@ -176,6 +216,8 @@ pub(super) enum Field<'c> {
     Duration(&'c mut Duration, RangeInclusive<Duration>),
     /// Addresses with ports; the bounds are for how many.
     Addresses(&'c mut Vec<SocketAddr>, RangeInclusive<usize>),
+    /// Addresses and interfaces, with ports; the bounds are for how many.
+    Listen(&'c mut Vec<Listen>, RangeInclusive<usize>),
     Name(&'c mut Name),
     Path(&'c mut PathBuf),
     Paths(&'c mut Vec<PathBuf>),
@@ -191,8 +233,16 @@ pub(super) enum Field<'c> {
     Networks(&'c mut Option<Vec<IpNet>>),
     /// Networks of which there may be none.
     SomeNetworks(&'c mut Vec<IpNet>),
+    /// Kinds of outcomes of queries, or the word for all.
+    Classes(&'c mut Vec<QueryClass>),
     /// A text that may be anything.
     Text(&'c mut String),
+    /// A text of so many octets.
+    ShortText(&'c mut String, RangeInclusive<usize>),
+    /// Any octets, as text or in hexadecimal behind `0x`; the bounds are for how many.
+    Octets(&'c mut Vec<u8>, RangeInclusive<usize>),
+    /// Keys that no message may show; the bounds are for how many.
+    Secrets(&'c mut Vec<Secret>, RangeInclusive<usize>),
     /// A latitude and a longitude; an empty text for nowhere.
     Place(&'c mut Option<Place>),
     /// One word of a few.
@@ -208,6 +258,7 @@ impl Field<'_> {
             Self::Size(..) => "size".into(),
             Self::Duration(..) => "duration".into(),
             Self::Addresses(..) => "list of addresses".into(),
+            Self::Listen(..) => "list of addresses and interfaces".into(),
             Self::Name(_) => "domain name".into(),
             Self::Path(_) => "path".into(),
             Self::Paths(_) => "list of paths".into(),
@@ -216,7 +267,10 @@ impl Field<'_> {
             Self::Words(_) => "list of words".into(),
             Self::Names(_) => "list of domain names".into(),
             Self::Networks(_) | Self::SomeNetworks(_) => "list of networks".into(),
-            Self::Text(_) => "text".into(),
+            Self::Classes(_) => "list of outcomes".into(),
+            Self::Text(_) | Self::ShortText(..) => "text".into(),
+            Self::Octets(..) => "text or octets".into(),
+            Self::Secrets(..) => "list of secrets".into(),
             Self::Place(_) => "latitude and longitude".into(),
             Self::Word(word) => {
                 let words: Vec<_> = word.words().iter().map(|word| format!("`\"{word}\"`")).collect();
@@ -235,13 +289,17 @@ impl Field<'_> {
             Self::Size(value, _) => quote(render_size(**value)),
             Self::Duration(value, _) => quote(render_duration(**value)),
             Self::Addresses(values, _) => list(values.iter().map(ToString::to_string)),
+            Self::Listen(values, _) => list(values.iter().map(ToString::to_string)),
             Self::Name(name) => quote(name.to_string()),
             Self::Path(path) => quote(path.display().to_string()),
-            Self::Text(text) => quote((*text).clone()),
+            Self::Text(text) | Self::ShortText(text, _) => quote((*text).clone()),
+            Self::Octets(octets, _) => quote(String::from_utf8_lossy(octets).into_owned()),
+            Self::Secrets(secrets, _) => list(secrets.iter().map(|_| "…".to_owned())),
             Self::Place(place) => quote(place.map(|place| place.to_string()).unwrap_or_default()),
             Self::Paths(paths) => list(paths.iter().map(|path| path.display().to_string())),
             Self::Share(share, _) => quote(render_share(**share)),
             Self::Programs(words) | Self::Words(words) => list(words.iter().cloned()),
+            Self::Classes(classes) => list(classes.iter().map(|class| class.word().to_owned())),
             Self::Names(names) => all_or_list(names.as_deref()),
             Self::Networks(networks) => all_or_list(networks.as_deref()),
             Self::SomeNetworks(networks) => list(networks.iter().map(ToString::to_string)),
@@ -256,7 +314,12 @@ impl Field<'_> {
             Self::Octets16(_, range) => between(range.start(), range.end()),
             Self::Size(_, range) => between(&render_size(*range.start()), &render_size(*range.end())),
             Self::Duration(_, range) => between(&render_duration(*range.start()), &render_duration(*range.end())),
-            Self::Addresses(_, range) => format!("{} entries", between(range.start(), range.end())),
+            Self::Octets(_, range) => format!("{} octets", between(range.start(), range.end())),
+            Self::Secrets(_, range) => format!("{} entries", between(range.start(), range.end())),
+            Self::Addresses(_, range) | Self::Listen(_, range) => {
+                format!("{} entries", between(range.start(), range.end()))
+            }
+            Self::ShortText(_, range) => format!("{} octets", between(range.start(), range.end())),
             Self::Share(_, range) => between(&render_share(*range.start()), &render_share(*range.end())),
             Self::Bool(_)
             | Self::OptionalBool(_)
@@ -268,6 +331,7 @@ impl Field<'_> {
             | Self::Place(_)
             | Self::Word(_)
             | Self::Words(_)
+            | Self::Classes(_)
             | Self::Names(_)
             | Self::Networks(_)
             | Self::SomeNetworks(_) => String::new(),
@@ -334,6 +398,14 @@ macro_rules! words {
     };
 }
 
+words!(Shed, Shed::Servfail => "servfail", Shed::Drop => "drop", Shed::Off => "off");
+words!(Any, Any::Minimal => "minimal", Any::Truncate => "truncate", Any::Full => "full");
+words!(
+    CookiePolicy,
+    CookiePolicy::Answer => "answer",
+    CookiePolicy::Badcookie => "badcookie",
+    CookiePolicy::Require => "require"
+);
 words!(Scope, Scope::Derived => "derived", Scope::Source => "source");
 words!(
     Level,

@@ -5,6 +5,7 @@
 //! - `keys.rs`: the one list of keys, each with its type and bounds
 //! - `file.rs`, `environment.rs`: the two places a value comes from
 //! - `value.rs`: a value as it was typed, and how it becomes what it means
+//! - `listen.rs`: a place to listen on as text
 //! - `units.rs`: durations and sizes as text
 //!
 //! Absent on purpose: reloading, and anything that opens a socket or a zone.
@@ -12,15 +13,17 @@
 mod environment;
 mod file;
 mod keys;
+mod listen;
 mod units;
 mod value;
 
 pub use file::nearest;
 pub use keys::{KEYS, Key, ZONE_KEYS};
+pub use listen::{Listen, NoPlace};
 
 use std::ffi::OsString;
 use std::io::Read;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -28,6 +31,7 @@ use ipnet::IpNet;
 
 use crate::diagnostic::{Diagnostic, Position};
 use crate::dns::Name;
+use crate::dns::edns::cookie::Secret;
 use crate::geo::Place;
 
 /// The configuration file that is read when none is named, if it exists.
@@ -60,6 +64,9 @@ pub const ZONE_SETTLE_MAX: Duration = Duration::from_millis(500);
 /// The coarsest file system in use (FAT) counts in two seconds. Until then, contents are compared too.
 pub const ZONE_STAMP_COARSENESS: Duration = Duration::from_secs(2);
 
+/// What stands in `server.version-text` for the version of this program.
+pub const VERSION_PLACEHOLDER: &str = "{version}";
+
 /// The most records one run of a script may ever make.
 pub const RECORDS_MAX: usize = 1024;
 /// How many files a library of Lua may have; each is run in every VM.
@@ -79,6 +86,20 @@ pub const STATES_MAX: usize = 1024;
 /// The most octets a file of states may have: a line for each of the most checks there can be by default.
 pub const STATES_OCTETS_MAX: usize = 16 << 20;
 
+/// How often interfaces are looked at whose addresses are served.
+///
+/// An address that comes is served within it; a look costs the kernel some tens of microseconds.
+pub const INTERFACES_LOOK: Duration = Duration::from_secs(5);
+
+/// How many secrets of cookies there may be: each bad cookie costs a hash with every one of them.
+pub const COOKIE_SECRETS_MAX: usize = 8;
+/// The most octets a file of them may have, remarks included.
+pub const COOKIE_SECRETS_OCTETS_MAX: usize = 64 << 10;
+
+/// How long a stream may take to its first query while few more connections may be opened.
+///
+/// A segment that is lost is sent again after a second.
+pub const TCP_FIRST_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long streams may go on after a stop to get what is being answered.
 ///
 /// Service managers kill what takes much longer.
@@ -105,6 +126,8 @@ pub struct Config {
     pub geoip: Geoip,
     /// Who answers the questions of scripts.
     pub resolver: Resolver,
+    /// What is done when more is asked than can be answered.
+    pub overload: Overload,
     /// What is logged.
     pub log: Log,
 }
@@ -165,10 +188,22 @@ impl Config {
             diagnostics
                 .push(Diagnostic::error(zone.position.clone(), message).help("put all that is set for it in one"));
         }
+        if self.server.user.is_empty() && !self.server.group.is_empty() {
+            diagnostics.push(
+                Diagnostic::warning(None, "`server.group` counts for nothing without `server.user`")
+                    .help("set `server.user` too, or take the group out"),
+            );
+        }
         if self.health.webhook.starts_with("http:") && !self.health.webhook_token.is_empty() {
             diagnostics.push(
                 Diagnostic::warning(None, "`health.webhook-token` is sent without encryption")
                     .help("give `health.webhook` an https URL"),
+            );
+        }
+        if !self.edns.cookies && self.edns.cookie_policy != CookiePolicy::Answer {
+            diagnostics.push(
+                Diagnostic::warning(None, "`edns.cookie-policy` means nothing without `edns.cookies`")
+                    .help("switch cookies on, or leave the policy at `answer`"),
             );
         }
         if self.health.forget < self.health.interval {
@@ -198,20 +233,46 @@ fn read_file(path: &Path) -> Result<String, Diagnostic> {
 /// `[server]`: where and how queries are taken.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Server {
-    /// The addresses that are served, each by UDP and TCP. At least one, none twice.
-    pub listen: Vec<SocketAddr>,
+    /// The addresses and interfaces that are served, each by UDP and TCP. At least one, none twice.
+    pub listen: Vec<Listen>,
+    /// Whether an address is taken that the machine does not have yet.
+    pub freebind: bool,
+    /// Who the process becomes once its ports are taken; an empty text for who it was started as.
+    pub user: String,
+    /// The group it is then in; an empty text for that of the user.
+    pub group: String,
     /// How many worker threads answer; 0 stands for one per core.
     pub workers: usize,
-    /// Whether a query for type ANY by UDP is answered with TC, so that it comes again by TCP.
-    pub any_to_tcp: bool,
+    /// How much a query for type ANY by UDP is answered with.
+    pub any: Any,
+    /// Whether addresses that a client would ask for next are left out of the additional section.
+    pub minimal_responses: bool,
+    /// Whether the records of an RRset begin with another one in each answer.
+    pub rotate_rrsets: bool,
+    /// What `version.bind` and `version.server` are answered with; empty for nothing.
+    pub version_text: String,
+    /// Which server of many this is, for those who ask; empty if it is not told.
+    pub identity: String,
     /// The largest UDP response in octets, whatever a resolver says it could take.
     pub udp_payload_max: u16,
     /// How many datagrams a worker takes from a socket at a time.
     pub udp_batch: usize,
     /// How many TCP connections may be open, over all workers.
     pub tcp_connections_max: usize,
+    /// How many of them the clients of one network may have; 0 for as many as there are.
+    pub tcp_connections_per_network_max: usize,
+    /// How many bits of an IPv4 address name its network, for that limit.
+    pub tcp_ipv4_prefix: usize,
+    /// How many bits of an IPv6 address name its network, for that limit.
+    pub tcp_ipv6_prefix: usize,
     /// How long a TCP connection may be without a query.
     pub tcp_idle_timeout: Duration,
+    /// How long a TCP connection may last; 0 for ever.
+    pub tcp_total_timeout: Duration,
+    /// How long a TCP client may take to read the replies that are written at once.
+    pub tcp_write_timeout: Duration,
+    /// How many connections with a query in their first segment may be half open; 0 for no Fast Open.
+    pub tcp_fast_open: usize,
 }
 
 impl Default for Server {
@@ -219,18 +280,52 @@ impl Default for Server {
         // An unprivileged port on loopback: a first run needs no rights and is seen by nobody else.
         const PORT: u16 = 15353;
         Self {
-            listen: vec![(Ipv4Addr::LOCALHOST, PORT).into(), (Ipv6Addr::LOCALHOST, PORT).into()],
+            listen: [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]
+                .map(|ip: IpAddr| SocketAddr::new(ip, PORT).into())
+                .into(),
+            freebind: false,
+            user: String::new(),
+            group: String::new(),
             workers: 0,
-            any_to_tcp: true,
+            any: Any::Minimal,
+            // As BIND, NSD and Knot have it: the addresses save most clients a query.
+            minimal_responses: false,
+            rotate_rrsets: true,
+            // As they have it, too; who looks for a weakness tries it whatever this says.
+            version_text: format!("perigee {VERSION_PLACEHOLDER}"),
+            identity: String::new(),
             // Fits every path without fragments: the smallest IPv6 MTU less headers (DNS flag day 2020).
             udp_payload_max: 1232,
             // Past this, a larger batch no longer lowers the cost of an answer.
             udp_batch: 64,
             tcp_connections_max: 1024,
+            // No resolver needs as many, also behind a translator, and four of them are to be stopped by one client.
+            tcp_connections_per_network_max: 256,
+            // A TCP client cannot lie about its address, so a neighbour need not answer for it. Of IPv6 one subscriber
+            // has a /56, as a rule.
+            tcp_ipv4_prefix: 32,
+            tcp_ipv6_prefix: 56,
             // RFC 7766 section 6.2.3 asks for "a few seconds".
             tcp_idle_timeout: Duration::from_secs(10),
+            // A resolver that asks all the time is welcome to stay; now and then it may come to another worker.
+            tcp_total_timeout: Duration::from_secs(3600),
+            // The longest answer arrives in time at 13 kB/s.
+            tcp_write_timeout: Duration::from_secs(5),
+            // Half-open connections that ask cost an answer each, so that there is an end to them.
+            tcp_fast_open: 256,
         }
     }
+}
+
+/// How much a query for type ANY by UDP is answered with (RFC 8482); by TCP, it is everything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Any {
+    /// One RRset of the name; TC where scripts would have to run.
+    Minimal,
+    /// TC and no records, so that the query comes again by TCP.
+    Truncate,
+    /// Everything, whatever runs for it.
+    Full,
 }
 
 /// `[zones]`: the directory of zone files.
@@ -489,12 +584,45 @@ impl Default for Health {
 pub struct Edns {
     /// Whether a client subnet is believed and answered (RFC 7871).
     pub client_subnet: bool,
+    /// Whether cookies are given and looked at (RFC 7873).
+    pub cookies: bool,
+    /// What they are signed with, behind what is in the file; at random if there is neither.
+    pub cookie_secrets: Vec<Secret>,
+    /// A file of secrets, one a line: the first signs, all verify. An empty path for none.
+    pub cookie_secrets_file: PathBuf,
+    /// What clients get by UDP that bring no valid cookie.
+    pub cookie_policy: CookiePolicy,
+    /// The largest UDP response to them, in octets.
+    pub nocookie_udp_payload_max: u16,
+    /// Who the server says it is (RFC 5001); if empty, `server.identity`.
+    pub nsid: Vec<u8>,
 }
 
 impl Default for Edns {
     fn default() -> Self {
-        Self { client_subnet: true }
+        Self {
+            client_subnet: true,
+            cookies: true,
+            cookie_secrets: Vec::new(),
+            cookie_secrets_file: PathBuf::new(),
+            // Most clients bring no cookie yet, and whoever asks first has none.
+            cookie_policy: CookiePolicy::Answer,
+            // As much as anyone may get.
+            nocookie_udp_payload_max: 4096,
+            nsid: Vec::new(),
+        }
     }
+}
+
+/// What clients get by UDP that bring no valid server cookie.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CookiePolicy {
+    /// Their answer, and a cookie if they know of cookies.
+    Answer,
+    /// Those that know of cookies get BADCOOKIE with one, the others their answer.
+    Badcookie,
+    /// Those that know of cookies get BADCOOKIE with one, the others TC.
+    Require,
 }
 
 /// `[geoip]`: where clients are.
@@ -549,6 +677,40 @@ impl Default for Resolver {
     }
 }
 
+/// `[overload]`: what is done when more is asked than can be answered.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Overload {
+    /// What queries get whose scripts are not run.
+    pub shed: Shed,
+    /// The share of a worker's time that scripts may take then, however much else there is to do.
+    pub script_share: f64,
+    /// How long the dear scripts of one batch may take together.
+    pub batch_time: Duration,
+}
+
+impl Default for Overload {
+    fn default() -> Self {
+        Self {
+            shed: Shed::Servfail,
+            // A flood of names that need no script leaves scripts enough for what is commonly asked.
+            script_share: 0.25,
+            // What one run may take by default: two of those are not waited for.
+            batch_time: Duration::from_millis(10),
+        }
+    }
+}
+
+/// What queries get whose scripts are not run because of an overload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shed {
+    /// SERVFAIL: a resolver asks another server at once.
+    Servfail,
+    /// Nothing: a resolver asks again when its time is over.
+    Drop,
+    /// An answer: nothing is shed, whatever comes.
+    Off,
+}
+
 /// `[log]`: what is logged.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Log {
@@ -556,11 +718,73 @@ pub struct Log {
     pub level: Level,
     /// How a line looks.
     pub format: Format,
+    /// Which queries are logged; none for none.
+    pub queries: Vec<QueryClass>,
+    /// Of how many of those one is.
+    pub query_sample: usize,
+    /// The file they are logged to; an empty path for standard error.
+    pub query_file: PathBuf,
 }
 
 impl Default for Log {
     fn default() -> Self {
-        Self { level: Level::Info, format: Format::Text }
+        Self {
+            level: Level::Info,
+            format: Format::Text,
+            queries: Vec::new(),
+            query_sample: 1,
+            query_file: PathBuf::new(),
+        }
+    }
+}
+
+/// What kind of outcome a query has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QueryClass {
+    /// Records.
+    Answer,
+    /// The name has no records of the type.
+    NoData,
+    /// The name does not exist.
+    NxDomain,
+    /// Other name servers are responsible.
+    Referral,
+    /// REFUSED.
+    Refused,
+    /// SERVFAIL.
+    ServFail,
+    /// FORMERR.
+    FormErr,
+    /// NOTIMP.
+    NotImp,
+    /// Any other RCODE.
+    Other,
+    /// The client is to ask again by TCP.
+    Truncated,
+    /// No reply.
+    Dropped,
+}
+
+impl QueryClass {
+    /// All there are, each with its word, in the order of the manual.
+    pub const WORDS: [(Self, &str); 11] = [
+        (Self::Answer, "answer"),
+        (Self::NoData, "nodata"),
+        (Self::NxDomain, "nxdomain"),
+        (Self::Referral, "referral"),
+        (Self::Refused, "refused"),
+        (Self::ServFail, "servfail"),
+        (Self::FormErr, "formerr"),
+        (Self::NotImp, "notimp"),
+        (Self::Other, "other"),
+        (Self::Truncated, "truncated"),
+        (Self::Dropped, "dropped"),
+    ];
+
+    /// Its word.
+    pub fn word(self) -> &'static str {
+        let known = Self::WORDS.iter().find(|(class, _)| *class == self);
+        known.expect("each has a word, as a test knows").1
     }
 }
 

@@ -1,6 +1,8 @@
 //! A value as an operator typed it, and how it becomes what it means.
 
 use std::collections::HashSet;
+use std::fmt::Display;
+use std::hash::Hash;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::{Range, RangeInclusive};
 use std::path::{Path, PathBuf};
@@ -8,9 +10,12 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::QueryClass;
 use super::keys::{ALL, Field};
+use super::listen::{self, Listen, NoPlace};
 use super::units::{parse_duration, parse_share, parse_size};
 use crate::dns::Name;
+use crate::dns::edns::cookie::Secret;
 use crate::geo::Place;
 
 /// What messages call a number that no field could hold.
@@ -66,16 +71,21 @@ impl Field<'_> {
             Self::Size(field, range) => *field = reader.size(value, &range).map_err(one)?,
             Self::Duration(field, range) => *field = reader.duration(value, &range).map_err(one)?,
             Self::Addresses(field, range) => *field = reader.addresses(value, &range)?,
+            Self::Listen(field, range) => *field = reader.listen(value, &range)?,
             Self::Name(field) => *field = reader.name(value).map_err(one)?,
             Self::Path(field) => *field = reader.path(value, base).map_err(one)?,
             Self::Paths(field) => *field = reader.list(value, |value| reader.path(value, base))?,
             Self::Programs(field) => *field = reader.list(value, |value| reader.program(value))?,
             Self::Share(field, range) => *field = reader.share(value, &range).map_err(one)?,
             Self::Words(field) => *field = reader.list(value, |value| reader.text(value))?,
+            Self::Classes(field) => *field = reader.classes(value)?,
             Self::Names(field) => *field = reader.all_or_list(value, |value| reader.name(value))?,
             Self::Networks(field) => *field = reader.all_or_list(value, |value| reader.network(value))?,
             Self::SomeNetworks(field) => *field = reader.list(value, |value| reader.network(value))?,
             Self::Text(field) => *field = reader.text(value).map_err(one)?,
+            Self::ShortText(field, range) => *field = reader.short_text(value, &range).map_err(one)?,
+            Self::Octets(field, range) => *field = reader.octets(value, &range).map_err(one)?,
+            Self::Secrets(field, range) => *field = reader.secrets(value, &range)?,
             Self::Place(field) => *field = reader.place(value).map_err(one)?,
             Self::Word(field) => field.choose(reader.word(value, field.words()).map_err(one)?),
         }
@@ -148,32 +158,55 @@ impl Reader<'_> {
     }
 
     fn addresses(&self, value: &Value<'_>, counts: &RangeInclusive<usize>) -> Result<Vec<SocketAddr>, Vec<Fault>> {
+        let form = "write an address and a port: `192.0.2.1:53` or `[2001:db8::1]:53`";
+        let advise = |text: &str| listen::advise(text).unwrap_or_else(|| form.into());
+        self.each_once(value, counts, |value| {
+            self.with_port(value, form, |text| text.parse().map_err(|_| advise(text)), &advise)
+        })
+    }
+
+    fn listen(&self, value: &Value<'_>, counts: &RangeInclusive<usize>) -> Result<Vec<Listen>, Vec<Fault>> {
+        let advise = |text: &str| listen::advise(text).unwrap_or_else(|| listen::FORM.into());
+        self.each_once(value, counts, |value| {
+            self.with_port(value, listen::FORM, |text| text.parse().map_err(|NoPlace(help)| help), &advise)
+        })
+    }
+
+    /// Reads a list whose entries differ, and of which there are so many.
+    fn each_once<T: Clone + Eq + Hash + Display>(
+        &self,
+        value: &Value<'_>,
+        counts: &RangeInclusive<usize>,
+        read: impl Fn(&Value<'_>) -> Result<T, Fault>,
+    ) -> Result<Vec<T>, Vec<Fault>> {
         let mut seen = HashSet::new();
-        let addresses = self.list(value, |value| {
-            let address = self.address(value)?;
+        let entries = self.list(value, |value| {
+            let entry = read(value)?;
             // Two sockets on one address would share its queries without a word.
-            if !seen.insert(address) {
-                let message = format!("`{}` names `{address}` twice", self.key);
+            if !seen.insert(entry.clone()) {
+                let message = format!("`{}` names `{entry}` twice", self.key);
                 return Err(Fault { span: value.span.clone(), message, help: "name it once".into() });
             }
-            Ok(address)
+            Ok(entry)
         })?;
-        if counts.contains(&addresses.len()) {
-            Ok(addresses)
+        if counts.contains(&entries.len()) {
+            Ok(entries)
         } else {
-            Err(vec![self.out_of_bounds(value, &format!("{} entries", addresses.len()))])
+            Err(vec![self.out_of_bounds(value, &format!("{} entries", entries.len()))])
         }
     }
 
-    fn address(&self, value: &Value<'_>) -> Result<SocketAddr, Fault> {
-        let form = "write an address and a port: `192.0.2.1:53` or `[2001:db8::1]:53`";
+    /// Reads one text with a port in it; what `parse` fails with and `advise` returns is help.
+    fn with_port<T>(
+        &self,
+        value: &Value<'_>,
+        form: &str,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+        advise: &dyn Fn(&str) -> String,
+    ) -> Result<T, Fault> {
         match value.shape {
-            Shape::Text(text) => text
-                .parse()
-                .map_err(|_| self.malformed(value, text, &address_help(text).unwrap_or_else(|| form.into()))),
-            Shape::Integer(port) => {
-                Err(self.mismatch(value, &address_help(&port.to_string()).unwrap_or_else(|| form.into())))
-            }
+            Shape::Text(text) => parse(text).map_err(|help| self.malformed(value, text, &help)),
+            Shape::Integer(port) => Err(self.mismatch(value, &advise(&port.to_string()))),
             Shape::Bool(_) | Shape::Float(_) | Shape::List(_) | Shape::HugeInteger | Shape::Datetime | Shape::Table => {
                 Err(self.mismatch(value, form))
             }
@@ -210,6 +243,42 @@ impl Reader<'_> {
         Ok(text.to_owned())
     }
 
+    fn short_text(&self, value: &Value<'_>, range: &RangeInclusive<usize>) -> Result<String, Fault> {
+        let text = self.text(value)?;
+        if range.contains(&text.len()) { Ok(text) } else { Err(self.out_of_bounds(value, &text)) }
+    }
+
+    fn octets(&self, value: &Value<'_>, range: &RangeInclusive<usize>) -> Result<Vec<u8>, Fault> {
+        let text = self.text(value)?;
+        let octets = match text.strip_prefix("0x") {
+            Some(digits) => data_encoding::HEXLOWER_PERMISSIVE
+                .decode(digits.as_bytes())
+                .map_err(|_| self.malformed(value, &text, "write two hexadecimal digits for each octet behind `0x`"))?,
+            None => text.clone().into_bytes(),
+        };
+        if range.contains(&octets.len()) { Ok(octets) } else { Err(self.out_of_bounds(value, &text)) }
+    }
+
+    /// Reads secrets, and repeats none of them: messages end up in logs.
+    fn secrets(&self, value: &Value<'_>, counts: &RangeInclusive<usize>) -> Result<Vec<Secret>, Vec<Fault>> {
+        let secrets = self.list(value, |value| {
+            let secret = match value.shape {
+                Shape::Text(text) => Secret::parse(text),
+                _ => None,
+            };
+            secret.ok_or_else(|| Fault {
+                span: value.span.clone(),
+                message: format!("an entry of `{}` is no secret", self.key),
+                help: "write 32 hexadecimal digits in quotes; `openssl rand -hex 16` makes some".into(),
+            })
+        })?;
+        if counts.contains(&secrets.len()) {
+            Ok(secrets)
+        } else {
+            Err(vec![self.out_of_bounds(value, &format!("{} entries", secrets.len()))])
+        }
+    }
+
     fn place(&self, value: &Value<'_>) -> Result<Option<Place>, Fault> {
         let help = "write a latitude and a longitude in degrees, as in `\"48.137 11.576\"`, or `\"\"` for nowhere";
         let Shape::Text(text) = value.shape else {
@@ -227,6 +296,20 @@ impl Reader<'_> {
             return Err(self.mismatch(value, &help));
         };
         words.iter().position(|word| *word == text).ok_or_else(|| self.malformed(value, text, &help))
+    }
+
+    fn classes(&self, value: &Value<'_>) -> Result<Vec<QueryClass>, Vec<Fault>> {
+        let every = || QueryClass::WORDS.map(|(class, _)| class).to_vec();
+        let named = self.all_or_list(value, |value| {
+            let words = QueryClass::WORDS.map(|(_, word)| format!("`\"{word}\"`")).join(", ");
+            let form = format!("write some of {words}, or `\"{ALL}\"`");
+            let Shape::Text(text) = value.shape else {
+                return Err(self.mismatch(value, &form));
+            };
+            let known = QueryClass::WORDS.iter().find(|(_, word)| *word == text);
+            known.map(|(class, _)| *class).ok_or_else(|| self.malformed(value, text, &form))
+        });
+        Ok(named?.unwrap_or_else(every))
     }
 
     fn network(&self, value: &Value<'_>) -> Result<IpNet, Fault> {
@@ -303,21 +386,6 @@ impl Reader<'_> {
         let message = format!("`{}` cannot be `{typed}`: out of bounds", self.key);
         Fault { span: value.span.clone(), message, help: format!("choose {}", self.bounds) }
     }
-}
-
-/// Advises on what was written for an address with a port, if it is a known slip.
-fn address_help(text: &str) -> Option<String> {
-    let lone_port = text.trim_start_matches('*');
-    if let Ok(port) = lone_port.strip_prefix(':').unwrap_or(lone_port).parse::<u16>() {
-        return Some(format!("say on which address: `0.0.0.0:{port}` and `[::]:{port}` for all"));
-    }
-    if let Ok(address) = text.trim_matches(['[', ']']).parse::<IpAddr>() {
-        return Some(format!("add the port: `{}`", SocketAddr::new(address, 53)));
-    }
-    let (host, port) = text.rsplit_once(':')?;
-    let port = port.parse::<u16>().ok()?;
-    host.starts_with(|c: char| c.is_ascii_alphabetic())
-        .then(|| format!("names are not looked up here; write the address: `127.0.0.1:{port}`"))
 }
 
 impl Shape<'_> {

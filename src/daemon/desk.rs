@@ -15,7 +15,7 @@ use super::{blocking, log_diagnostics};
 use crate::diagnostic::Diagnostic;
 use crate::health::overrides::{Override, Overrides, Subject};
 use crate::health::table::Table;
-use crate::source::Watched;
+use crate::source::{Reloads, Watched};
 
 /// How long the wait for an end may be before the clock is looked at again: somebody may set it.
 const CLOCK_LOOK: Duration = Duration::from_secs(60);
@@ -122,15 +122,15 @@ impl Desk {
     /// Follows the file and the clock until it is dropped. `reload` asks for the file to be read again.
     ///
     /// `watched` was made of the file before it was first read.
-    pub async fn keep_up(self: Arc<Self>, watched: Watched, reload: Arc<Notify>) {
+    pub async fn keep_up(self: Arc<Self>, watched: Watched, mut reload: Reloads) {
         let (settled_in, mut settled) = mpsc::channel(1);
-        let watching = watched.watch(settled_in, reload);
+        let watching = watched.watch(settled_in, &mut reload);
         let following = async {
             loop {
                 let end = self.next_end();
                 let desk = Arc::clone(&self);
                 tokio::select! {
-                    Some(_) = settled.recv() => blocking(move || desk.read()).await,
+                    Some(_settled) = settled.recv() => blocking(move || desk.read()).await,
                     () = wait(end) => blocking(move || desk.publish(&mut desk.lock())).await,
                     () = self.renewed.notified() => {}
                 }
@@ -212,6 +212,7 @@ mod tests {
 
     use super::*;
     use crate::health::sentence;
+    use crate::source::reloads;
 
     fn said(line: &str) -> Override {
         sentence::parse(line).unwrap().unwrap()
@@ -306,7 +307,7 @@ mod tests {
         rig.write("zone a => up until 2026-11-21T08:00:07Z\nzone b => up until 2026-11-21T10:00:00Z\n");
         rig.desk.read();
         let watched = Watched::new([], Duration::from_secs(100_000));
-        let following = tokio::spawn(Arc::clone(&rig.desk).keep_up(watched, Arc::new(Notify::new())));
+        let following = tokio::spawn(Arc::clone(&rig.desk).keep_up(watched, reloads().1));
         let (start, moment) = (Instant::now(), Duration::from_millis(100));
         for (secs, left) in [(7, 1), (2 * 3600, 0)] {
             let end = start + Duration::from_secs(secs);
@@ -327,7 +328,7 @@ mod tests {
     async fn a_change_of_the_file_is_noticed() {
         let rig = Rig::new();
         let watched = Watched::new([rig.directory.path().join("overrides")], Duration::from_millis(20));
-        let following = tokio::spawn(Arc::clone(&rig.desk).keep_up(watched, Arc::new(Notify::new())));
+        let following = tokio::spawn(Arc::clone(&rig.desk).keep_up(watched, reloads().1));
         let until = async |expected: &[&str]| {
             while rig.in_force() != expected {
                 tokio::time::sleep(Duration::from_millis(5)).await;

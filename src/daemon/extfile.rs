@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 
 use super::{blocking, log_diagnostics};
 use crate::config::Config;
@@ -11,7 +11,7 @@ use crate::diagnostic::Diagnostic;
 use crate::health::checker::Checker;
 use crate::health::extfile::{Files, changed};
 use crate::health::{Check, Kind};
-use crate::source::StateSource;
+use crate::source::{Reloads, StateSource};
 
 /// The files of states, and what they say.
 pub(super) struct StateFiles {
@@ -40,8 +40,8 @@ impl StateFiles {
 
     /// Takes up each change, and has the checks probed at once that look at a changed file.
     ///
-    /// `reload` asks for all files to be read again; ring it with `notify_one`.
-    pub(super) async fn keep_up(self, interval: Duration, checker: Arc<Checker>, reload: Arc<Notify>) {
+    /// `reload` asks for all files to be read again.
+    pub(super) async fn keep_up(self, interval: Duration, checker: Arc<Checker>, reload: Reloads) {
         let Self { source, said } = self;
         let (sender, mut news) = mpsc::channel::<(Arc<Files>, Vec<Diagnostic>)>(1);
         let taking_up = async {
@@ -107,7 +107,7 @@ mod tests {
         let checker = Arc::new(Checker::spawn(table, settings, parts, std::future::pending()));
         assert_eq!(checker.warm(&[Arc::clone(&slot), Arc::clone(&other)], hour).await, 0);
         assert_eq!((slot.state(), other.state()), (State::Up, State::Down));
-        tokio::spawn(states.keep_up(Duration::from_millis(20), checker, Arc::default()));
+        tokio::spawn(states.keep_up(Duration::from_millis(20), checker, crate::source::reloads().1));
         let mut until = async |state: State| {
             while slot.state() != state {
                 verdicts.recv().await.unwrap();

@@ -24,7 +24,7 @@ use crate::health::table::{Slot, Table};
 use crate::health::webhook::Queue;
 use crate::metrics;
 use crate::server::Clock;
-use crate::source::Watched;
+use crate::source::{Pass, Reload, Reloads, Watched, reloads};
 
 /// The table, who probes what it holds, and what stands beside the probes.
 pub(super) struct Health {
@@ -37,7 +37,9 @@ pub(super) struct Health {
     files: Option<(StateFiles, Option<Operators>)>,
     following: JoinSet<()>,
     /// Ask for the files of states and for the overrides to be read again.
-    reloads: [Arc<Notify>; 2],
+    reloads: [Reload; 2],
+    /// How those who follow them are asked, until they do.
+    asked: Option<[Reloads; 2]>,
 }
 
 /// What operators say, and the watch on their file.
@@ -60,8 +62,9 @@ impl Health {
         let told = (hook.queue(), keeper.clone());
         let checker = Arc::new(start_checker(config, (prober, &table), told, clock, stopping, &counters)?);
         let files = Some((states, operators));
-        let (following, reloads) = (JoinSet::new(), Default::default());
-        Ok(Self { table, checker, counters, hook, keeper, files, following, reloads })
+        let ((renew, renews), (rehear, rehears)) = (reloads(), reloads());
+        let (following, reloads, asked) = (JoinSet::new(), [renew, rehear], Some([renews, rehears]));
+        Ok(Self { table, checker, counters, hook, keeper, files, following, reloads, asked })
     }
 
     /// The table of checks.
@@ -81,11 +84,13 @@ impl Health {
 
     /// Starts to follow the files, and to write what is known; until the end, or until this is dropped.
     pub(super) fn follow(&mut self, config: &Config) {
-        let Some((states, operators)) = self.files.take() else { return };
-        let (look, [renew, rehear]) = (config.zones.reload_interval, self.reloads.clone());
-        self.following.spawn(states.keep_up(look, self.checker.clone(), renew));
+        let (Some((states, operators)), Some([renews, rehears])) = (self.files.take(), self.asked.take()) else {
+            return;
+        };
+        let look = config.zones.reload_interval;
+        self.following.spawn(states.keep_up(look, self.checker.clone(), renews));
         if let Some((desk, watched)) = operators {
-            self.following.spawn(desk.keep_up(watched, rehear));
+            self.following.spawn(desk.keep_up(watched, rehears));
         }
         if let Some(keeper) = self.keeper.clone() {
             self.following.spawn(keeper.keep_up());
@@ -93,8 +98,8 @@ impl Health {
     }
 
     /// Has every file read again that is followed.
-    pub(super) fn reload(&self) {
-        self.reloads.iter().for_each(|reload| reload.notify_one());
+    pub(super) fn reload(&self, pass: &Pass) {
+        self.reloads.iter().for_each(|reload| reload.ask(pass));
     }
 
     /// Writes what is known for the next start, and waits until the last event was told; `stopping` has rung.

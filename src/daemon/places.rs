@@ -3,14 +3,14 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
 
 use crate::config::{Config, Geoip};
 use crate::diagnostic::Diagnostic;
 use crate::geo::open::{OpenError, open};
 use crate::geo::{Database, Databases};
 use crate::script::Surroundings;
-use crate::source::Watched;
+use crate::source::{Reloads, Settled, Watched};
 
 /// The open databases, in the order of `geoip.databases`, and what looks after their files.
 pub struct Places {
@@ -56,15 +56,15 @@ impl Places {
     /// Sends all databases anew whenever one has changed, until the receiver is dropped.
     ///
     /// A file that is no database replaces none. `reload` asks for all files to be opened again.
-    pub(super) async fn keep_up(self, renewed: mpsc::Sender<Renewed>, reload: Arc<Notify>) {
+    pub(super) async fn keep_up(self, renewed: mpsc::Sender<Renewed>, mut reload: Reloads) {
         let Self { config, mut open, watched } = self;
         if open.is_empty() {
             return;
         }
         let (settled_in, mut settled) = mpsc::channel(1);
-        let watching = watched.watch(settled_in, reload);
+        let watching = watched.watch(settled_in, &mut reload);
         let renewing = async {
-            while let Some(paths) = settled.recv().await {
+            while let Some(Settled { paths, passes: _passes }) = settled.recv().await {
                 let reopened = tokio::task::spawn_blocking(move || {
                     let files = reopen(&mut open, &paths);
                     (open, files)

@@ -82,9 +82,11 @@ impl Rcode {
     pub const YXDOMAIN: Self = Self(6);
     /// An EDNS version the server does not speak (RFC 6891 section 6.1.3).
     pub const BADVERS: Self = Self(16);
+    /// A server cookie that is none of the server's (RFC 7873 section 8).
+    pub const BADCOOKIE: Self = Self(23);
 
     /// The mnemonics of the registry (RFC 6895 section 2.3), for those who read and write them as text.
-    const MNEMONICS: [(Self, &'static str); 12] = [
+    const MNEMONICS: [(Self, &'static str); 13] = [
         (Self(0), "NOERROR"),
         (Self(1), "FORMERR"),
         (Self(2), "SERVFAIL"),
@@ -97,6 +99,7 @@ impl Rcode {
         (Self(9), "NOTAUTH"),
         (Self(10), "NOTZONE"),
         (Self(16), "BADVERS"),
+        (Self(23), "BADCOOKIE"),
     ];
 
     /// Reads a mnemonic, in any letter case, or a number.

@@ -17,6 +17,7 @@ mod time;
 mod write;
 mod writer;
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use data_encoding::HEXUPPER;
@@ -179,29 +180,71 @@ pub fn names_in(rtype: Rtype, wire: &[u8]) -> impl Iterator<Item = Range<usize>>
     })
 }
 
-/// Returns the name whose addresses belong into the additional section beside this RDATA, if there is one.
+/// Returns the RDATA with the letters of its names in lower case.
 ///
-/// The types are NS, MB, MD, MF, MX, AFSDB, RT, KX, SRV, SVCB, HTTPS, and NAPTR with the flag `A`. A target
-/// of `.` means "none" and is left out, except in a SVCB or HTTPS of service mode: there the root is
-/// returned, and means the owner (RFC 9460 section 2.5.2). `None` also for malformed octets.
-pub fn target(rtype: Rtype, wire: &[u8]) -> Option<NameRef<'_>> {
-    let name_at = |at: usize| Some(NameRef::split_from(wire.get(at..)?).ok()?.0);
-    match rtype {
-        Rtype::NS | Rtype::MB | Rtype::MD | Rtype::MF => name_at(0),
-        Rtype::MX | Rtype::AFSDB | Rtype::RT | Rtype::KX => name_at(2).filter(|name| !name.is_root()),
-        Rtype::SRV => name_at(6).filter(|name| !name.is_root()),
-        Rtype::SVCB | Rtype::HTTPS => {
-            let is_alias = wire.starts_with(&[0, 0]);
-            name_at(2).filter(|name| !(is_alias && name.is_root()))
+/// Two records of one owner and type are the same one if these are equal: letter case tells names apart as little as it
+/// does owners (RFC 4343 section 3), while all other octets count as they are (RFC 3597 section 6).
+pub fn folded(rtype: Rtype, wire: &[u8]) -> Cow<'_, [u8]> {
+    let mut folded = Cow::Borrowed(wire);
+    let mut at = 0;
+    for (_, kind) in layout(rtype).unwrap_or_default() {
+        let Some(octets) = wire.get(at..).and_then(|rest| kind.octets(rest)) else { break };
+        // The octets of lengths are below those of letters.
+        let is_name = matches!(kind, Kind::Name | Kind::CompressibleName);
+        if is_name && wire[at..at + octets].iter().any(u8::is_ascii_uppercase) {
+            folded.to_mut()[at..at + octets].make_ascii_lowercase();
         }
+        at += octets;
+    }
+    folded
+}
+
+/// Where RDATA leads: what a client that has it asks for next, and so belongs into the additional section.
+#[derive(Clone, Copy, Debug)]
+pub struct Lead<'w> {
+    /// The name that is asked for; the root means the owner (RFC 9460 section 2.5.2).
+    pub name: NameRef<'w>,
+    /// The types.
+    pub rtypes: &'static [Rtype],
+}
+
+/// Returns where RDATA leads, if anywhere.
+///
+/// To addresses lead NS, MB, MD, MF, MX, AFSDB, RT, KX, SRV, SVCB, HTTPS, and NAPTR with the flag `A`; a SVCB or HTTPS of
+/// alias mode also to its own type (RFC 9460 section 4.1), NAPTR with the flag `S` to SRV (RFC 2915 section 5), and LP
+/// to locators (RFC 6742 section 3.2). A target of `.` means "none" and is left out, but for a SVCB or HTTPS of service
+/// mode, where it means the owner. `None` also for malformed octets.
+pub fn lead(rtype: Rtype, wire: &[u8]) -> Option<Lead<'_>> {
+    const ADDRESSES: &[Rtype] = &[Rtype::A, Rtype::AAAA];
+    let lead_at = |at: usize, rtypes| Some(Lead { name: NameRef::split_from(wire.get(at..)?).ok()?.0, rtypes });
+    let is_alias = || wire.starts_with(&[0, 0]);
+    let lead = match rtype {
+        Rtype::NS | Rtype::MB | Rtype::MD | Rtype::MF => return lead_at(0, ADDRESSES),
+        Rtype::MX | Rtype::AFSDB | Rtype::RT | Rtype::KX => lead_at(2, ADDRESSES),
+        Rtype::SRV => lead_at(6, ADDRESSES),
+        Rtype::SVCB if is_alias() => lead_at(2, &[Rtype::SVCB, Rtype::A, Rtype::AAAA]),
+        Rtype::HTTPS if is_alias() => lead_at(2, &[Rtype::HTTPS, Rtype::A, Rtype::AAAA]),
+        Rtype::SVCB | Rtype::HTTPS => return lead_at(2, ADDRESSES),
+        Rtype::LP => lead_at(2, &[Rtype::L32, Rtype::L64]),
         Rtype::NAPTR => {
             let mut writer = Writer::new(wire);
             writer.take(4)?;
             let [flags, _services, _regexp] = [writer.counted()?, writer.counted()?, writer.counted()?];
-            writer.name().filter(|name| flags.eq_ignore_ascii_case(b"A") && !name.is_root())
+            let rtypes = match flags {
+                b"A" | b"a" => ADDRESSES,
+                b"S" | b"s" => &[Rtype::SRV],
+                _ => return None,
+            };
+            writer.name().map(|name| Lead { name, rtypes })
         }
         _ => None,
-    }
+    };
+    lead.filter(|lead| !lead.name.is_root())
+}
+
+/// Returns the name whose addresses belong into the additional section beside this RDATA, if there is one.
+pub fn target(rtype: Rtype, wire: &[u8]) -> Option<NameRef<'_>> {
+    lead(rtype, wire).filter(|lead| lead.rtypes.contains(&Rtype::A)).map(|lead| lead.name)
 }
 
 #[cfg(test)]

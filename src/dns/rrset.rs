@@ -25,6 +25,32 @@ pub struct RrsetRef<'a> {
 /// The octets of a record between its owner and its RDATA: type, class, TTL and length.
 pub const RECORD_HEADER: usize = 10;
 
+/// Where the RRsets of one answer begin, so that over many answers each record comes first equally often.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Rotation(
+    /// As a part of an RRset's length, in 2^32ths.
+    u32,
+);
+
+impl Rotation {
+    /// How far it moves from one answer to the next: the golden section of a turn.
+    ///
+    /// To move on by one record would give equal shares as well, but not to a client whose queries are every second
+    /// one, as those for A are where A and AAAA are asked for in turn. This gives equal shares to every n-th answer,
+    /// whatever n.
+    const STEP: u32 = 0x9e37_79b9;
+
+    /// That of the next answer.
+    pub fn next(self) -> Self {
+        Self(self.0.wrapping_add(Self::STEP))
+    }
+
+    /// The index of the record that comes first, of `count`.
+    pub fn start(self, count: u16) -> usize {
+        ((u64::from(self.0) * u64::from(count)) >> u32::BITS) as usize
+    }
+}
+
 impl Rrset {
     /// Puts RDATA in wire form together; more than 65,535 records are cut off there.
     pub fn new(rtype: Rtype, ttl: u32, rdata: &[&[u8]]) -> Self {
@@ -98,8 +124,47 @@ impl<'a> RrsetRef<'a> {
         })
     }
 
+    /// As [`RrsetRef::iter`], beginning with the record at `start`; those before it come last.
+    pub fn iter_from(self, start: usize) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
+        let at = self.iter().take(start).map(|(header, rdata)| header.len() + rdata.len()).sum();
+        let (before, rest) = self.records.split_at(at);
+        Self { records: rest, ..self }.iter().chain(Self { records: before, ..self }.iter())
+    }
+
     /// The RDATA of each record.
     pub fn rdata(self) -> impl Iterator<Item = &'a [u8]> {
         self.iter().map(|(_, rdata)| rdata)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_record_comes_first_equally_often_to_every_nth_answer() {
+        const TURNS: usize = 100;
+        for count in 1..=16u16 {
+            for nth in 1..=12 {
+                let mut firsts = vec![0; usize::from(count)];
+                let mut rotation = Rotation::default();
+                for _ in 0..TURNS * firsts.len() {
+                    firsts[rotation.start(count)] += 1;
+                    rotation = (0..nth).fold(rotation, |rotation, _| rotation.next());
+                }
+                let even = firsts.iter().all(|first| (TURNS - TURNS / 10..=TURNS + TURNS / 10).contains(first));
+                assert!(even, "{count} records, every {nth}th answer: {firsts:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_rrset_that_begins_later_has_every_record_in_its_order() {
+        let rdata: [&[u8]; 4] = [b"a", b"", b"ccc", b"dd"];
+        let rrset = Rrset::new(Rtype::NULL, 60, &rdata);
+        for start in 0..rdata.len() {
+            let came: Vec<&[u8]> = rrset.as_ref().iter_from(start).map(|(_, rdata)| rdata).collect();
+            assert_eq!(came, [&rdata[start..], &rdata[..start]].concat());
+        }
     }
 }

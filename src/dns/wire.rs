@@ -2,8 +2,10 @@
 
 use smallvec::SmallVec;
 
+use super::edns::cookie::Given;
 use super::edns::{self, Edns, ExtendedError};
 use super::name::{Folded, NameRef};
+use super::rrset::Rotation;
 use super::{Class, Opcode, Rcode, RrsetRef, Rtype, Transport};
 
 /// The octets of a message's header (RFC 1035 section 4.1.1).
@@ -46,6 +48,15 @@ pub struct Header {
     pub counts: [u16; 4],
 }
 
+impl Header {
+    /// Reads the header of a message; `None` if it is too short to have one.
+    pub fn read(octets: &[u8]) -> Option<Self> {
+        let header: &[u8; HEADER] = octets.first_chunk()?;
+        let field = |at: usize| u16::from_be_bytes([header[at], header[at + 1]]);
+        Some(Self { id: field(0), flags: field(2), counts: [4, 6, 8, 10].map(field) })
+    }
+}
+
 /// Why a message is not a request that can be answered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Refusal {
@@ -53,6 +64,8 @@ pub enum Refusal {
     Silence,
     /// Answered with this code and whatever of the question could be read.
     Rcode(Rcode),
+    /// Nothing is asked for, and there is an OPT record: this may be the wish for a server cookie (RFC 7873 section 5.4).
+    NoQuestion,
 }
 
 /// A section of a response that holds records.
@@ -99,6 +112,8 @@ pub struct Response<'z> {
     pub truncated: bool,
     /// The RRsets, answer before authority before additional.
     pub entries: SmallVec<[Entry<'z>; 6]>,
+    /// Where RRsets of the answer and additional sections begin.
+    pub rotation: Rotation,
     /// How many bits of the client subnet decided the answer.
     pub scope: u8,
     /// Why it is what it is.
@@ -108,7 +123,15 @@ pub struct Response<'z> {
 impl<'z> Response<'z> {
     /// A response without records.
     pub fn new(rcode: Rcode) -> Self {
-        Self { rcode, authoritative: false, truncated: false, entries: SmallVec::new(), scope: 0, extended_error: None }
+        Self {
+            rcode,
+            authoritative: false,
+            truncated: false,
+            entries: SmallVec::new(),
+            rotation: Rotation::default(),
+            scope: 0,
+            extended_error: None,
+        }
     }
 
     /// Adds an RRset; sections must be filled in their order.
@@ -136,6 +159,9 @@ pub fn decode(octets: &[u8]) -> Result<Request<'_>, Refusal> {
         return Err(Refusal::Rcode(Rcode::NOTIMP));
     }
     let (in_authority, in_additional) = (u32::from(field(8)), u32::from(field(10)));
+    if (field(4), field(6), field(8), field(10)) == (0, 0, 0, 1) {
+        return Err(if is_opt_alone(&octets[HEADER..]) { Refusal::NoQuestion } else { FORMERR });
+    }
     if (field(4), field(6)) != (1, 0) {
         return Err(FORMERR);
     }
@@ -160,6 +186,23 @@ pub fn decode(octets: &[u8]) -> Result<Request<'_>, Refusal> {
         return Err(FORMERR);
     }
     Ok(request)
+}
+
+/// The one question of a message, if it can be read, whatever is wrong with the rest.
+pub fn question(octets: &[u8]) -> Option<(NameRef<'_>, Rtype, Class)> {
+    if Header::read(octets)?.counts[0] != 1 {
+        return None;
+    }
+    let (qname, qtype, qclass, _) = read_question(&octets[HEADER..])?;
+    Some((qname, qtype, qclass))
+}
+
+/// Whether these octets are one OPT record.
+fn is_opt_alone(octets: &[u8]) -> bool {
+    read_record(octets).is_some_and(|(record, rest)| {
+        let edns = || Edns::read(record.class, record.ttl, record.rdata);
+        record.rtype == Rtype::OPT && record.at_root && rest.is_empty() && edns().is_ok()
+    })
 }
 
 /// Splits a question from the octets behind the header.
@@ -208,40 +251,87 @@ fn skip_name(octets: &[u8]) -> Option<&[u8]> {
     }
 }
 
-/// What a server allows in its responses.
-#[derive(Clone, Copy, Debug)]
+/// What a server allows in its responses, and tells of itself.
+#[derive(Clone, Debug)]
 pub struct Limits {
     /// The most octets of UDP payload it sends and says it takes.
     pub udp_payload_max: u16,
     /// Whether client subnets are used and echoed.
     pub client_subnet: bool,
+    /// Who it says it is (RFC 5001), in at most [`NSID_OCTETS_MAX`]; nothing if that is empty.
+    pub nsid: Vec<u8>,
+    /// How long it says a stream may be idle (RFC 7828), in tenths of a second.
+    pub tcp_idle_tenths: u16,
+}
+
+/// The longest identity of a server.
+///
+/// Every option together then leaves room in 512 octets for the longest question: 271 octets of header and question, 11 of
+/// the OPT record, 28 of a cookie, 24 of a client subnet, and 6 of an extended error without its text.
+pub const NSID_OCTETS_MAX: usize = 128;
+
+/// How a response travels, and what of it is the client's alone.
+#[derive(Clone, Copy, Debug)]
+pub struct Envelope<'l> {
+    /// How the request came.
+    pub transport: Transport,
+    /// What the server allows everyone.
+    pub limits: &'l Limits,
+    /// The most octets that this client gets by UDP, if that is less.
+    pub udp_payload_max: u16,
+    /// The cookie for this client.
+    pub cookie: Option<Given>,
+}
+
+impl<'l> Envelope<'l> {
+    /// A response to someone of whom nothing is known.
+    pub fn plain(transport: Transport, limits: &'l Limits) -> Self {
+        Self { transport, limits, udp_payload_max: u16::MAX, cookie: None }
+    }
+
+    /// The most octets that a message to this client may have.
+    fn size_max(&self, edns: Option<&Edns>) -> usize {
+        let ours = self.limits.udp_payload_max.max(UDP_PAYLOAD_MIN);
+        match (self.transport, edns) {
+            (Transport::Tcp, _) => STREAM_MESSAGE_MAX,
+            (Transport::Udp, None) => usize::from(UDP_PAYLOAD_MIN.min(self.udp_payload_max)),
+            (Transport::Udp, Some(edns)) => {
+                usize::from(edns.udp_payload.clamp(UDP_PAYLOAD_MIN, ours).min(self.udp_payload_max))
+            }
+        }
+    }
+
+    /// The OPT record that answers one, without what is said of the answer.
+    fn opt<'e>(&'e self, edns: &'e Edns, rcode: Rcode) -> edns::Reply<'e> {
+        let limits = self.limits;
+        let is_stream = self.transport == Transport::Tcp;
+        edns::Reply {
+            udp_payload: limits.udp_payload_max,
+            rcode_high: (rcode.0 >> 4) as u8,
+            dnssec_ok: edns.dnssec_ok,
+            cookie: self.cookie.as_ref().filter(|_| edns.cookie.is_some()),
+            client_subnet: None,
+            keepalive: (edns.keepalive && is_stream).then_some(limits.tcp_idle_tenths),
+            nsid: Some(limits.nsid.as_slice()).filter(|nsid| edns.nsid && !nsid.is_empty()),
+            extended_error: None,
+        }
+    }
 }
 
 /// Appends a response to `out`, within what the client and the server both allow.
 ///
 /// An RRset goes in whole or not at all. When a required one does not fit the response is left with its question
 /// and the TC bit; others that do not fit are left out (RFC 2181 section 9).
-pub fn encode(request: &Request<'_>, response: &Response<'_>, transport: Transport, limits: Limits, out: &mut Vec<u8>) {
+pub fn encode(request: &Request<'_>, response: &Response<'_>, envelope: &Envelope<'_>, out: &mut Vec<u8>) {
     let begin = out.len();
-    let opt = request.edns.as_ref().map(|edns| edns::Reply {
-        udp_payload: limits.udp_payload_max,
-        rcode_high: (response.rcode.0 >> 4) as u8,
-        dnssec_ok: edns.dnssec_ok,
-        client_subnet: edns
-            .client_subnet
-            .as_ref()
-            .filter(|_| limits.client_subnet)
-            .map(|subnet| (subnet, response.scope)),
-        extended_error: response.extended_error,
+    let edns = request.edns.as_ref();
+    let subnet = edns.and_then(|edns| edns.client_subnet.as_ref()).filter(|_| envelope.limits.client_subnet);
+    let opt = edns.map(|edns| edns::Reply {
+        client_subnet: subnet.map(|subnet| (subnet, response.scope)),
+        ..envelope.opt(edns, response.rcode)
     });
-    let size_max = match (transport, &request.edns) {
-        (Transport::Tcp, _) => STREAM_MESSAGE_MAX,
-        (Transport::Udp, None) => usize::from(UDP_PAYLOAD_MIN),
-        (Transport::Udp, Some(edns)) => {
-            usize::from(edns.udp_payload.clamp(UDP_PAYLOAD_MIN, limits.udp_payload_max.max(UDP_PAYLOAD_MIN)))
-        }
-    };
-    let records_max = size_max - opt.as_ref().map_or(0, edns::Reply::octets);
+    let size_max = envelope.size_max(edns);
+    let records_max = size_max.saturating_sub(opt.as_ref().map_or(0, edns::Reply::octets));
 
     let mut flags = 0x8000 | request.header.flags & 0x7910;
     flags |= u16::from(response.authoritative) << 10 | response.rcode.0 & 0xf;
@@ -259,7 +349,10 @@ pub fn encode(request: &Request<'_>, response: &Response<'_>, transport: Transpo
     if !truncated {
         for entry in &response.entries {
             let before = (writer.out.len(), writer.names.len());
-            writer.rrset(entry, &request.folded);
+            // Name servers of a referral keep their order: who asks them has its own.
+            let rotates = entry.section != Section::Authority;
+            let start = if rotates { response.rotation.start(entry.rrset.count) } else { 0 };
+            writer.rrset(entry, start, &request.folded);
             if writer.out.len() <= end {
                 counts[entry.section as usize] += entry.rrset.count;
                 continue;
@@ -275,12 +368,12 @@ pub fn encode(request: &Request<'_>, response: &Response<'_>, transport: Transpo
     if truncated {
         out.truncate(records_begin);
         counts = [0; 3];
-        flags |= 0x0200;
     }
     if let Some(opt) = opt {
-        opt.write(out);
+        truncated |= write_opt(opt, response.extended_error, begin + size_max, out);
         counts[Section::Additional as usize] += 1;
     }
+    flags |= u16::from(truncated) << 9;
     out[begin + 2..begin + 4].copy_from_slice(&flags.to_be_bytes());
     out[begin + 4..begin + 6].copy_from_slice(&1u16.to_be_bytes());
     for (index, count) in counts.into_iter().enumerate() {
@@ -288,27 +381,69 @@ pub fn encode(request: &Request<'_>, response: &Response<'_>, transport: Transpo
     }
 }
 
-/// Appends the response to a message that [`decode`] refused with a code.
+/// Appends the OPT record with as much of an extended error as ends before `end`; returns whether it had to be left out.
+///
+/// RFC 8914 section 3 has an extended error left out before anything else is, and TC set then. Its text is for people
+/// and goes first, for which no client need ask again.
+fn write_opt(opt: edns::Reply<'_>, error: Option<ExtendedError>, end: usize, out: &mut Vec<u8>) -> bool {
+    let textless = error.map(|error| ExtendedError { text: "", ..error });
+    for extended_error in [error, textless] {
+        let opt = edns::Reply { extended_error, ..opt };
+        if out.len() + opt.octets() <= end {
+            opt.write(out);
+            return false;
+        }
+    }
+    opt.write(out);
+    error.is_some()
+}
+
+/// What can be read of a message that [`decode`] refused with a code.
+pub struct Remains<'m> {
+    /// The header's id and flags.
+    id: u16,
+    flags: u16,
+    /// The question as it came; empty if there is not one.
+    question: &'m [u8],
+    /// The OPT record; without its options if they cannot be read.
+    pub edns: Option<Edns>,
+}
+
+impl<'m> Remains<'m> {
+    /// Reads what there is; `None` if not even a header.
+    pub fn of(octets: &'m [u8]) -> Option<Self> {
+        let header = octets.first_chunk::<HEADER>()?;
+        let field = |at: usize| u16::from_be_bytes([header[at], header[at + 1]]);
+        let question = (field(4) == 1).then(|| read_question(&octets[HEADER..])).flatten();
+        let question = question.map(|(.., rest)| &octets[HEADER..octets.len() - rest.len()]).unwrap_or_default();
+        let edns = find_opt(octets)
+            .map(|opt| Edns::read(opt.class, opt.ttl, opt.rdata).unwrap_or_else(|_| Edns::bare(opt.class, opt.ttl)));
+        Some(Self { id: field(0), flags: field(2), question, edns })
+    }
+}
+
+/// Appends the response to a message of which only this remains.
 ///
 /// The question is echoed if it can be read, and an OPT record is answered with one, for a refusal without it would say
-/// that the server does not know EDNS (RFC 6891 section 7). `octets` must have a header, as any that earns a code has.
-pub fn encode_refusal(octets: &[u8], rcode: Rcode, limits: Limits, out: &mut Vec<u8>) {
-    let Some(header) = octets.first_chunk::<HEADER>() else { return };
-    let flags = u16::from_be_bytes([header[2], header[3]]);
-    let question = (u16::from_be_bytes([header[4], header[5]]) == 1)
-        .then(|| read_question(&octets[HEADER..]))
-        .flatten()
-        .map(|(.., rest)| &octets[HEADER..octets.len() - rest.len()])
-        .unwrap_or_default();
-    out.extend_from_slice(&header[..2]);
-    out.extend_from_slice(&(0x8000 | flags & 0x7910 | rcode.0 & 0xf).to_be_bytes());
-    let opt = find_opt(octets);
-    out.extend_from_slice(&[0, u8::from(!question.is_empty()), 0, 0, 0, 0, 0, u8::from(opt.is_some())]);
-    out.extend_from_slice(question);
-    if let Some(opt) = opt {
-        let dnssec_ok = opt.ttl & 0x8000 != 0;
-        let udp_payload = limits.udp_payload_max;
-        edns::Reply { udp_payload, rcode_high: 0, dnssec_ok, client_subnet: None, extended_error: None }.write(out);
+/// that the server does not know EDNS (RFC 6891 section 7).
+pub fn encode_refusal(
+    remains: &Remains<'_>,
+    (rcode, error): (Rcode, Option<ExtendedError>),
+    envelope: &Envelope<'_>,
+    out: &mut Vec<u8>,
+) {
+    let begin = out.len();
+    let flags = 0x8000 | remains.flags & 0x7910 | rcode.0 & 0xf;
+    out.extend_from_slice(&remains.id.to_be_bytes());
+    out.extend_from_slice(&flags.to_be_bytes());
+    let (questions, opts) = (u8::from(!remains.question.is_empty()), u8::from(remains.edns.is_some()));
+    out.extend_from_slice(&[0, questions, 0, 0, 0, 0, 0, opts]);
+    out.extend_from_slice(remains.question);
+    if let Some(edns) = &remains.edns {
+        let end = begin + envelope.size_max(Some(edns));
+        if write_opt(envelope.opt(edns, rcode), error, end, out) {
+            out[begin + 2] |= 0x02;
+        }
     }
 }
 
@@ -343,9 +478,9 @@ struct Writer<'o, 'z> {
 }
 
 impl<'z> Writer<'_, 'z> {
-    fn rrset(&mut self, entry: &Entry<'z>, qname: &Folded) {
+    fn rrset(&mut self, entry: &Entry<'z>, start: usize, qname: &Folded) {
         let mut owner_at = None;
-        for (header, rdata) in entry.rrset.iter() {
+        for (header, rdata) in entry.rrset.iter_from(start) {
             match (owner_at, entry.owner) {
                 (Some(at), _) => self.pointer(at),
                 (None, Owner::Question(skipped)) if skipped < qname.label_count() => {

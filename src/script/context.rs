@@ -22,6 +22,7 @@ use super::note::Note;
 use super::policy::Policy;
 use super::program::Program;
 use super::sandbox::{Budget, RECURSION_ERROR, Spent};
+use super::shedding::Load;
 use super::surroundings::Surroundings;
 use crate::diagnostic::Position;
 use crate::dns::edns::{ClientSubnet, Edns};
@@ -76,14 +77,16 @@ pub struct Query<'q> {
     pub edns: Option<Edns>,
     /// Whether it can wait for names that are looked up.
     pub patience: Patience,
+    /// How busy the worker is.
+    pub load: Load,
 }
 
 impl<'q> Query<'q> {
     /// A query for the root, without EDNS.
     pub fn plain(now: Now, client: &'q Client) -> Self {
         let (qname, zone) = (NameRef::ROOT, NameRef::ROOT);
-        let (header, patience) = (Header::default(), Patience::Left);
-        Self { now, client, subnet: None, qname, zone, wildcard: None, header, edns: None, patience }
+        let (header, patience, load) = (Header::default(), Patience::Left, Load::default());
+        Self { now, client, subnet: None, qname, zone, wildcard: None, header, edns: None, patience, load }
     }
 }
 

@@ -38,6 +38,8 @@ pub enum FailureKind {
     Denied,
     /// It did not run: it rests after a run that used up its budget.
     Resting,
+    /// It did not run: the worker is asked for more than it has time for.
+    Shed,
 }
 
 /// As much of a message as is told.

@@ -2,8 +2,8 @@
 //!
 //! A LUA record becomes a `Program` when its zone is loaded (`program.rs`); each worker's `Vm` runs it for a query.
 //! Read `sandbox.rs` (what a script can reach and when it is stopped), `environment.rs` (its globals), `library.rs`
-//! (what an operator adds to them), `modules.rs` (what a zone does), `policy.rs` (what its zone allows), `rest.rs` (when
-//! it is not run at all), `context.rs` (what it may know of the query),
+//! (what an operator adds to them), `modules.rs` (what a zone does), `policy.rs` (what its zone allows), `rest.rs` and
+//! `shedding.rs` (when it is not run at all), `context.rs` (what it may know of the query),
 //! `surroundings.rs` (what it may look up beside it), `lookups.rs` and `included.rs` (what it has of that), `nested.rs`
 //! and `hanging.rs` (records that it hangs on), `api/` (the builtins), `value.rs` (what its result becomes), `failure.rs` (what comes of an error) and `note.rs` (what it tells
 //! the log). The simple and common case takes no VM at all: `literal.rs` reads it and `plan.rs` answers it.
@@ -29,6 +29,7 @@ mod program;
 mod rest;
 mod sandbox;
 mod schedule;
+mod shedding;
 mod surroundings;
 mod value;
 
@@ -53,6 +54,7 @@ pub use modules::Modules;
 pub use note::{Level, Note};
 pub use policy::Policy;
 pub use program::Program;
+pub use shedding::Load;
 pub use surroundings::{Programs, Surroundings};
 
 use crate::config;
@@ -71,6 +73,7 @@ use hanging::Hanging;
 use plan::ConstantCall;
 use rest::Resting;
 use sandbox::{CHUNK, Sandbox};
+use shedding::{Cost, Decision, Shedding};
 use value::Made;
 
 /// What a VM is made of.
@@ -122,14 +125,45 @@ pub struct Vm {
     planned: HashMap<u64, Planned>,
     /// The programs that are not run for a while.
     resting: Resting,
+    /// What runs cost, and which are not made for it; only where somebody wants to know.
+    accounts: Option<Accounts>,
     /// Counts runs, to tell which scripts have not been used for the longest time.
     runs: u64,
+}
+
+/// What is known of what runs cost.
+struct Accounts {
+    shedding: Shedding,
+    /// Read before and after each run. The clock that ends runs is too late to tell what short ones took.
+    stopwatch: Box<dyn Fn() -> Duration>,
+    /// The record that is known to cost most, and what.
+    dearest: Option<Dearest>,
+    expenses: Expenses,
+}
+
+/// A record that costs more than others.
+struct Dearest {
+    cost: Cost,
+    program: Weak<Program>,
+    /// When it was asked for.
+    asked: Duration,
+}
+
+/// What scripts have cost since somebody last asked.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Expenses {
+    /// How many times a script was run.
+    pub runs: u64,
+    /// How long that took.
+    pub time: Duration,
 }
 
 struct Loaded {
     function: Function,
     program: Weak<Program>,
     used: u64,
+    /// What a run of it costs, once one was measured.
+    cost: Option<Cost>,
     /// Whether a run of it ever gave an answer.
     answered: bool,
 }
@@ -182,6 +216,7 @@ impl Vm {
             planned,
             resting,
             shared_max,
+            accounts: None,
             runs: 0,
         })
     }
@@ -207,6 +242,29 @@ impl Vm {
             let message = "it rests after it used up its budget".to_owned();
             return Err(fail(program, 0, FailureKind::Resting, message, program.position_of_line(None)));
         }
+        let Some(accounts) = &mut self.accounts else { return self.run_script(program, query) };
+        let now = query.now.monotonic;
+        let known = self.loaded.get(&program.id).and_then(|loaded| loaded.cost);
+        let expected = Cost::expected(known);
+        if !accounts.let_run(program, expected, query) {
+            return Err(fail(program, 0, FailureKind::Shed, String::new(), program.position_of_line(None)));
+        }
+        let begun = (accounts.stopwatch)();
+        let outcome = self.run_script(program, query);
+        if let Some(accounts) = &mut self.accounts {
+            let took = (accounts.stopwatch)().saturating_sub(begun);
+            accounts.expenses.runs += 1;
+            accounts.expenses.time += took;
+            accounts.shedding.account(now, expected, took);
+            if let Some(loaded) = self.loaded.get_mut(&program.id) {
+                loaded.cost = Some(Cost::after(known, took));
+            }
+        }
+        outcome
+    }
+
+    /// Runs a program in the VM.
+    fn run_script<'p>(&mut self, program: &'p Arc<Program>, query: &Query<'_>) -> Result<Output<'p>, Failure> {
         self.context.enter(program, query);
         self.runs += 1;
         let used_before = self.sandbox.lua.used_memory();
@@ -293,6 +351,21 @@ impl Vm {
             checks => seats_of(&mut self.planned, &self.context, program, checks, query),
         };
         plan.run(&self.context, slots)
+    }
+
+    /// Has runs measured from now on by `stopwatch`, and not made when the worker is asked for too much.
+    pub fn account_for_runs(&mut self, overload: config::Overload, stopwatch: Box<dyn Fn() -> Duration>) {
+        let (shedding, dearest, expenses) = (Shedding::new(overload), None, Expenses::default());
+        self.accounts = Some(Accounts { shedding, stopwatch, dearest, expenses });
+    }
+
+    /// What scripts have cost since this was last called; logs that an overload is over, if so.
+    ///
+    /// Costs next to nothing where no script was run.
+    #[inline]
+    pub fn take_expenses(&mut self, now: Now) -> Option<Expenses> {
+        let accounts = self.accounts.as_mut()?;
+        (accounts.expenses.runs > 0 || accounts.shedding.is_shedding()).then(|| accounts.take_expenses(now))
     }
 
     /// What the last run wrote to the log.
@@ -453,7 +526,13 @@ impl Vm {
         let function = self.sandbox.load(&program.bytecode, CHUNK, self.environment.table())?;
         self.loaded.insert(
             program.id,
-            Loaded { function: function.clone(), program: Arc::downgrade(program), used: self.runs, answered: false },
+            Loaded {
+                function: function.clone(),
+                program: Arc::downgrade(program),
+                used: self.runs,
+                cost: None,
+                answered: false,
+            },
         );
         Ok(function)
     }
@@ -488,12 +567,45 @@ impl Vm {
     }
 }
 
+impl Accounts {
+    /// Whether a program that is expected to cost so much is to be run; tells when it is the first not to be.
+    fn let_run(&mut self, program: &Arc<Program>, expected: Cost, query: &Query<'_>) -> bool {
+        let now = query.now.monotonic;
+        let is_dearest = |other: &Dearest| other.cost <= expected || other.asked.saturating_add(DEAREST_KNOWN) <= now;
+        if self.dearest.as_ref().is_none_or(is_dearest) {
+            self.dearest = Some(Dearest { cost: expected, program: Arc::downgrade(program), asked: now });
+        }
+        let decision = self.shedding.decide(now, query.load, expected);
+        if decision == Decision::ShedFirst {
+            let dearest = self.dearest.as_ref().and_then(|known| Some((known.cost, known.program.upgrade()?)));
+            let (Cost(cost), dearest) = dearest.unwrap_or_else(|| (expected, Arc::clone(program)));
+            let script = dearest.script();
+            let (position, covered) = (script.position(), script.covered);
+            tracing::warn!(
+                %position, owner = %script.owner, %covered, ?cost,
+                "overload: records whose scripts cost much are not answered; this one costs most"
+            );
+        }
+        decision == Decision::Run
+    }
+
+    /// Takes what was spent, and tells when an overload is over.
+    fn take_expenses(&mut self, now: Now) -> Expenses {
+        if let Some(shed) = self.shedding.end(now.monotonic) {
+            tracing::info!(shed, "overload over: every record is answered");
+        }
+        std::mem::take(&mut self.expenses)
+    }
+}
+
 /// How many times `lua.memory-limit` the globals of all zones together may come to where they live on.
 const SHARED_MEMORY_LIMITS: usize = 8;
 /// How much more memory a run that spent its budget may leave for the collector to find in its own time.
 const GARBAGE_MAX: usize = 256 << 10;
 /// How much time trial runs of a zone may take that fail; those after it are not made.
 const TRIALS_TIME_MAX: Duration = Duration::from_secs(1);
+/// How long the record that costs most is held to do so when it is not asked for.
+const DEAREST_KNOWN: Duration = Duration::from_secs(1);
 /// What to do when a script asks for what its zone may not do.
 const DENIED_HELP: &str = "let the zone do so in its `[[zone]]`, or have the record answer in another way";
 

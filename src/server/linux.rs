@@ -14,6 +14,7 @@ use socket2::Socket;
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
+use super::canonical;
 use super::udp::{Held, REQUEST_OCTETS_MAX, Sending};
 use super::waiting::{Attempt, Wait};
 use crate::answer::{Client, Transport};
@@ -39,6 +40,14 @@ pub(super) fn share(first: Socket, count: usize, another: impl Fn() -> io::Resul
     Ok(sockets)
 }
 
+/// Lets a socket be bound to an address that the machine does not have yet.
+pub(super) fn bind_ahead(socket: &Socket, address: SocketAddr) -> io::Result<()> {
+    match address {
+        SocketAddr::V4(_) => socket.set_freebind_v4(true),
+        SocketAddr::V6(_) => socket.set_freebind_v6(true),
+    }
+}
+
 /// Sets the options of a UDP socket that is to be bound to `address`.
 pub(super) fn prepare_udp(socket: &Socket, address: SocketAddr) -> io::Result<()> {
     let (level, discover, omit, info) = match address {
@@ -54,6 +63,15 @@ pub(super) fn prepare_udp(socket: &Socket, address: SocketAddr) -> io::Result<()
         set_option(socket, level, info, 1)?;
     }
     Ok(())
+}
+
+/// Lets clients of a listener ask with their first segment, if they were here before (RFC 7413).
+///
+/// At most `queue` of them may be half open; 0 switches it off. It is up to the kernel whether it does so:
+/// `net.ipv4.tcp_fastopen` must have the bit of value 2.
+pub(super) fn offer_fast_open(listener: &Socket, queue: usize) -> io::Result<()> {
+    let queue = c_int::try_from(queue).unwrap_or(c_int::MAX);
+    set_option(listener, libc::IPPROTO_TCP, libc::TCP_FASTOPEN, queue)
 }
 
 /// Sets an option whose value is a C int.
@@ -191,7 +209,7 @@ impl Batch {
                 truncated += 1;
                 continue;
             }
-            let address = slot.peer(self.bound);
+            let address = canonical(slot.peer(self.bound));
             if address.port() == 0 {
                 dropped += 1;
                 continue;
@@ -345,7 +363,7 @@ impl Slot {
             self.control.header.cmsg_len = 0;
             return bound;
         }
-        SocketAddr::new(self.control.address(bound), bound.port())
+        SocketAddr::new(self.control.address(bound).to_canonical(), bound.port())
     }
 }
 
@@ -406,4 +424,28 @@ fn empty_header() -> libc::mmsghdr {
 fn retry_if_interrupted() -> io::Result<()> {
     let error = io::Error::last_os_error();
     if error.kind() == io::ErrorKind::Interrupted { Ok(()) } else { Err(error) }
+}
+
+#[cfg(test)]
+mod tests {
+    use socket2::{Domain, Type};
+
+    use super::*;
+
+    #[test]
+    fn a_listener_offers_fast_open_for_as_many_as_it_is_told() {
+        let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        listener.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
+        listener.listen(16).unwrap();
+        for queue in [7, 0] {
+            offer_fast_open(&listener, queue).unwrap();
+            let (mut value, mut length): (c_int, _) = (-1, size_of::<c_int>() as libc::socklen_t);
+            // SAFETY: the pointers are to `value` and to its length, which live through the call.
+            let outcome = unsafe {
+                let (value, length) = ((&raw mut value).cast(), &raw mut length);
+                libc::getsockopt(listener.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_FASTOPEN, value, length)
+            };
+            assert_eq!((outcome, value), (0, queue as c_int));
+        }
+    }
 }

@@ -14,6 +14,10 @@ use crate::diagnostic::{Diagnostic, Severity};
 const UDP_BUFFER_OCTETS: usize = 4 * 1024 * 1024;
 /// How many TCP connections the kernel may queue for each worker; it grants at most `net.core.somaxconn`.
 const TCP_BACKLOG: i32 = 1024;
+/// What to do about a port that may not be taken.
+const PERMISSION_HELP: &str = "start as root with `server.user` set, or run with CAP_NET_BIND_SERVICE (by systemd \
+                               `AmbientCapabilities=CAP_NET_BIND_SERVICE`, by hand `setcap cap_net_bind_service=+ep` \
+                               on the program), or choose a port above 1023";
 /// How often another free port is tried when the one found for UDP is taken for TCP.
 const FREE_PORT_ATTEMPTS: usize = 16;
 
@@ -23,6 +27,21 @@ pub struct Listeners {
     addresses: Vec<SocketAddr>,
     warnings: Vec<Diagnostic>,
     shares: Vec<Vec<Sockets>>,
+}
+
+/// An address that is to be served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Wanted {
+    /// The address; with port 0 for any that is free.
+    pub address: SocketAddr,
+    /// Whether it is taken even while the machine does not have it, where the system can do that.
+    pub ahead: bool,
+}
+
+impl From<SocketAddr> for Wanted {
+    fn from(address: SocketAddr) -> Self {
+        Self { address, ahead: false }
+    }
 }
 
 /// One worker's sockets on one address.
@@ -40,12 +59,11 @@ pub(super) struct Sockets {
 /// holds is refused, also if that is another perigee. `[::]` and `[::1]` are passed over with a warning on a
 /// machine without IPv6, as containers often are, if there is another address. Returns every problem, not only
 /// the first.
-pub fn bind(listen: &[SocketAddr], workers: usize) -> Result<Listeners, Vec<Diagnostic>> {
-    let shares = (0..workers).map(|_| Vec::new()).collect();
-    let mut listeners = Listeners { addresses: Vec::new(), warnings: Vec::new(), shares };
+pub fn bind(listen: &[Wanted], workers: usize) -> Result<Listeners, Vec<Diagnostic>> {
+    let mut listeners = Listeners::none(workers);
     let mut problems = Vec::new();
-    for address in listen {
-        match bind_address(*address, workers) {
+    for wanted @ Wanted { address, .. } in listen {
+        match bind_address(*wanted, workers) {
             Ok(sockets) => listeners.add(sockets),
             Err(error) if is_for_want_of_ipv6(*address, &error) => {
                 let message = format!("not listening on `{address}`: this machine has no IPv6 there");
@@ -87,11 +105,18 @@ impl Listeners {
         self.shares.len()
     }
 
+    /// Nothing yet, for so many workers.
+    pub(super) fn none(workers: usize) -> Self {
+        let shares = (0..workers).map(|_| Vec::new()).collect();
+        Self { addresses: Vec::new(), warnings: Vec::new(), shares }
+    }
+
     pub(super) fn into_shares(self) -> Vec<Vec<Sockets>> {
         self.shares
     }
 
-    fn add(&mut self, sockets: Vec<Sockets>) {
+    /// Adds an address, with sockets for each worker.
+    pub(super) fn add(&mut self, sockets: Vec<Sockets>) {
         self.addresses.extend(sockets.first().map(|sockets| sockets.local));
         for (share, sockets) in self.shares.iter_mut().zip(sockets) {
             share.push(sockets);
@@ -104,11 +129,12 @@ impl Listeners {
 /// The first UDP socket is bound before it is marked as sharing its port, so it finds any other program there,
 /// one that shares its port too: of two perigees the second fails here. TCP needs `SO_REUSEADDR` for a quick
 /// restart and would not tell as surely.
-fn bind_address(address: SocketAddr, workers: usize) -> io::Result<Vec<Sockets>> {
-    let (udp, tcp) = bind_first(address)?;
+fn bind_address(wanted: Wanted, workers: usize) -> io::Result<Vec<Sockets>> {
+    let (udp, tcp) = bind_first(wanted)?;
     let local = udp.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
-    let udp = system::share(udp, workers, || open_udp(local))?;
-    let tcp = system::share(tcp, workers, || open_tcp(local))?;
+    let another = Wanted { address: local, ..wanted };
+    let udp = system::share(udp, workers, || open_udp(another))?;
+    let tcp = system::share(tcp, workers, || open_tcp(another))?;
     let pairs = udp.into_iter().zip(tcp);
     pairs
         .map(|(udp, tcp)| {
@@ -119,13 +145,14 @@ fn bind_address(address: SocketAddr, workers: usize) -> io::Result<Vec<Sockets>>
 }
 
 /// Binds the sockets of the first worker: the same port for both transports.
-fn bind_first(address: SocketAddr) -> io::Result<(Socket, Socket)> {
+fn bind_first(wanted: Wanted) -> io::Result<(Socket, Socket)> {
+    let address = wanted.address;
     let attempts = if address.port() == 0 { FREE_PORT_ATTEMPTS } else { 1 };
     let mut outcome = Err(io::ErrorKind::AddrInUse.into());
     for _ in 0..attempts {
-        let udp = open_udp(address)?;
+        let udp = open_udp(wanted)?;
         udp.bind(&address.into())?;
-        let tcp = open_tcp(address)?;
+        let tcp = open_tcp(wanted)?;
         match tcp.bind(&udp.local_addr()?) {
             Ok(()) => return Ok((udp, tcp)),
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => outcome = Err(error),
@@ -135,29 +162,37 @@ fn bind_first(address: SocketAddr) -> io::Result<(Socket, Socket)> {
     outcome
 }
 
-/// Makes a UDP socket for `address` with all its options, not bound yet.
-fn open_udp(address: SocketAddr) -> io::Result<Socket> {
-    let socket = open(address, Type::DGRAM, Protocol::UDP)?;
-    socket.set_recv_buffer_size(UDP_BUFFER_OCTETS)?;
-    socket.set_send_buffer_size(UDP_BUFFER_OCTETS)?;
-    system::prepare_udp(&socket, address)?;
+/// Makes a UDP socket for an address with all its options, not bound yet.
+fn open_udp(wanted: Wanted) -> io::Result<Socket> {
+    let socket = open(wanted, Type::DGRAM, Protocol::UDP)?;
+    prepare_udp(&socket, wanted.address)?;
     Ok(socket)
 }
 
-/// Makes a TCP socket for `address` with all its options, not bound yet.
-fn open_tcp(address: SocketAddr) -> io::Result<Socket> {
-    let socket = open(address, Type::STREAM, Protocol::TCP)?;
+/// Sets the options of a UDP socket that is bound to `address`, or is to be.
+pub(super) fn prepare_udp(socket: &Socket, address: SocketAddr) -> io::Result<()> {
+    socket.set_recv_buffer_size(UDP_BUFFER_OCTETS)?;
+    socket.set_send_buffer_size(UDP_BUFFER_OCTETS)?;
+    system::prepare_udp(socket, address)
+}
+
+/// Makes a TCP socket for an address with all its options, not bound yet.
+fn open_tcp(wanted: Wanted) -> io::Result<Socket> {
+    let socket = open(wanted, Type::STREAM, Protocol::TCP)?;
     // A restart must not wait for the last connections of the process before it.
     socket.set_reuse_address(system::RESTART_NEEDS_REUSE)?;
     Ok(socket)
 }
 
-fn open(address: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Socket> {
+fn open(Wanted { address, ahead }: Wanted, kind: Type, protocol: Protocol) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), kind, Some(protocol))?;
     socket.set_nonblocking(true)?;
     if address.is_ipv6() {
         // `[::]` and `0.0.0.0` are two addresses everywhere, whatever the system's default is.
         socket.set_only_v6(true)?;
+    }
+    if ahead {
+        system::bind_ahead(&socket, address)?;
     }
     Ok(socket)
 }
@@ -166,16 +201,15 @@ fn open(address: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Socke
 fn explain(address: SocketAddr, error: &io::Error) -> Diagnostic {
     let port = address.port();
     let (what, help) = match error.kind() {
-        io::ErrorKind::PermissionDenied => {
-            ("permission denied".to_owned(), "run with CAP_NET_BIND_SERVICE or choose a port above 1023".to_owned())
-        }
+        io::ErrorKind::PermissionDenied => ("permission denied".to_owned(), PERMISSION_HELP.to_owned()),
         io::ErrorKind::AddrInUse => (
             "another program holds this port".to_owned(),
             format!("stop it (`ss -lntup 'sport = :{port}'` names it) or choose another address or port"),
         ),
         io::ErrorKind::AddrNotAvailable => (
             "this machine does not have the address".to_owned(),
-            "choose one that `ip address` lists, or `0.0.0.0` or `[::]` for all".to_owned(),
+            "choose one that `ip address` lists, or `0.0.0.0` or `[::]` for all, or set `server.freebind` if it comes later"
+                .to_owned(),
         ),
         // Kinds of the standard library, not ours: the list is open, and the system's words serve for the rest.
         _ => (error.to_string(), "see if the system offers this kind of address, and enough open files".to_owned()),
@@ -193,7 +227,7 @@ mod tests {
 
     #[test]
     fn each_worker_gets_both_transports_on_one_port() {
-        let listeners = bind(&[loopback(), "[::1]:0".parse().unwrap()], 3).unwrap();
+        let listeners = bind(&[loopback(), "[::1]:0".parse().unwrap()].map(Wanted::from), 3).unwrap();
         let addresses = listeners.addresses().to_vec();
         assert_eq!(addresses.len() + listeners.warnings().len(), 2);
         assert_ne!(addresses[0].port(), 0);
@@ -209,8 +243,8 @@ mod tests {
 
     #[test]
     fn an_address_held_by_another_server_of_ours_is_refused() {
-        let first = bind(&[loopback()], 2).unwrap();
-        let problems = bind(first.addresses(), 2).unwrap_err();
+        let first = bind(&[loopback().into()], 2).unwrap();
+        let problems = bind(&[first.addresses()[0].into()], 2).unwrap_err();
         assert_eq!(problems.len(), 1);
         assert!(problems[0].message.ends_with("another program holds this port"), "{}", problems[0]);
     }
@@ -218,7 +252,7 @@ mod tests {
     #[test]
     fn an_address_held_for_tcp_alone_is_refused() {
         let other = TcpListener::bind(loopback()).unwrap();
-        let problems = bind(&[other.local_addr().unwrap()], 1).unwrap_err();
+        let problems = bind(&[other.local_addr().unwrap().into()], 1).unwrap_err();
         assert!(problems[0].message.ends_with("another program holds this port"), "{}", problems[0]);
     }
 
@@ -237,16 +271,27 @@ mod tests {
         }
     }
 
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn an_address_that_may_come_later_is_taken_at_once() {
+        let address: SocketAddr = "192.0.2.1:0".parse().unwrap();
+        assert!(bind(&[address.into()], 1).is_err());
+        let listeners = bind(&[Wanted { address, ahead: true }], 2).unwrap();
+        assert_eq!(listeners.addresses()[0].ip(), address.ip());
+    }
+
     #[test]
     fn every_problem_is_returned() {
         // Reserved addresses belong to no machine (RFC 1112 section 4).
-        let listen = ["240.0.0.1:0", "127.0.0.1:0", "240.0.0.2:0"].map(|address| address.parse().unwrap());
+        let listen = ["240.0.0.1:0", "127.0.0.1:0", "240.0.0.2:0"]
+            .map(|address| Wanted::from(address.parse::<SocketAddr>().unwrap()));
         let problems = bind(&listen, 1).unwrap_err();
         let texts: Vec<_> = problems.iter().map(ToString::to_string).collect();
         let text = |address: &str| {
             format!(
                 "error: cannot listen on `{address}`: this machine does not have the address\n  \
-                 help: choose one that `ip address` lists, or `0.0.0.0` or `[::]` for all"
+                 help: choose one that `ip address` lists, or `0.0.0.0` or `[::]` for all, or set `server.freebind` if it \
+                 comes later"
             )
         };
         assert_eq!(texts, [text("240.0.0.1:0"), text("240.0.0.2:0")]);
@@ -259,7 +304,9 @@ mod tests {
             (
                 io::ErrorKind::PermissionDenied,
                 "error: cannot listen on `0.0.0.0:53`: permission denied\n  \
-                 help: run with CAP_NET_BIND_SERVICE or choose a port above 1023",
+                 help: start as root with `server.user` set, or run with CAP_NET_BIND_SERVICE (by systemd \
+                 `AmbientCapabilities=CAP_NET_BIND_SERVICE`, by hand `setcap cap_net_bind_service=+ep` on the program), or \
+                 choose a port above 1023",
             ),
             (
                 io::ErrorKind::AddrInUse,

@@ -1,11 +1,14 @@
 //! Transports; octets only.
 //!
-//! Read `listen.rs` for how a port is taken, then `udp.rs` and `tcp.rs` for how requests come and replies go, and
-//! `waiting.rs` for those whose reply takes a while.
+//! Read `listen.rs` for how a port is taken, and `adopt.rs` for sockets that are handed over; then `udp.rs` and `tcp/` for
+//! how requests come and replies go, and `waiting.rs` for those whose reply takes a while; `leisure.rs` tells how much a
+//! worker has to do.
 //! `linux.rs` holds the system calls that only Linux has, `portable.rs` does without them; both offer the same
 //! names, and the one that fits is `system` to the rest. There is no DNS here: a message is octets that
 //! someone else answers, by a function that each worker is given at its start.
 
+mod adopt;
+mod leisure;
 mod listen;
 mod tcp;
 mod udp;
@@ -22,35 +25,54 @@ use linux as system;
 #[cfg(not(target_os = "linux"))]
 use portable as system;
 
-pub use listen::{Listeners, bind};
+pub use adopt::{Given, adopt};
+pub use listen::{Listeners, Wanted, bind};
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::io;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::{JoinError, JoinSet, LocalSet};
 
-use crate::answer::{Client, Now, Outcome, Patience};
+use crate::answer::{Client, Now, Occasion, Outcome, Patience};
 use crate::metrics;
+use leisure::Leisure;
+
+/// How many octets of a stream are read at once: some hundred pipelined queries.
+const STREAM_READ_OCTETS: usize = 16 * 1024;
 
 /// How the transports behave.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
     /// How many datagrams are taken from the system at once; at least 1.
     pub udp_batch: usize,
-    /// How many TCP connections may be open, over all workers; each worker may have its share, at least 1.
+    /// How many TCP connections may be open, over all workers; each worker may have one at least.
     pub tcp_connections_max: usize,
-    /// How long a TCP connection may be without a whole request.
+    /// How many of them the clients of one network may have; 0 for as many as there are.
+    pub tcp_connections_per_network_max: usize,
+    /// How many bits of an IPv4 address name its network; at most 32.
+    pub tcp_ipv4_prefix: u8,
+    /// How many bits of an IPv6 address name its network; at most 128.
+    pub tcp_ipv6_prefix: u8,
+    /// How long a TCP connection may be without a whole request that is answered.
     ///
     /// It also bounds how long a request may take to arrive, however many pieces it comes in.
     pub tcp_idle_timeout: Duration,
+    /// The same for the first request of a connection that comes while few more may.
+    pub tcp_first_timeout: Duration,
+    /// How long a TCP connection may last, as soon as nothing is being answered; `None` for ever.
+    pub tcp_total_timeout: Option<Duration>,
     /// How long a TCP client may take to read the replies that are written at once.
     pub tcp_write_timeout: Duration,
+    /// How many connections that Fast Open lets ask with their first segment may be half open; 0 for no Fast Open.
+    pub tcp_fast_open: usize,
     /// How long connections may go on after a stop to get what is being answered.
     pub stop_timeout: Duration,
     /// How many requests may wait for something their answer lacks, over all workers; each worker may have its share,
@@ -73,12 +95,28 @@ pub struct Clock {
 pub struct Workers {
     threads: Vec<JoinHandle<io::Result<()>>>,
     stop: Stop,
+    orders: Orders,
     counters: Arc<metrics::Server>,
 }
 
 /// Asks the workers to stop; any copy does.
 #[derive(Clone, Debug)]
 pub struct Stop(watch::Sender<bool>);
+
+/// Tells the workers what to do while they serve; any copy does.
+#[derive(Clone, Debug)]
+pub struct Orders(Arc<[mpsc::UnboundedSender<Order>]>);
+
+/// What a worker is told.
+#[derive(Debug)]
+enum Order {
+    /// Serve on these as well.
+    Serve(Vec<listen::Sockets>),
+    /// Serve on these addresses no longer.
+    Leave(Arc<[SocketAddr]>),
+    /// Say that you are there.
+    Answer(oneshot::Sender<()>),
+}
 
 /// Why the workers do not serve.
 #[derive(Debug, thiserror::Error)]
@@ -116,51 +154,82 @@ pub fn start<F, R>(
 ) -> Result<Workers, Error>
 where
     F: Fn(usize) -> R + Send + Sync + 'static,
-    R: FnMut(Now, &Client, &[u8], Patience, &mut Vec<u8>) -> Outcome + 'static,
+    R: FnMut(Now, &Client, &[u8], Occasion, &mut Vec<u8>) -> Outcome + 'static,
 {
     let shares = listeners.into_shares();
-    let seats = (settings.tcp_connections_max / shares.len().max(1)).max(1);
+    let hall = Arc::new(tcp::Hall::new(&settings, shares.len()));
     let places = (settings.waits_max / shares.len().max(1)).max(1);
     let stop = Stop(watch::Sender::new(false));
     let factory = Arc::new(factory);
     let mut threads = Vec::with_capacity(shares.len());
+    let mut orders = Vec::with_capacity(shares.len());
     for (index, sockets) in shares.into_iter().enumerate() {
-        let (counters, stop, factory) = (counters.share(index), stop.clone(), factory.clone());
+        let (counters, stop, factory, hall) = (counters.share(index), stop.clone(), factory.clone(), hall.clone());
+        let (order, told) = mpsc::unbounded_channel();
+        orders.push(order);
         // Linux keeps 15 octets of a thread's name, so a longer one would lose the number.
         let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
             let _ending_stops_all = StopOnDrop(stop.clone());
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+            let leisure = Leisure::new(clock);
+            let [parks, unparks] = [leisure.clone(), leisure.clone()];
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_io()
+                .enable_time()
+                .on_thread_park(move || parks.begin())
+                .on_thread_unpark(move || unparks.end())
+                .build()?;
             let worker = Rc::new(Worker {
                 respond: RefCell::new(Box::new(factory(index))),
                 reply: RefCell::default(),
+                scratch: RefCell::new(vec![0; STREAM_READ_OCTETS].into_boxed_slice()),
                 settings,
                 clock,
-                seats: tcp::Seats::new(seats),
+                leisure,
+                seats: tcp::Seats::new(hall),
                 places: waiting::Places::new(places),
                 stopping: Stopping::default(),
                 counters,
             });
-            LocalSet::new().block_on(&runtime, run(worker, sockets, stop))
+            LocalSet::new().block_on(&runtime, run(worker, sockets, stop, told))
         });
         threads.push(thread.map_err(|source| Error::System { worker: index, source })?);
     }
-    Ok(Workers { threads, stop, counters })
+    Ok(Workers { threads, stop, orders: Orders(orders.into()), counters })
 }
 
-/// Serves on every socket until asked to stop, then until the connections are done or out of time.
-async fn run(worker: Rc<Worker>, sockets: Vec<listen::Sockets>, stop: Stop) -> io::Result<()> {
-    let mut tasks = JoinSet::new();
-    for listen::Sockets { local, udp, tcp } in sockets {
-        tasks.spawn_local(udp::serve(worker.clone(), tokio::net::UdpSocket::from_std(udp)?, local));
-        tasks.spawn_local(tcp::serve(worker.clone(), tokio::net::TcpListener::from_std(tcp)?));
+/// Serves on every socket, and does as it is told, until asked to stop; then until the connections are done or out of
+/// time.
+async fn run(
+    worker: Rc<Worker>,
+    sockets: Vec<listen::Sockets>,
+    stop: Stop,
+    mut told: mpsc::UnboundedReceiver<Order>,
+) -> io::Result<()> {
+    let mut served = Served::default();
+    for sockets in sockets {
+        served.add(&worker, sockets)?;
     }
-    tokio::select! {
-        () = stop.requested() => {}
-        // No task ends by itself before the stop, so this is a panic.
-        Some(ended) = tasks.join_next() => pass_on_panic(ended),
+    let mut stopped = std::pin::pin!(stop.requested());
+    loop {
+        tokio::select! {
+            () = &mut stopped => break,
+            Some(ended) = served.tasks.join_next() => pass_on_panic(ended),
+            Some(order) = told.recv() => match order {
+                Order::Serve(more) => for sockets in more {
+                    // Without this share of it the address is served by the other workers.
+                    if served.add(&worker, sockets).is_err() {
+                        worker.counters().udp.receive_failures.add(1);
+                    }
+                },
+                Order::Leave(addresses) => served.leave(&addresses),
+                // Whoever has asked may have gone.
+                Order::Answer(here) => drop(here.send(())),
+            },
+        }
     }
     worker.stopping.set();
-    worker.seats.empty();
+    let Served { mut tasks, open } = served;
+    open.values().for_each(|leaving| leaving.set());
     let all_ended = async {
         while let Some(ended) = tasks.join_next().await {
             pass_on_panic(ended);
@@ -169,6 +238,30 @@ async fn run(worker: Rc<Worker>, sockets: Vec<listen::Sockets>, stop: Stop) -> i
     // Out of time, what is left is dropped with `tasks`.
     let _ = tokio::time::timeout(worker.settings.stop_timeout, all_ended).await;
     Ok(())
+}
+
+/// What one worker serves on.
+#[derive(Default)]
+struct Served {
+    tasks: JoinSet<()>,
+    /// What makes the tasks of each address end.
+    open: HashMap<SocketAddr, Rc<Stopping>>,
+}
+
+impl Served {
+    fn add(&mut self, worker: &Rc<Worker>, listen::Sockets { local, udp, tcp }: listen::Sockets) -> io::Result<()> {
+        let (udp, tcp) = (tokio::net::UdpSocket::from_std(udp)?, tokio::net::TcpListener::from_std(tcp)?);
+        let leaving = Rc::new(Stopping::default());
+        self.tasks.spawn_local(udp::serve(worker.clone(), udp, local, leaving.clone()));
+        self.tasks.spawn_local(tcp::serve(worker.clone(), tcp, leaving.clone()));
+        self.open.insert(local, leaving);
+        Ok(())
+    }
+
+    /// Takes no more on these addresses; what has come is answered, and connections go on as long as they last.
+    fn leave(&mut self, addresses: &[SocketAddr]) {
+        addresses.iter().filter_map(|address| self.open.remove(address)).for_each(|leaving| leaving.set());
+    }
 }
 
 impl Workers {
@@ -180,6 +273,11 @@ impl Workers {
     /// A handle that stops the workers, and tells when they are stopping.
     pub fn stop(&self) -> Stop {
         self.stop.clone()
+    }
+
+    /// A handle that tells the workers what to do.
+    pub fn orders(&self) -> Orders {
+        self.orders.clone()
     }
 
     /// Blocks until every worker has ended; returns the first failure.
@@ -212,6 +310,41 @@ impl Stop {
     }
 }
 
+impl Orders {
+    /// Has the workers serve on these as well, which were bound for as many.
+    pub fn serve(&self, listeners: Listeners) {
+        for (worker, sockets) in self.0.iter().zip(listeners.into_shares()) {
+            // A worker that has ended has asked all to stop.
+            let _ = worker.send(Order::Serve(sockets));
+        }
+    }
+
+    /// Has the workers close what they serve on these addresses.
+    pub fn leave(&self, addresses: &[SocketAddr]) {
+        let addresses: Arc<[SocketAddr]> = addresses.into();
+        for worker in self.0.iter() {
+            let _ = worker.send(Order::Leave(addresses.clone()));
+        }
+    }
+
+    /// Waits until every worker has said that it is there; for ever, if one hangs.
+    pub async fn roll_call(&self) {
+        let calls: Vec<_> = self
+            .0
+            .iter()
+            .map(|worker| {
+                let (here, answer) = oneshot::channel();
+                let _ = worker.send(Order::Answer(here));
+                answer
+            })
+            .collect();
+        for answer in calls {
+            // A worker that has ended hangs no longer, and stops all.
+            let _ = answer.await;
+        }
+    }
+}
+
 /// Stops all workers when the one that owns it ends: a server must not go on with fewer than it was told.
 struct StopOnDrop(Stop);
 
@@ -231,7 +364,12 @@ impl Clock {
     pub fn now(&self) -> Now {
         // A clock set before 1970 is as good as one at 1970: both are wrong, and neither is ours to mend.
         let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        Now { unix_secs: unix.as_secs(), monotonic: self.start.elapsed() }
+        Now { unix_secs: unix.as_secs(), monotonic: self.monotonic() }
+    }
+
+    /// Reads the one that never goes back.
+    pub fn monotonic(&self) -> Duration {
+        self.start.elapsed()
     }
 }
 
@@ -240,8 +378,11 @@ struct Worker {
     respond: RefCell<Box<Respond>>,
     /// Where a stream's reply is built before its length is known.
     reply: RefCell<Vec<u8>>,
+    /// Where a stream is read to, for the moment until its connection has taken what came.
+    scratch: RefCell<Box<[u8]>>,
     settings: Settings,
     clock: Clock,
+    leisure: Leisure,
     seats: tcp::Seats,
     places: waiting::Places,
     stopping: Stopping,
@@ -249,14 +390,14 @@ struct Worker {
 }
 
 /// What answers a request; see [`start`]. A call through a pointer costs nothing beside the answer itself.
-type Respond = dyn FnMut(Now, &Client, &[u8], Patience, &mut Vec<u8>) -> Outcome;
+type Respond = dyn FnMut(Now, &Client, &[u8], Occasion, &mut Vec<u8>) -> Outcome;
 
 impl Worker {
     /// Answers one request into `out`, which is emptied first; no reply has no octets.
     fn answer(&self, now: Now, client: &Client, octets: &[u8], patience: Patience, out: &mut Vec<u8>) -> Outcome {
         out.clear();
         // No task holds the borrow across an await, so it is free whenever a task runs.
-        (self.respond.borrow_mut())(now, client, octets, patience, out)
+        (self.respond.borrow_mut())(now, client, octets, Occasion { patience, load: self.leisure.load() }, out)
     }
 
     /// This worker's counters.
@@ -265,7 +406,7 @@ impl Worker {
     }
 }
 
-/// Whether this worker is to end.
+/// Whether this worker, or what it serves on one address, is to end.
 ///
 /// Local to the worker, as looking at the channel between threads would take a lock for every request.
 #[derive(Default)]
@@ -305,4 +446,12 @@ fn pass_on_panic(ended: Result<(), JoinError>) {
 fn panic_message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().copied();
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message").to_owned()
+}
+
+/// The address itself of one that IPv6 shows for IPv4, as a socket for both does.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    match address {
+        SocketAddr::V4(_) => address,
+        SocketAddr::V6(v6) => v6.ip().to_ipv4_mapped().map_or(address, |ip| SocketAddr::new(ip.into(), v6.port())),
+    }
 }

@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use socket2::Socket;
 use tokio::net::UdpSocket;
 
+use super::canonical;
 use super::udp::{Held, REQUEST_OCTETS_MAX, Sending};
 use super::waiting::{Attempt, Wait};
 use crate::answer::{Client, Transport};
@@ -26,8 +27,18 @@ pub(super) fn share(first: Socket, count: usize, _another: impl Fn() -> io::Resu
     Ok(sockets)
 }
 
+/// Lets a socket be bound to an address that the machine does not have yet; here none can be.
+pub(super) fn bind_ahead(_socket: &Socket, _address: SocketAddr) -> io::Result<()> {
+    Ok(())
+}
+
 /// Sets the options of a UDP socket: here there is none beyond the common ones.
 pub(super) fn prepare_udp(_socket: &Socket, _address: SocketAddr) -> io::Result<()> {
+    Ok(())
+}
+
+/// Lets clients ask with their first segment: here they may not, as each system has its own way.
+pub(super) fn offer_fast_open(_listener: &Socket, _queue: usize) -> io::Result<()> {
     Ok(())
 }
 
@@ -77,7 +88,7 @@ impl Batch {
             return Vec::new();
         }
         counters.requests.add(1);
-        let client = Client { address, local: self.bound, transport: Transport::Udp };
+        let client = Client { address: canonical(address), local: self.bound, transport: Transport::Udp };
         let request = &self.octets[..length];
         match respond(&client, request, &mut self.reply) {
             Attempt::Reply => self.reply_to = Some(address),

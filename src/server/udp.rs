@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 
 use super::system::Batch;
 use super::waiting::{self, Wait};
-use super::{Worker, pass_on_panic};
+use super::{Stopping, Worker, pass_on_panic};
 use crate::answer::Client;
 use crate::metrics;
 
@@ -24,17 +24,17 @@ const DATAGRAMS_PER_TURN: usize = 256;
 /// How long the socket rests after an error of the system that no client causes, such as want of memory.
 const ERROR_PAUSE: Duration = Duration::from_millis(10);
 
-/// Answers the datagrams of one socket until the worker stops.
-pub(super) async fn serve(worker: Rc<Worker>, socket: UdpSocket, bound: SocketAddr) {
+/// Answers the datagrams of one socket until it is to be left.
+pub(super) async fn serve(worker: Rc<Worker>, socket: UdpSocket, bound: SocketAddr, leaving: Rc<Stopping>) {
     let mut udp =
         Udp { socket: Rc::new(socket), batch: Batch::new(bound, worker.settings.udp_batch), late: JoinSet::new() };
-    while !worker.stopping.get() {
+    while !leaving.get() {
         tokio::select! {
             biased;
             Some(ended) = udp.late.join_next() => pass_on_panic(ended),
             // An error here shows again, with its kind, when the socket is read.
             _ = udp.socket.readable() => serve_turn(&worker, &mut udp).await,
-            () = worker.stopping.requested() => {}
+            () = leaving.requested() => {}
         }
     }
     // What had come before the stop is answered: the port's other sockets cannot see it. To yield first lets

@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
 
 use super::read::{Refusal, Stamp, read_regular};
-use super::watched::Watched;
+use super::reload::Reloads;
+use super::watched::{Settled, Watched};
 use crate::diagnostic::{Diagnostic, Position};
 
 /// How many errors of one file are told; the rest are counted.
@@ -108,26 +109,26 @@ impl<T: Send + Sync> Collection<T> {
 
     /// Sends everything, and what is wrong with what was just read, whenever a file has changed, until nobody listens.
     ///
-    /// `reload` asks for all files to be read again; ring it with `notify_one`.
+    /// `reload` asks for all files to be read again, which is done once they are sent.
     pub async fn watch(
         mut self,
         interval: Duration,
         changed: mpsc::Sender<(Arc<Held<T>>, Vec<Diagnostic>)>,
-        reload: Arc<Notify>,
+        mut reload: Reloads,
     ) {
         if self.directory.as_os_str().is_empty() {
             return;
         }
-        let mut again = Vec::new();
+        let mut again = Settled { paths: Vec::new(), passes: Vec::new() };
         loop {
             let look = tokio::task::spawn_blocking(move || {
                 // What is watched from before it is read changes with a word.
                 let watched = self.watched(interval);
-                let looked = self.read(&again);
-                (self, watched, looked)
+                let looked = self.read(&again.paths);
+                (self, watched, looked, again.passes)
             });
-            let (watched, looked);
-            (self, watched, looked) = match look.await {
+            let (watched, looked, passes);
+            (self, watched, looked, passes) = match look.await {
                 Ok(looked) => looked,
                 Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
                 // The runtime is shutting down.
@@ -137,9 +138,10 @@ impl<T: Send + Sync> Collection<T> {
             if news && changed.send((self.held(), looked.diagnostics)).await.is_err() {
                 return;
             }
+            drop(passes);
             let (sender, mut settled) = mpsc::channel(1);
             again = tokio::select! {
-                () = watched.watch(sender, Arc::clone(&reload)) => return,
+                () = watched.watch(sender, &mut reload) => return,
                 Some(again) = settled.recv() => again,
                 () = changed.closed() => return,
             };

@@ -7,12 +7,12 @@ use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant, SystemTime};
 
 use hashbrown::{HashMap, HashSet};
-use tokio::sync::Notify;
 
 use super::Event;
 use super::notice::Notice;
 use super::place::{Place, Places};
 use super::read::{Look, Seen, Text, ZoneReader};
+use super::reload::Reloads;
 use crate::config::{self, ZONE_ABSENCE, ZONE_SETTLE, ZONE_SETTLE_MAX};
 use crate::diagnostic::Diagnostic;
 use crate::dns::Name;
@@ -93,14 +93,15 @@ impl<Z: Send + 'static> FileSource<Z> {
 
     /// Sends every change to `events` until its receiver is dropped.
     ///
-    /// `reload` asks for everything to be read and sent again; ring it with `notify_one`. Files are read on threads made
+    /// `reload` asks for everything to be read and sent again, which is done once it is sent. Files are read on threads made
     /// for blocking, never on the runtime's own.
-    pub async fn watch(mut self, events: tokio::sync::mpsc::Sender<Event<Z>>, reload: Arc<Notify>) {
+    pub async fn watch(mut self, events: tokio::sync::mpsc::Sender<Event<Z>>, mut reload: Reloads) {
         let mut notice = if self.zones.watch { Notice::new() } else { Notice::mute() };
         let bell = notice.bell();
         // The first look finds what changed between `load_all` and the first watch.
         let mut pause = Duration::ZERO;
         let mut extent = Extent::Changes;
+        let mut passes = Vec::new();
         notice.watch(&self.directories());
         loop {
             let rung = async {
@@ -111,7 +112,7 @@ impl<Z: Send + 'static> FileSource<Z> {
             if extent == Extent::Changes {
                 tokio::select! {
                     () = events.closed() => return,
-                    () = reload.notified() => extent = Extent::Everything,
+                    asked = reload.asked() => (extent, passes) = (Extent::Everything, asked),
                     () = rung => {}
                     () = tokio::time::sleep(pause) => {}
                 }
@@ -134,6 +135,7 @@ impl<Z: Send + 'static> FileSource<Z> {
                 // The runtime is shutting down.
                 Err(_) => return,
             };
+            passes.clear();
         }
     }
 

@@ -121,7 +121,7 @@ mod tests {
     use super::*;
     use std::fs;
     use std::time::Duration;
-    use tokio::sync::{Notify, mpsc};
+    use tokio::sync::mpsc;
 
     fn parsed(text: &str) -> Result<Map, Vec<String>> {
         let errors =
@@ -222,7 +222,7 @@ mod tests {
         let mut source = MapSource::new(directory.path());
         source.read(&[]);
         let (sender, mut changed) = mpsc::channel(1);
-        let watching = tokio::spawn(source.watch(Duration::from_millis(20), sender, Arc::new(Notify::new())));
+        let watching = tokio::spawn(source.watch(Duration::from_millis(20), sender, crate::source::reloads().1));
         let mut until = async |expected: &[&str]| {
             loop {
                 let (maps, _) = changed.recv().await.expect("it goes on");

@@ -11,6 +11,7 @@
 //! - `collection.rs`: a directory of files that are no zones and change as those do
 //! - `maps.rs`: maps of networks in such files
 //! - `extfile.rs`: what others say of targets in such files
+//! - `reload.rs`: asking for all to be read again, and learning when it has been
 //! - `watched.rs`: changes of a few files that are no zones, for whoever reads them
 //!
 //! Absent on purpose: the zones themselves (who receives them keeps them), and logging of what an event says.
@@ -23,6 +24,7 @@ mod maps;
 mod notice;
 mod place;
 mod read;
+mod reload;
 mod watched;
 
 pub use extfile::StateSource;
@@ -30,7 +32,8 @@ pub use file::{FileSource, Load, Loaded};
 pub use maps::MapSource;
 pub use place::zone_of;
 pub use read::{ReadError, Refusal, Text, ZoneReader, read_regular};
-pub use watched::Watched;
+pub use reload::{Pass, Passing, Reload, Reloads, reloads};
+pub use watched::{Settled, Watched};
 
 use crate::diagnostic::Diagnostic;
 use crate::dns::Name;

@@ -1,12 +1,12 @@
 //! A few files that are no zones: tells which of them have changed and then been left alone.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
 
 use super::read::{Look, Stamp};
+use super::reload::{Pass, Reloads};
 use crate::config::ZONE_SETTLE;
 
 /// Files that are looked at every so often.
@@ -29,6 +29,15 @@ struct File {
     changing_since: Option<Instant>,
 }
 
+/// Files that are to be read.
+#[derive(Debug)]
+pub struct Settled {
+    /// Where they are.
+    pub paths: Vec<PathBuf>,
+    /// What is over when they are read; to be dropped then.
+    pub passes: Vec<Pass>,
+}
+
 impl Watched {
     /// Takes these files as they are now; `interval` is the pause between two looks.
     pub fn new(paths: impl IntoIterator<Item = PathBuf>, interval: Duration) -> Self {
@@ -39,22 +48,23 @@ impl Watched {
     /// Sends the paths of what has changed to `settled` until its receiver is dropped; never an empty list.
     ///
     /// A file that is gone counts as changed once it has been absent for longer than a replacement takes. `reload` asks
-    /// for all to be told of as they are, changed or not; ring it with `notify_one`. The system is asked on a thread
+    /// for all to be told of as they are, changed or not. The system is asked on a thread
     /// made for blocking: a file server that hangs holds up nothing else.
-    pub async fn watch(mut self, settled: mpsc::Sender<Vec<PathBuf>>, reload: Arc<Notify>) {
+    pub async fn watch(mut self, settled: mpsc::Sender<Settled>, reload: &mut Reloads) {
         let mut pause = self.interval;
         loop {
-            let all = tokio::select! {
+            let passes = tokio::select! {
                 () = settled.closed() => return,
-                () = reload.notified() => true,
-                () = tokio::time::sleep(pause) => false,
+                passes = reload.asked() => passes,
+                () = tokio::time::sleep(pause) => Vec::new(),
             };
+            let all = !passes.is_empty();
             let look = tokio::task::spawn_blocking(move || {
                 let changed = if all { self.all() } else { self.look(Instant::now(), SystemTime::now()) };
                 (self, changed)
             });
-            let changed;
-            (self, changed) = match look.await {
+            let paths;
+            (self, paths) = match look.await {
                 Ok(looked) => looked,
                 Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
                 // The runtime is shutting down.
@@ -62,7 +72,7 @@ impl Watched {
             };
             let waits = self.files.iter().any(|file| file.changing_since.is_some());
             pause = if waits { ZONE_SETTLE } else { self.interval };
-            if !changed.is_empty() && settled.send(changed).await.is_err() {
+            if !paths.is_empty() && settled.send(Settled { paths, passes }).await.is_err() {
                 return;
             }
         }
@@ -106,6 +116,7 @@ impl File {
 
 #[cfg(test)]
 mod tests {
+    use super::super::reload::reloads;
     use super::*;
     use std::fs;
 
@@ -193,12 +204,15 @@ mod tests {
         paths.iter().for_each(|path| fs::write(path, "1").expect("written"));
         let watched = Watched::new(paths.clone(), Duration::from_millis(50));
         let (sender, mut settled) = mpsc::channel(1);
-        let reload = Arc::new(Notify::new());
-        let watching = tokio::spawn(watched.watch(sender, Arc::clone(&reload)));
+        let (reload, mut asked) = reloads();
+        let watching = tokio::spawn(async move { watched.watch(sender, &mut asked).await });
         fs::write(&paths[1], "longer").expect("written");
-        assert_eq!(settled.recv().await, Some(vec![paths[1].clone()]));
-        reload.notify_one();
-        assert_eq!(settled.recv().await, Some(paths.to_vec()));
+        assert_eq!(settled.recv().await.expect("it is watched").paths, [paths[1].clone()]);
+        let (pass, mut passing) = Pass::begin();
+        reload.ask(&pass);
+        drop(pass);
+        assert_eq!(settled.recv().await.expect("it is watched").paths, paths);
+        passing.over().await;
         drop(settled);
         watching.await.expect("it ends when nobody listens");
     }

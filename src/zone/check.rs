@@ -1,5 +1,7 @@
 //! Is the zone sound: one SOA, NS at the apex, CNAME alone, records in zone, glue.
 
+use std::borrow::Cow;
+
 use hashbrown::HashMap;
 
 use super::findings::Findings;
@@ -18,6 +20,7 @@ pub fn check(apex: &Name, records: &[Record]) -> Vec<Diagnostic> {
     for node in &nodes.list {
         check_alias(&nodes, node, &mut findings);
         check_rrsets(&nodes, node, &mut findings);
+        check_sizes(&nodes, node, &mut findings);
         check_wildcard(&nodes, node, &mut findings);
         check_visible(&nodes, node, &mut findings);
         check_targets(&nodes, node, &mut findings);
@@ -376,18 +379,54 @@ fn check_rrsets(nodes: &Nodes<'_>, node: &Node<'_>, findings: &mut Findings) {
     }
 }
 
-/// What two records must have in common to be the same one: RDATA, or the code.
-fn comparable(record: &Record) -> Box<[u8]> {
-    match &record.data {
-        Data::Wire(wire) if is_a_name(record.rtype) => wire.to_ascii_lowercase().into(),
-        Data::Wire(wire) => wire.clone(),
-        Data::Lua(data) => data.to_wire().into(),
+/// No RRset that is too large for any message: TC is all the answer it could have.
+fn check_sizes(nodes: &Nodes<'_>, node: &Node<'_>, findings: &mut Findings) {
+    // Type, class, TTL, length, and a pointer to the owner.
+    const RECORD_OCTETS_MIN: usize = 12;
+    const POINTER_OCTETS: usize = 2;
+    const MESSAGE_OCTETS_MAX: usize = 65_535;
+    let octets = |record: &Record| match &record.data {
+        Data::Wire(wire) => RECORD_OCTETS_MIN + wire.len(),
+        Data::Lua(_) => 0,
+    };
+    if nodes.records_of(node).map(octets).sum::<usize>() <= MESSAGE_OCTETS_MAX {
+        return;
+    }
+    // Names may become pointers; what is left is the least that the record takes.
+    let saved = |record: &Record| match &record.data {
+        Data::Wire(wire) => {
+            rdata::names_in(record.rtype, wire).map(|name| name.len().saturating_sub(POINTER_OCTETS)).sum()
+        }
+        Data::Lua(_) => 0,
+    };
+    let mut rtypes: Vec<Rtype> = nodes.records_of(node).map(|record| record.rtype).collect();
+    rtypes.sort_unstable();
+    rtypes.dedup();
+    for rtype in rtypes {
+        let of_type = nodes.records_of(node).filter(|record| record.rtype == rtype);
+        let least: usize = of_type.map(|record| octets(record) - saved(record)).sum();
+        if least > MESSAGE_OCTETS_MAX {
+            findings.push_with(Severity::Warning, || {
+                let owner = node.owner;
+                let message = format!(
+                    "the {rtype} records of `{owner}` take {least} octets, and a message holds {MESSAGE_OCTETS_MAX}"
+                );
+                warning(
+                    first_of(nodes, node, rtype),
+                    message,
+                    "spread them over several names; they cannot be answered",
+                )
+            });
+        }
     }
 }
 
-/// Whether RDATA of this type is a name, whose letter case does not count.
-fn is_a_name(rtype: Rtype) -> bool {
-    matches!(rtype, Rtype::NS | Rtype::CNAME | Rtype::PTR | Rtype::DNAME)
+/// What two records must have in common to be the same one: RDATA but for the letter case of names, or the code.
+fn comparable(record: &Record) -> Cow<'_, [u8]> {
+    match &record.data {
+        Data::Wire(wire) => rdata::folded(record.rtype, wire),
+        Data::Lua(data) => data.to_wire().into(),
+    }
 }
 
 /// Whether two records of one owner are the same one.

@@ -29,7 +29,7 @@ pub use record::{Data, LuaData, Piece, Record};
 pub use script::Script;
 
 use crate::dns::name::Folded;
-use crate::dns::{Name, NameRef, Rrset, RrsetRef, Rtype};
+use crate::dns::{Name, NameRef, Rrset, RrsetRef, Rtype, rdata};
 
 /// A zone: the records of a name and what is below it down to the zone cuts, ready to be searched.
 pub struct Zone {
@@ -203,7 +203,7 @@ impl Zone {
                     Data::Lua(lua) => scripts.push(Script::join(record, lua, joined)),
                 }
             }
-            drop_duplicates(&mut static_rdata);
+            drop_duplicates(rtype, &mut static_rdata);
             if !static_rdata.is_empty() {
                 let ttl = records.iter().map(|(_, record)| record.ttl).min().expect("a chunk is never empty");
                 rrsets.push(Rrset::new(rtype, ttl, &static_rdata));
@@ -260,11 +260,11 @@ fn as_negative(soa: &Rrset) -> Rrset {
     negative
 }
 
-/// Keeps the first of equal RDATA, in order.
-fn drop_duplicates(rdata: &mut Vec<&[u8]>) {
-    if rdata.len() > 1 {
-        let mut seen = HashSet::with_capacity(rdata.len());
-        rdata.retain(|rdata| seen.insert(*rdata));
+/// Keeps the first of equal RDATA, in order; names that differ by letter case alone are equal.
+fn drop_duplicates(rtype: Rtype, wires: &mut Vec<&[u8]>) {
+    if wires.len() > 1 {
+        let mut seen = HashSet::with_capacity(wires.len());
+        wires.retain(|wire| seen.insert(rdata::folded(rtype, wire)));
     }
 }
 

@@ -5,11 +5,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use perigee::answer::{Client, Now, Outcome, Patience, Responder, Transport, World};
-use perigee::config::Config;
+use perigee::answer::{Client, Now, Observer, Outcome, Patience, Responder, Transport, World};
+use perigee::config::{Config, Shed};
 use perigee::daemon::{candidate, settings};
 use perigee::diagnostic::Diagnostic;
 use perigee::dns::Name;
+use perigee::dns::edns::cookie::Secret;
 use perigee::geo::{Database, Databases};
 use perigee::health::table::Table;
 use perigee::metrics;
@@ -22,10 +23,18 @@ use super::mmdb::Mmdb;
 /// When every question is asked.
 const NOW: Now = Now { unix_secs: 1_700_000_000, monotonic: Duration::ZERO };
 
+/// What signs cookies where a test names no secrets: that of the examples of RFC 9018.
+const SECRET: [u8; 16] =
+    [0xe5, 0xe9, 0x73, 0xe5, 0xa6, 0xb2, 0xa4, 0x3f, 0x48, 0xe7, 0xdc, 0x84, 0x9e, 0x37, 0xbf, 0xcf];
+
 /// A responder whose clock stands still and whose random source starts from a fixed seed.
 pub(crate) struct Authority {
     responder: Responder,
+    counters: Arc<metrics::Server>,
 }
+
+/// The clock that runs are measured by.
+type Stopwatch = Box<dyn Fn() -> Duration>;
 
 /// Whether anything is known of targets. Where nothing ever is, that is not to cap the TTLs a test looks at.
 enum Probed {
@@ -57,7 +66,7 @@ impl Authority {
         library: &[&str],
         zones: impl IntoIterator<Item = (&'t str, &'t str)>,
     ) -> Self {
-        Self::build(config, databases, library, &Arc::new(Table::new(16)), Probed::Never, zones)
+        Self::build(config, databases, library, (&Arc::new(Table::new(16)), Probed::Never), None, zones)
     }
 
     /// As [`Authority::with_library`], over a table of targets that a test has probed.
@@ -68,26 +77,42 @@ impl Authority {
         table: &Arc<Table>,
         zones: impl IntoIterator<Item = (&'t str, &'t str)>,
     ) -> Self {
-        Self::build(config, databases, library, table, Probed::ByTest, zones)
+        Self::build(config, databases, library, (table, Probed::ByTest), None, zones)
+    }
+
+    /// As [`Authority::new`], with runs of scripts measured by a clock, and shed when they take too much.
+    pub(crate) fn with_stopwatch<'t>(
+        config: &str,
+        stopwatch: impl Fn() -> Duration + 'static,
+        zones: impl IntoIterator<Item = (&'t str, &'t str)>,
+    ) -> Self {
+        let table = Arc::new(Table::new(16));
+        Self::build(config, &[], &[], (&table, Probed::Never), Some(Box::new(stopwatch)), zones)
     }
 
     fn build<'t>(
         config: &str,
         databases: &[Mmdb],
         library: &[&str],
-        table: &Arc<Table>,
-        probed: Probed,
+        (table, probed): (&Arc<Table>, Probed),
+        stopwatch: Option<Stopwatch>,
         zones: impl IntoIterator<Item = (&'t str, &'t str)>,
     ) -> Self {
-        let config = match Config::parse(Some((Path::new("perigee.toml"), config)), []) {
+        let text = config;
+        let config = match Config::parse(Some((Path::new("perigee.toml"), text)), []) {
             Ok((config, _)) => config,
             Err(diagnostics) => panic!("{}", told(&diagnostics)),
         };
         let zones: Vec<_> = zones.into_iter().map(|(apex, text)| load(&config, apex, text)).collect();
         let mut settings = settings::of(&config);
+        if settings.cookies.secrets.is_empty() && config.edns.cookies {
+            settings.cookies.secrets = Arc::new([Secret::new(SECRET)]);
+        }
         if let Probed::Never = probed {
             settings.ttl_min_of_state = None;
         }
+        // Where a test does not say so itself, an answer's order is not to depend on how many there were before.
+        settings.rotate &= text.contains("rotate-rrsets");
         let world = World {
             surroundings: Arc::new(Surroundings {
                 zones: ZoneSet::new(zones),
@@ -101,10 +126,24 @@ impl Authority {
             |file: &&str| ((*file).to_owned(), std::fs::read(file).unwrap_or_else(|error| panic!("{file}: {error}")));
         let library: Vec<_> = library.iter().map(read).collect();
         let library = Library::compile(&library).unwrap_or_else(|errors| panic!("{}", told(&errors)));
-        let (library, table) = (Arc::new(library), table.clone());
+        let (library, table, overload) = (Arc::new(library), table.clone(), config.overload);
         let vm = Vm::new(Setup { limits: config.lua, library, table, seed: 7, clock: Box::new(|| Duration::ZERO) });
-        let vm = vm.unwrap_or_else(|error| panic!("{error}"));
-        Self { responder: Responder::new(Arc::new(world), vm, Arc::new(metrics::Server::new(1)).share(0)) }
+        let mut vm = vm.unwrap_or_else(|error| panic!("{error}"));
+        if let Some(stopwatch) = stopwatch.filter(|_| overload.shed != Shed::Off) {
+            vm.account_for_runs(overload, stopwatch);
+        }
+        let counters = Arc::new(metrics::Server::new(1));
+        Self { responder: Responder::new(Arc::new(world), vm, counters.share(0)), counters }
+    }
+
+    /// Tells somebody of each request.
+    pub(crate) fn tell(&mut self, observer: Observer) {
+        self.responder.tell(observer);
+    }
+
+    /// One counter.
+    pub(crate) fn counter(&self, name: &str) -> u64 {
+        self.counters.snapshot().get(name)
     }
 
     /// Answers one message; `None` for silence.
@@ -122,7 +161,7 @@ impl Authority {
     ) -> Option<Vec<u8>> {
         let client = Client { address: from, local: SocketAddr::from(([127, 0, 0, 1], 53)), transport };
         let mut reply = Vec::new();
-        match self.responder.respond(now, &client, octets, Patience::Spent, &mut reply) {
+        match self.responder.respond(now, &client, octets, Patience::Spent.into(), &mut reply) {
             Outcome::Reply => Some(reply),
             Outcome::Silence | Outcome::Await(_) => None,
         }

@@ -19,7 +19,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use hickory_proto::op::{Message, MessageType};
+use hickory_proto::rr::rdata::SVCB;
 use hickory_proto::rr::rdata::opt::EdnsOption;
+use hickory_proto::rr::rdata::svcb::{Alpn, SvcParamValue};
 use hickory_proto::rr::{self, RData, Record};
 use hickory_proto::serialize::binary::{BinDecodable, BinDecoder};
 use perigee::answer::Transport;
@@ -164,6 +166,8 @@ fn read_places(file: &str, lines: &str) -> Mmdb {
 /// edns  edns=512            an OPT record that says this payload size; 1232 without a size
 /// version=1  do             of this version, with the DO bit
 /// subnet=192.0.2.0/24       with this client subnet
+/// cookie  cookie=0123…      with a cookie: of a client alone, or these octets
+/// nsid  keepalive           with one of these options
 /// option=65001:c0ffee       with this option
 /// brief                     the answer is told as counts
 /// ```
@@ -180,6 +184,9 @@ struct Asked {
     options: Vec<u8>,
     brief: bool,
 }
+
+/// The cookie of a client that was not given one.
+const CLIENT_COOKIE: [u8; 8] = [0x24, 0x64, 0xc4, 0xab, 0xcf, 0x10, 0xc9, 0x57];
 
 /// The id of every question.
 const ID: u16 = 0x0d05;
@@ -224,6 +231,10 @@ impl Asked {
                 let (address, length) = value.split_once('/')?;
                 self.option(8, &subnet_option(address.parse().ok()?, length.parse().ok()?));
             }
+            "cookie" if value.is_empty() => self.option(10, &CLIENT_COOKIE),
+            "cookie" => self.option(10, &data_encoding::HEXLOWER.decode(value.as_bytes()).ok()?),
+            "nsid" => self.option(3, &[]),
+            "keepalive" => self.option(11, &[]),
             "option" => {
                 let (code, data) = value.split_once(':')?;
                 self.option(code.parse().ok()?, &data_encoding::HEXLOWER.decode(data.as_bytes()).ok()?);
@@ -267,6 +278,7 @@ impl Asked {
         let message = decode(&reply);
         assert_eq!(reply[..2], octets[..2], "the id is echoed");
         assert_eq!(message.metadata.message_type, MessageType::Response);
+        assert_eq!(reply[3] & 0x40, 0, "the reserved bit of the header is clear (RFC 1035 section 4.1.1)");
         if message.queries.len() == 1 {
             let question = octets.len().min(12 + message.queries[0].name().len() + 4);
             assert_eq!(reply.get(12..question), octets.get(12..question), "the question is echoed octet for octet");
@@ -363,6 +375,7 @@ fn rcode(rcode: u16) -> String {
     match (MNEMONICS.get(usize::from(rcode)), rcode) {
         (Some(mnemonic), _) => (*mnemonic).to_owned(),
         (None, 16) => "BADVERS".to_owned(),
+        (None, 23) => "BADCOOKIE".to_owned(),
         (None, _) => format!("RCODE{rcode}"),
     }
 }
@@ -372,9 +385,16 @@ fn option_text(option: &EdnsOption) -> String {
         EdnsOption::Subnet(subnet) => {
             format!("subnet {}/{} scope {}", subnet.addr(), subnet.source_prefix(), subnet.scope_prefix())
         }
+        EdnsOption::NSID(nsid) => format!("nsid {}", quoted(nsid.as_ref())),
+        EdnsOption::Unknown(10, data) => {
+            let (client, server) = data.split_at(8);
+            let [client, server] = [client, server].map(|octets| data_encoding::HEXLOWER.encode(octets));
+            format!("cookie {client} {server}")
+        }
+        EdnsOption::Unknown(11, data) => format!("keepalive {}", u16::from_be_bytes(data[..].try_into().unwrap())),
         EdnsOption::Unknown(15, data) => {
             let code = u16::from_be_bytes([data[0], data[1]]);
-            format!("error {code} {}", String::from_utf8_lossy(&data[2..]))
+            format!("error {code} {}", String::from_utf8_lossy(&data[2..])).trim_end().to_owned()
         }
         other => format!("option {other:?}"),
     }
@@ -392,16 +412,41 @@ fn rdata_text(data: &RData) -> String {
         RData::CNAME(rr::rdata::CNAME(name)) | RData::NS(rr::rdata::NS(name)) | RData::PTR(rr::rdata::PTR(name)) => {
             name_text(name)
         }
+        RData::MX(mx) => format!("{} {}", mx.preference, name_text(&mx.exchange)),
+        RData::SRV(srv) => format!("{} {} {} {}", srv.priority, srv.weight, srv.port, name_text(&srv.target)),
+        RData::HINFO(hinfo) => format!("{} {}", quoted(&hinfo.cpu), quoted(&hinfo.os)),
+        RData::NAPTR(naptr) => {
+            let texts = [&naptr.flags, &naptr.services, &naptr.regexp].map(|text| quoted(text)).join(" ");
+            format!("{} {} {texts} {}", naptr.order, naptr.preference, name_text(&naptr.replacement))
+        }
+        RData::SVCB(service) | RData::HTTPS(rr::rdata::HTTPS(service)) => service_text(service),
         // Hickory writes the strings of a TXT one behind the other.
         RData::TXT(txt) => txt.txt_data.iter().map(|text| quoted(text)).collect::<Vec<_>>().join(" "),
         RData::Unknown { code, rdata } if u16::from(*code) == Rtype::DNAME.0 => {
             name_text(&rr::Name::read(&mut BinDecoder::new(&rdata.anything)).expect("a DNAME holds a name"))
         }
-        RData::Unknown { rdata, .. } => {
-            format!("\\# {} {}", rdata.anything.len(), data_encoding::HEXLOWER.encode(&rdata.anything))
+        RData::NULL(null) | RData::Unknown { rdata: null, .. } => {
+            format!("\\# {} {}", null.anything.len(), data_encoding::HEXLOWER.encode(&null.anything))
         }
         other => other.to_string(),
     }
+}
+
+/// Writes an SVCB with its parameters in the order of the wire, octets that do not print among them.
+fn service_text(service: &SVCB) -> String {
+    let mut text = format!("{} {}", service.svc_priority, name_text(&service.target_name));
+    for (key, value) in &service.svc_params {
+        match value {
+            SvcParamValue::Alpn(Alpn(ids)) => {
+                let ids: Vec<_> = ids.iter().map(|id| quoted(id.as_bytes())).collect();
+                write!(text, " alpn={}", ids.join(","))
+            }
+            SvcParamValue::Unknown(octets) => write!(text, " key{}={}", u16::from(*key), quoted(&octets.0)),
+            other => write!(text, " {key}={}", other.to_string().trim_end_matches(',')),
+        }
+        .unwrap();
+    }
+    text
 }
 
 /// Writes a name with the escapes of RFC 1035 section 5.1, which hickory writes otherwise.

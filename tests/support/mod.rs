@@ -5,6 +5,7 @@ pub(crate) mod backend; // a web server that answers as it is told, and tells wh
 pub(crate) mod case; // runs the files in tests/cases
 pub(crate) mod certificate; // an authority that issues whatever it is asked for
 pub(crate) mod failing; // a target that fails in every way there is, and recovers
+pub(crate) mod foreign; // a server of another make: a resolver or an authority
 pub(crate) mod mmdb; // writes MaxMind DB files
 pub(crate) mod powerdns; // a PowerDNS beside a perigee, asked the same
 pub(crate) mod process; // a whole perigee, its files and its log
@@ -18,9 +19,9 @@ use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
-use perigee::answer::{Client, Now, Outcome, Patience};
+use perigee::answer::{Client, Now, Occasion, Outcome};
 use perigee::metrics;
-use perigee::server::{self, Clock, Error, Settings, Stop, Workers};
+use perigee::server::{self, Clock, Error, Orders, Settings, Stop, Workers};
 
 /// How long a test waits for octets that must come; only a failing test waits so long.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
@@ -29,8 +30,14 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 pub(crate) const SETTINGS: Settings = Settings {
     udp_batch: 32,
     tcp_connections_max: 64,
+    tcp_connections_per_network_max: 0,
+    tcp_ipv4_prefix: 32,
+    tcp_ipv6_prefix: 128,
     tcp_idle_timeout: PATIENCE,
+    tcp_first_timeout: PATIENCE,
+    tcp_total_timeout: None,
     tcp_write_timeout: PATIENCE,
+    tcp_fast_open: 0,
     stop_timeout: PATIENCE,
     waits_max: 64,
     wait_timeout: PATIENCE,
@@ -51,9 +58,9 @@ impl Server {
     pub(crate) fn start<F, R>(listen: &[&str], workers: usize, settings: Settings, factory: F) -> Self
     where
         F: Fn(usize) -> R + Send + Sync + 'static,
-        R: FnMut(Now, &Client, &[u8], Patience, &mut Vec<u8>) -> Outcome + 'static,
+        R: FnMut(Now, &Client, &[u8], Occasion, &mut Vec<u8>) -> Outcome + 'static,
     {
-        let listen: Vec<_> = listen.iter().map(|address| address.parse().unwrap()).collect();
+        let listen: Vec<_> = listen.iter().map(|address| address.parse::<SocketAddr>().unwrap().into()).collect();
         let listeners = server::bind(&listen, workers).unwrap();
         let addresses = listeners.addresses().to_vec();
         let counters = Arc::new(metrics::Server::new(workers));
@@ -69,6 +76,11 @@ impl Server {
     /// The handle that stops it.
     pub(crate) fn stop(&self) -> Stop {
         self.workers.as_ref().expect("taken only by `join`").stop()
+    }
+
+    /// The handle that tells the workers what to do.
+    pub(crate) fn orders(&self) -> Orders {
+        self.workers.as_ref().expect("taken only by `join`").orders()
     }
 
     /// One counter, summed over the workers.
@@ -95,7 +107,7 @@ impl Drop for Server {
 }
 
 /// Sends a request back as the reply.
-pub(crate) fn echo(_: Now, _: &Client, octets: &[u8], _: Patience, out: &mut Vec<u8>) -> Outcome {
+pub(crate) fn echo(_: Now, _: &Client, octets: &[u8], _: Occasion, out: &mut Vec<u8>) -> Outcome {
     out.extend_from_slice(octets);
     Outcome::Reply
 }

@@ -141,7 +141,9 @@ impl Pair {
         let mut files: Vec<_> = names.iter().zip(zones).map(|(name, (_, text))| (&**name, text.as_bytes())).collect();
         let databases = if places.is_some() { "[\"places.mmdb\"]" } else { "[]" };
         let health = "[health]\ninterval = \"1s\"\nttl-from-state = false\n";
-        let config = format!("[lua]\nscope = \"source\"\n[geoip]\ndatabases = {databases}\n{health}");
+        let config = format!(
+            "[server]\nany = \"truncate\"\n[lua]\nscope = \"source\"\n[geoip]\ndatabases = {databases}\n{health}"
+        );
         files.push(("perigee.toml", config.as_bytes()));
         files.extend(places.map(|places| ("places.mmdb", places)));
         let perigee = Perigee::start(&files);

@@ -87,6 +87,11 @@ impl Perigee {
         self.wait_for_log_after(words).0
     }
 
+    /// The lines that come before the next one that contains `words`, which is waited for.
+    pub(crate) fn logged_before(&mut self, words: &str) -> Vec<String> {
+        self.wait_for_log_after(words).1
+    }
+
     /// Waits for the next log line that contains `words`; returns it and those before it.
     fn wait_for_log_after(&mut self, words: &str) -> (String, Vec<String>) {
         let deadline = Instant::now() + PATIENCE;

@@ -120,7 +120,7 @@ impl Rig {
         let client = Client { address: local, local, transport: Transport::Udp };
         let mut reply = Vec::new();
         let now = now(self.start);
-        let answered = self.responder.respond(now, &client, &question.octets(), Patience::Spent, &mut reply);
+        let answered = self.responder.respond(now, &client, &question.octets(), Patience::Spent.into(), &mut reply);
         assert!(matches!(answered, Answered::Reply));
         let reply = Message::from_vec(&reply).expect("a well-formed reply");
         match reply.answers.first() {

@@ -1,6 +1,6 @@
 //! The one table: which fields the RDATA of a type has, in the order of both its forms.
 
-use super::Rtype;
+use super::{NameRef, Rtype};
 
 /// One field: what messages call it, and its kind.
 pub(super) type Part = (&'static str, Kind);
@@ -305,6 +305,44 @@ pub(super) fn outline(rtype: Rtype) -> String {
 }
 
 impl Kind {
+    /// How many octets a field takes that `wire` begins with, if it is a name or of a kind that may stand before one.
+    pub(super) fn octets(self, wire: &[u8]) -> Option<usize> {
+        let octets = match self {
+            Self::U8 | Self::Code(_) | Self::Named(_) => 1,
+            Self::U16 | Self::CertType | Self::Type => 2,
+            Self::U32 | Self::Seconds | Self::Time | Self::Ipv4 => 4,
+            Self::U64 => 8,
+            Self::Ipv6 => 16,
+            Self::Text => 1 + usize::from(*wire.first()?),
+            Self::CompressibleName | Self::Name => NameRef::split_from(wire).ok()?.0.wire().len(),
+            Self::Names
+            | Self::OptionalText
+            | Self::Texts
+            | Self::LongText
+            | Self::Uri
+            | Self::Tag
+            | Self::Salt
+            | Self::Hash
+            | Self::Hex
+            | Self::Digest(_)
+            | Self::Base64
+            | Self::OptionalBase64
+            | Self::IpsecKey
+            | Self::Types
+            | Self::OptionalTypes
+            | Self::Location
+            | Self::Prefixes
+            | Self::Gateway
+            | Self::Relay
+            | Self::HostIdentity
+            | Self::Parameters
+            | Self::Groups
+            | Self::Eui(_)
+            | Self::Nsap => return None,
+        };
+        (octets <= wire.len()).then_some(octets)
+    }
+
     /// One field in outline.
     fn outline(self, name: &str) -> String {
         match self {

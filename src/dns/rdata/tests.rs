@@ -1083,6 +1083,38 @@ fn only_names_in_types_of_rfc_1035_may_be_compressed() {
 }
 
 #[test]
+fn rdata_leads_to_what_is_asked_for_next() {
+    const ADDRESSES: &str = "A AAAA";
+    let cases = [
+        (Rtype::MX, "10 mail", Some(("mail.example.", ADDRESSES))),
+        (Rtype::RT, "10 relay", Some(("relay.example.", ADDRESSES))),
+        (Rtype::KX, "10 keys", Some(("keys.example.", ADDRESSES))),
+        (Rtype::AFSDB, "1 cell", Some(("cell.example.", ADDRESSES))),
+        (Rtype::NAPTR, "1 1 S x \"\" _sip._udp", Some(("_sip._udp.example.", "SRV"))),
+        (Rtype::NAPTR, "1 1 a x \"\" server", Some(("server.example.", ADDRESSES))),
+        (Rtype::NAPTR, "1 1 S x \"\" .", None),
+        (Rtype::NAPTR, "1 1 SA x \"\" server", None),
+        (Rtype::NAPTR, "1 1 \"\" x \"\" server", None),
+        (Rtype::SVCB, "0 pool", Some(("pool.example.", "SVCB A AAAA"))),
+        (Rtype::HTTPS, "0 pool", Some(("pool.example.", "HTTPS A AAAA"))),
+        (Rtype::HTTPS, "1 pool", Some(("pool.example.", ADDRESSES))),
+        (Rtype::LP, "10 locators", Some(("locators.example.", "L32 L64"))),
+        (Rtype::LP, "10 .", None),
+        (Rtype::DNAME, "www", None),
+        (Rtype::PX, "10 a b", None),
+    ];
+    for (rtype, text, expected) in cases {
+        let wire = read_line(rtype, text).expect("a well-formed text");
+        let came = lead(rtype, &wire).map(|lead| {
+            let rtypes: Vec<String> = lead.rtypes.iter().map(Rtype::to_string).collect();
+            (lead.name.to_string(), rtypes.join(" "))
+        });
+        let expected = expected.map(|(name, rtypes)| (name.to_owned(), rtypes.to_owned()));
+        assert_eq!(came, expected, "{rtype} {text}");
+    }
+}
+
+#[test]
 fn targets_are_the_names_whose_addresses_help() {
     let cases = [
         (Rtype::NS, "ns1", Some("ns1.example.")),
@@ -1182,6 +1214,24 @@ proptest! {
                 check_octets(rtype, &wire)?;
             }
             Err(error) => prop_assert!(error.field <= fields.len() && error.help.is_some(), "{} {} {}", rtype, text, error),
+        }
+    }
+}
+
+#[test]
+fn only_the_letters_of_names_are_folded() {
+    let cases: [(Rtype, &[u8], &[u8]); 6] = [
+        (Rtype::NS, b"\x02NS\x02Ab\0", b"\x02ns\x02ab\0"),
+        (Rtype::MX, b"AB\x01C\0", b"AB\x01c\0"),
+        (Rtype::SRV, b"ABCDEF\x01G\0", b"ABCDEF\x01g\0"),
+        (Rtype::NAPTR, b"ABCD\x01S\x01T\x01U\x01V\0", b"ABCD\x01S\x01T\x01U\x01v\0"),
+        (Rtype::TXT, b"\x02AB", b"\x02AB"),
+        (Rtype(65280), b"\x02AB\0", b"\x02AB\0"),
+    ];
+    for (rtype, wire, expected) in cases {
+        assert_eq!(*folded(rtype, wire), *expected, "{rtype}");
+        for cut in 0..wire.len() {
+            assert_eq!(folded(rtype, &wire[..cut]).len(), cut, "{rtype} cut off at {cut}");
         }
     }
 }
