@@ -5,7 +5,7 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use perigee::answer::{Client, Now, Outcome, Patience};
+use perigee::answer::{Client, Now, Occasion, Outcome};
 use perigee::metrics;
 use perigee::server::{self, Clock, Settings, Workers};
 
@@ -69,7 +69,7 @@ fn is_dropped(message: &[u8]) -> bool {
 fn server() -> SocketAddr {
     static SERVER: OnceLock<(Workers, SocketAddr)> = OnceLock::new();
     let start = || {
-        let listeners = server::bind(&["127.0.0.1:0".parse().expect("an address")], 1).expect("a free port");
+        let listeners = server::bind(&[SocketAddr::from(([127, 0, 0, 1], 0)).into()], 1).expect("a free port");
         let address = listeners.addresses()[0];
         let counters = Arc::new(metrics::Server::new(1));
         let workers = server::start(listeners, SETTINGS, Clock::start(), counters, |_| echo).expect("a worker");
@@ -78,7 +78,7 @@ fn server() -> SocketAddr {
     SERVER.get_or_init(start).1
 }
 
-fn echo(_: Now, _: &Client, octets: &[u8], _: Patience, out: &mut Vec<u8>) -> Outcome {
+fn echo(_: Now, _: &Client, octets: &[u8], _: Occasion, out: &mut Vec<u8>) -> Outcome {
     if is_dropped(octets) {
         return Outcome::Silence;
     }
@@ -89,8 +89,14 @@ fn echo(_: Now, _: &Client, octets: &[u8], _: Patience, out: &mut Vec<u8>) -> Ou
 const SETTINGS: Settings = Settings {
     udp_batch: 1,
     tcp_connections_max: 64,
+    tcp_connections_per_network_max: 0,
+    tcp_ipv4_prefix: 32,
+    tcp_ipv6_prefix: 64,
     tcp_idle_timeout: PATIENCE,
+    tcp_first_timeout: PATIENCE,
+    tcp_total_timeout: None,
     tcp_write_timeout: PATIENCE,
+    tcp_fast_open: 0,
     stop_timeout: PATIENCE,
     waits_max: 1,
     wait_timeout: PATIENCE,
