@@ -16,6 +16,7 @@ mod failover; // health to answers: right from the first one, following a fall a
 mod filters; // the chain of filters in lua/lib: who is kept, and how often
 mod first_answers; // after a start and a reload nobody is sent to a target that is down
 mod founding; // the story perigee was founded on
+mod fuzzed; // what holds for any octets whatever: the targets of fuzz/
 mod geo; // databases of places: what is read of them, and files that change
 mod health; // fake backends fail and recover: up, down, up
 mod http; // probes over HTTP and TLS: who is connected to, what passes, and the words for what does not

@@ -1,30 +1,8 @@
-//! Any octets as a zone file: nothing panics, and what is written reads back as the same records.
+//! See `tests/fuzzed/zone_text.rs`, which the tests run as well.
 
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-use perigee::zone::check::check;
-use perigee::zone::lexer::fields;
-use perigee::zone::parser::{Included, Input, Options, parse};
+#[path = "../../tests/fuzzed/zone_text.rs"]
+mod target;
 
-fuzz_target!(|text: &[u8]| {
-    let apex: perigee::dns::Name = "example.com.".parse().expect("a well-formed name");
-    // A little, so that the fuzzer's time does not go into long `$GENERATE`.
-    let options = Options { generated_octets_max: 4_000, ..Options::new(apex.clone()) };
-    let mut depth = 0;
-    let mut include = |path: &str, _: &_| {
-        depth += 1;
-        if depth > 4 {
-            return Err("enough".to_owned());
-        }
-        Ok(Included { file: format!("{path}{depth}").into(), text: text.to_vec() })
-    };
-    let parsed = parse(&Input { file: "fuzz".into(), text }, &options, &mut include);
-    check(&apex, &parsed.records);
-    let _ = fields(text);
-
-    let written: Vec<String> = parsed.records.iter().map(ToString::to_string).collect();
-    let again = parse(&Input { file: "again".into(), text: written.join("\n").as_bytes() }, &options, &mut include);
-    let read: Vec<String> = again.records.iter().map(ToString::to_string).collect();
-    assert_eq!(written, read, "{:?}", again.diagnostics);
-});
+libfuzzer_sys::fuzz_target!(|octets: &[u8]| target::check(octets));
