@@ -101,6 +101,8 @@ enum Event {
     Come,
     /// A message that lacked something is answered, or gets no reply.
     Late(Result<Option<Vec<u8>>, JoinError>),
+    /// Its seat is another's, so that it must end at once: there would be one more than may be.
+    Lost,
     /// It is to end once what it has asked by now is answered.
     Leave(End),
 }
@@ -119,7 +121,7 @@ impl<'w> Connection<'w> {
     /// Answers one client's messages until it closes, breaks the rules, is too slow, or has to leave; then see
     /// [`Self::end`].
     ///
-    /// What it has asked by then is answered, unless it is the connection that broke.
+    /// What it has asked by then is answered, unless the connection broke or its seat is another's.
     pub(super) async fn converse(&mut self) -> End {
         let Break(end) = self.serve().await;
         if matches!(end, End::Broken | End::Unread) {
@@ -176,6 +178,7 @@ impl<'w> Connection<'w> {
                             next = if next == Next::Wait { Next::Answer } else { next };
                             continue;
                         }
+                        Event::Lost => return Break(End::PushedOut),
                         Event::Leave(end) => leaving = Some(end),
                     }
                 }
@@ -194,7 +197,11 @@ impl<'w> Connection<'w> {
     /// served, a datagram waits for one of them.
     async fn take_turn(&mut self, next: Next) -> ControlFlow<End, Turn> {
         let worker = self.worker;
-        let alone = worker.turns.acquire().await;
+        let alone = tokio::select! {
+            biased;
+            () = self.seat.lost() => return Break(End::PushedOut),
+            alone = worker.turns.acquire() => alone,
+        };
         if next == Next::Read {
             self.read_what_came().await?;
         }
@@ -233,7 +240,7 @@ impl<'w> Connection<'w> {
         let Self { worker, stream, seat, late, .. } = self;
         tokio::select! {
             biased;
-            () = seat.lost(), if !is_leaving => Event::Leave(End::PushedOut),
+            () = seat.lost() => Event::Lost,
             () = worker.stopping.requested(), if !is_leaving => Event::Leave(End::Stopping),
             Some(ended) = late.join_next() => Event::Late(ended),
             // An error here shows again when the stream is read.

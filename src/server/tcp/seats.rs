@@ -74,7 +74,7 @@ pub(super) struct Seat {
     heard: Cell<bool>,
     /// Whether the seat is another's now.
     lost: Cell<bool>,
-    /// Tells it to leave as soon as it has nothing to answer.
+    /// Tells it to leave; it is not being answered.
     leave: Notify,
 }
 
