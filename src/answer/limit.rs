@@ -1,6 +1,6 @@
 //! Response-rate limiting: how many responses that are the same may go to one network within a second.
 //!
-//! Counted as in BIND: identical are responses of one [`Kind`] to one network about one name, as [`Stream`] has them.
+//! Counted as in BIND: identical are responses of one [`Kind`] to one network about one name, as `Stream` has them.
 //! A stream earns so many responses a second and pays for each; what it owes has a bound, [`Rates::window`] seconds of
 //! earnings. While it owes it is limited.
 //!
