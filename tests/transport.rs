@@ -22,6 +22,9 @@ const HASTY: Settings = Settings {
     ..SETTINGS
 };
 
+/// Settings under which nobody has long to read.
+const UNREAD: Settings = Settings { tcp_write_timeout: Duration::from_millis(100), ..SETTINGS };
+
 /// Whether the server closes the connection without another octet.
 fn is_closed(mut stream: &TcpStream) -> bool {
     match stream.read(&mut [0]) {
@@ -320,7 +323,7 @@ fn dripping_octets_do_not_keep_a_connection_open() {
 
 #[test]
 fn a_client_that_does_not_read_is_left() {
-    let server = Server::start(&LOOPBACK, 1, HASTY, |_| echo);
+    let server = Server::start(&LOOPBACK, 1, UNREAD, |_| echo);
     let mut stream = tcp_to(server.addresses[0]);
     let octets = framed(&vec![0; 65_535]);
     let error = loop {
@@ -337,7 +340,7 @@ fn a_client_that_does_not_read_is_left() {
 
 #[test]
 fn a_client_that_does_not_read_is_read_no_further() {
-    let (server, begins) = vast_server(HASTY);
+    let (server, begins) = vast_server(UNREAD);
     let unread = tcp_to(server.addresses[0]);
     (&unread).write_all(&framed(b"fill").repeat(600)).unwrap();
     begins.recv_timeout(PATIENCE).unwrap();
@@ -430,8 +433,12 @@ fn a_connection_ends_with_its_time_though_it_asks() {
     }
     assert!(begin.elapsed() >= Duration::from_millis(100));
     assert!(is_closed(&idle));
-    ask_tcp(server.addresses[0], b"anew").unwrap();
-    assert_eq!(["tcp_closed_old", "tcp_closed_idle"].map(|name| server.counter(name)), [2, 0]);
+    assert_eq!(server.counter("tcp_closed_idle"), 0);
+    assert!(server.counter("tcp_closed_old") >= 2);
+    // Whoever is off the processor for as long as a connection may last asks again.
+    while ask_tcp(server.addresses[0], b"anew").is_err() {
+        assert!(begin.elapsed() < PATIENCE, "nobody is taken any more");
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Response-rate limiting: how many responses that are the same may go to one network within a second.
 //!
-//! Counted as in BIND: identical are responses of one [`Kind`] to one network about one name, as [`Stream`] has them.
+//! Counted as in BIND: identical are responses of one [`Kind`] to one network about one name, as `Stream` has them.
 //! A stream earns so many responses a second and pays for each; what it owes has a bound, [`Rates::window`] seconds of
 //! earnings. While it owes it is limited.
 //!
@@ -271,6 +271,9 @@ impl Limiter {
     }
 
     /// Counts a response to a request and says what is to be done with it.
+    ///
+    /// One that only gives a cookie has no limit: it is hardly longer than the request, and a client that never gets it
+    /// could not show that it asks from its own address.
     pub(super) fn judge(
         &self,
         now: Duration,
@@ -278,12 +281,19 @@ impl Limiter {
         request: &Request<'_>,
         response: &Response<'_>,
     ) -> Verdict {
-        self.count(now, client, &Stream::of(request, response))
+        match response.rcode {
+            Rcode::BADCOOKIE => Verdict::Send,
+            _ => self.count(now, client, &Stream::of(request, response)),
+        }
     }
 
-    /// As [`Limiter::judge`], for a response to what could not be read.
-    pub(super) fn judge_refusal(&self, now: Duration, client: IpAddr) -> Verdict {
-        self.count(now, client, &Stream::about_nothing(Kind::Error))
+    /// As [`Limiter::judge`], for a response with this code to what has no question that could be read.
+    pub(super) fn judge_refusal(&self, now: Duration, client: IpAddr, rcode: Rcode) -> Verdict {
+        match rcode {
+            // To a message that asks for a cookie and nothing else (RFC 7873 section 5.4).
+            Rcode::NOERROR | Rcode::BADCOOKIE => Verdict::Send,
+            _ => self.count(now, client, &Stream::about_nothing(Kind::Error)),
+        }
     }
 
     fn count(&self, now: Duration, client: IpAddr, stream: &Stream<'_>) -> Verdict {

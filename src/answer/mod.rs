@@ -272,7 +272,7 @@ impl Responder {
         self.counters.answers.refusals.add(1);
         self.count_cookie(judged.standing);
         if let Some(limiter) = self.limiter(client, judged.standing) {
-            let verdict = limiter.judge_refusal(now.monotonic, client.address.ip());
+            let verdict = limiter.judge_refusal(now.monotonic, client.address.ip(), rcode);
             if self.limited(verdict, remark) == Verdict::Drop {
                 return Outcome::Silence;
             }

@@ -219,7 +219,7 @@ pub fn lead(rtype: Rtype, wire: &[u8]) -> Option<Lead<'_>> {
     let lead_at = |at: usize, rtypes| Some(Lead { name: NameRef::split_from(wire.get(at..)?).ok()?.0, rtypes });
     let is_alias = || wire.starts_with(&[0, 0]);
     let lead = match rtype {
-        Rtype::NS | Rtype::MB | Rtype::MD | Rtype::MF => return lead_at(0, ADDRESSES),
+        Rtype::NS | Rtype::MB | Rtype::MD | Rtype::MF => lead_at(0, ADDRESSES),
         Rtype::MX | Rtype::AFSDB | Rtype::RT | Rtype::KX => lead_at(2, ADDRESSES),
         Rtype::SRV => lead_at(6, ADDRESSES),
         Rtype::SVCB if is_alias() => lead_at(2, &[Rtype::SVCB, Rtype::A, Rtype::AAAA]),

@@ -3,13 +3,13 @@
 //! A LUA record becomes a `Program` when its zone is loaded (`program.rs`); each worker's `Vm` runs it for a query.
 //! Read `sandbox.rs` (what a script can reach and when it is stopped), `environment.rs` (its globals), `library.rs`
 //! (what an operator adds to them), `modules.rs` (what a zone does), `policy.rs` (what its zone allows), `rest.rs` and
-//! `shedding.rs` (when it is not run at all), `context.rs` (what it may know of the query),
-//! `surroundings.rs` (what it may look up beside it), `lookups.rs` and `included.rs` (what it has of that), `nested.rs`
-//! and `hanging.rs` (records that it hangs on), `api/` (the builtins), `value.rs` (what its result becomes), `failure.rs` (what comes of an error) and `note.rs` (what it tells
-//! the log). The simple and common case takes no VM at all: `literal.rs` reads it and `plan.rs` answers it.
-//! `schedule.rs` knows the calendar. A script can read the query and the health
-//! table; it can write nothing but its result. There is no file, no socket and no clock here, but for the one clock
-//! the `Vm` is handed to stop what takes too long.
+//! `shedding.rs` (when it is not run at all), `context.rs` (what it may know of the query), `surroundings.rs` (what it may
+//! look up beside it), `lookups.rs` and `included.rs` (what it has of that), `nested.rs` and `hanging.rs` (records that it
+//! hangs on), `api/` (the builtins), `value.rs` (what its result becomes), `failure.rs` (what comes of an error) and
+//! `note.rs` (what it tells the log). The simple and common case takes no VM at all: `literal.rs` reads it and `plan.rs`
+//! answers it. `schedule.rs` knows the calendar. A script can read the query and the health table; it can write nothing
+//! but its result. There is no file, no socket and no clock here, but for the one clock the `Vm` is handed to stop what
+//! takes too long.
 
 mod api;
 mod context;

@@ -17,7 +17,8 @@ pub(super) struct Leisure {
     sum: Arc<Sum>,
 }
 
-/// Nanoseconds, and how many moments there were. Only the worker's own thread comes here, in places that may not know: hence the atomics.
+/// Nanoseconds, and how many moments there were. Only the worker's own thread comes here, in places that may not know:
+/// hence the atomics.
 // Of cache lines that no other worker has a share of.
 #[derive(Default)]
 #[repr(align(128))]

@@ -143,8 +143,9 @@ pub enum Error {
 ///
 /// `factory` is called on each worker's own thread with the worker's index; what it returns answers that
 /// worker's requests, one at a time, by appending a message without a length prefix to the (empty) buffer it
-/// is given. `counters` are for as many workers. A request that awaits something is asked again when that has come, or without patience when it has not
-/// in time. It need not be `Send`. When one worker ends, for whatever reason, all are asked to stop.
+/// is given. `counters` are for as many workers. A request that awaits something is asked again when that has come, or
+/// without patience when it has not in time. It need not be `Send`. When one worker ends, for whatever reason, all are
+/// asked to stop.
 pub fn start<F, R>(
     listeners: Listeners,
     settings: Settings,

@@ -3,7 +3,7 @@
 //! `line.rs` is what a line says. A worker puts its lines where only the writer looks beside it, and never waits: of two
 //! places the writer has one at the most, for the moment in which it takes what is there. What there is no room for is
 //! left out and counted. Two places with a lock that is only ever tried, and no channel, as lines are then written within
-//! [`PAUSE`] by a worker that sleeps as well.
+//! `PAUSE` by a worker that sleeps as well.
 
 mod line;
 
