@@ -7,7 +7,6 @@ network namespace of its own, which has a loopback interface and nothing else.
 
 import argparse
 import re
-import shutil
 import signal
 import socket
 import statistics
@@ -52,10 +51,7 @@ FLOODS = {
 
 def main():
     options = arguments()
-    if absent := [program for program in PROGRAMS if not shutil.which(program)]:
-        sys.exit(f"not found: {', '.join(absent)}\n  help: apt-get install {PACKAGES}")
-    if not options.perigee.exists():
-        sys.exit(f"not found: {options.perigee}\n  help: build it with `cargo build --release`")
+    namespace.demand(PROGRAMS, PACKAGES, options.perigee)
     namespace.enter()
     # A plain termination would leave the server behind.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))

@@ -3,11 +3,20 @@
 import contextlib
 import os
 import resource
+import shutil
 import subprocess
 import sys
 
 INSIDE = "PERIGEE_BENCH_INSIDE"
 FILES = 65536
+
+
+def demand(programs, packages, perigee):
+    """Ends here, saying what to do, if a program that is needed is not there, or no perigee is built."""
+    if absent := [program for program in programs if not shutil.which(program)]:
+        sys.exit(f"not found: {', '.join(absent)}\n  help: apt-get install {packages}")
+    if not perigee.exists():
+        sys.exit(f"not found: {perigee}\n  help: build it with `cargo build --release`")
 
 
 def enter():

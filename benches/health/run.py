@@ -8,7 +8,6 @@ namespace of its own, which has a loopback interface and nothing else.
 import argparse
 import contextlib
 import selectors
-import shutil
 import signal
 import socket
 import statistics
@@ -31,10 +30,7 @@ LATE_MAX = 256
 
 def main():
     options = arguments()
-    if absent := [program for program in PROGRAMS if not shutil.which(program)]:
-        sys.exit(f"not found: {', '.join(absent)}\n  help: apt-get install {PACKAGES}")
-    if not options.perigee.exists():
-        sys.exit(f"not found: {options.perigee}\n  help: build it with `cargo build --release`")
+    namespace.demand(PROGRAMS, PACKAGES, options.perigee)
     namespace.enter()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
     with tempfile.TemporaryDirectory(prefix="health-") as directory:

@@ -1,8 +1,8 @@
 //! What Linux offers beyond other systems: sockets that share a port, and datagrams in batches that know which
 //! address was asked.
 //!
-//! The only file with unsafe code: calls of `recvmmsg`, `sendmmsg` and `setsockopt`, and views of the C structs
-//! they fill.
+//! The only file of this folder with unsafe code: calls of `recvmmsg`, `sendmmsg` and `setsockopt`, and views of the C
+//! structs they fill.
 
 use std::ffi::c_int;
 use std::io;
